@@ -1,9 +1,9 @@
 //! ods: a drive that lives in a Discord channel.
 #![allow(missing_docs)]
-pub mod clock;
-pub mod codec;
 pub mod cache;
 pub mod cli;
+pub mod clock;
+pub mod codec;
 pub mod drive;
 pub mod emulator;
 pub mod fs;

@@ -1,1 +1,228 @@
-//! Placeholder.
+//! The seam to whatever keeps the drive's objects: objects lie on shelves, are put once and removed late.
+//!
+//! For Discord a shelf is a thread under an archive card, or the journal channel; for a folder it
+//! would be a directory. Nothing above this seam knows messages, nothing below it knows files.
+
+use std::{fmt, ops::Range, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::codec::Sealed;
+
+/// Where an object lies; small and opaque. Made by a store, kept in the index.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Locator(pub Vec<u8>);
+
+/// A place for objects that belong together; opaque text, made by a store, kept in the index.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Shelf(pub String);
+
+/// Position in a shelf's order of arrival: later objects have greater marks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Mark(pub u64);
+
+/// Something to put: a name (`[A-Za-z0-9.-]`, not starting with a dot) and sealed bytes.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Unique within the drive.
+    pub name: String,
+    /// What is kept.
+    pub body: Sealed,
+}
+
+/// An object as a store lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, as given to `put`.
+    pub name: String,
+    /// Where it lies.
+    pub locator: Locator,
+    /// Its length.
+    pub bytes: u64,
+    /// Its place in the shelf's order; objects of one `put` share a mark.
+    pub mark: Mark,
+}
+
+/// Which part of a shelf to list. Pages hold at most what one request of the store gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// The newest objects, newest first.
+    Newest,
+    /// Objects older than the mark, newest first.
+    Before(Mark),
+    /// Objects newer than the mark, oldest first; `After(Mark(0))` begins at the shelf's start.
+    After(Mark),
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// In the order the [`Span`] asked for. Only objects this drive's own account has put.
+    pub entries: Vec<Entry>,
+    /// Where to go on (`Before` or `After` this mark), if there may be more.
+    pub next: Option<Mark>,
+}
+
+/// What a store can take at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest object. May shrink while the store is in use.
+    pub object_bytes_max: u64,
+    /// Most objects in one `put`.
+    pub objects_max: usize,
+    /// Most bytes in one `put`, all objects together. Grows and shrinks as the store learns.
+    pub put_bytes_max: u64,
+}
+
+/// How soon an answer is wanted: reads of a person's program go before everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Somebody waits for this.
+    Foreground,
+    /// Read-ahead, verification, upload.
+    Background,
+}
+
+/// What people see of a shelf.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Card {
+    /// First line: the archive's id, and its name if names are shown.
+    pub title: String,
+    /// Label and value, in order.
+    pub fields: Vec<(String, String)>,
+    /// `0xRRGGBB`.
+    pub colour: u32,
+    /// Free text under the title; may be empty.
+    pub text: String,
+}
+
+/// What a store knows of its own work; cheap to ask.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// Requests sent since the start, of every kind.
+    pub requests_total: u64,
+    /// Requests by kind, e.g. `("POST messages", 12)`.
+    pub requests_by_kind: Vec<(String, u64)>,
+    /// Bytes of bodies sent.
+    pub sent_bytes: u64,
+    /// Bytes of bodies received.
+    pub received_bytes: u64,
+    /// Share of the short-term rate budget that is left, 0.0..=1.0.
+    pub budget: f64,
+    /// Until when the store asked us to wait, if it did.
+    pub waiting: Option<Duration>,
+    /// The last failure, in words, without secrets; cleared by the next success.
+    pub last_error: Option<String>,
+}
+
+/// Why a store could not do it. `Display` names the thing and never a secret or a signed address.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The object, shelf or channel is gone.
+    #[error("{what} is gone")]
+    Missing {
+        /// What was looked for.
+        what: String,
+    },
+    /// The account is not accepted (401), or lacks a permission (403).
+    #[error("{what}")]
+    Refused {
+        /// What was refused, and what to do about it.
+        what: String,
+    },
+    /// One object or the whole put is over the store's limit, which [`Store::limits`] now tells.
+    #[error("the store takes at most {limit_bytes} bytes here")]
+    TooLarge {
+        /// The limit as now known.
+        limit_bytes: u64,
+    },
+    /// Could not be reached, or asked to wait, for longer than the call's patience. Worth trying again.
+    #[error("{what}")]
+    Unavailable {
+        /// What happened, and when it may be tried again.
+        what: String,
+        /// The wait the store asked for, if it did.
+        retry_after: Option<Duration>,
+    },
+    /// The store answered with something that cannot be right: a defect, or somebody between.
+    #[error("{what}")]
+    Broken {
+        /// What was wrong.
+        what: String,
+    },
+}
+
+impl Error {
+    /// May the same call succeed later without anybody's help?
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Error::Unavailable { .. })
+    }
+}
+
+/// Keeps objects. Every store passes the suite in `tests/store.rs`.
+///
+/// All calls may be made at the same time from many tasks. A future that is dropped may or may not
+/// have taken effect.
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// What one call can take, as known now.
+    fn limits(&self) -> Limits;
+
+    /// Puts objects on a shelf, all or none visible afterwards, in order. At most
+    /// [`Limits::objects_max`] objects. Idempotent while the caller repeats it with the same names:
+    /// a lost answer neither loses nor doubles. The length of each stored object was checked.
+    fn put<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        objects: Vec<Object>,
+    ) -> BoxFuture<'a, Result<Vec<Locator>, Error>>;
+
+    /// Reads a range of an object; the range must lie inside the object.
+    fn get<'a>(
+        &'a self,
+        locator: &'a Locator,
+        range: Range<u64>,
+        urgency: Urgency,
+    ) -> BoxFuture<'a, Result<Bytes, Error>>;
+
+    /// Reads a range again by another way (a fresh address), after the first answer proved wrong.
+    fn get_again<'a>(
+        &'a self,
+        locator: &'a Locator,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, Error>>;
+
+    /// Lists a page of a shelf.
+    fn list<'a>(&'a self, shelf: &'a Shelf, span: Span) -> BoxFuture<'a, Result<Page, Error>>;
+
+    /// Removes objects; those already gone count as removed. Objects that were put together are
+    /// removed together only when all of them are named.
+    fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The shelf of journal, checkpoints, lease and superblock; exists from the beginning.
+    fn journal(&self) -> Shelf;
+
+    /// Makes a new shelf, shown to people by `card`. Idempotent per `label` for a few minutes.
+    fn shelf<'a>(&'a self, label: &'a str, card: &'a Card) -> BoxFuture<'a, Result<Shelf, Error>>;
+
+    /// Shows people what a shelf holds now. Never the source of truth.
+    fn describe<'a>(&'a self, shelf: &'a Shelf, card: &'a Card)
+    -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Removes a shelf and everything on it.
+    fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Marks an object on the journal shelf so that [`Store::pinned`] finds it among millions.
+    fn pin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Undoes [`Store::pin`].
+    fn unpin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The pinned objects of the journal shelf, newest first.
+    fn pinned(&self) -> BoxFuture<'_, Result<Vec<Entry>, Error>>;
+
+    /// What the store knows of its own work.
+    fn status(&self) -> Status;
+}
