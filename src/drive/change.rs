@@ -1,0 +1,183 @@
+//! The one way the drive's state changes: a closure over a [`Change`], committed whole or not at all.
+
+use std::collections::HashMap;
+use std::sync::RwLockWriteGuard;
+
+use crate::clock::Time;
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::State;
+use crate::drive::record::Becomes;
+use crate::drive::record::ContentChange;
+use crate::drive::record::Record;
+use crate::drive::view::Found;
+use crate::drive::view::Look;
+use crate::drive::view::Part;
+use crate::drive::view::resolve;
+use crate::drive::view::scan;
+use crate::id::InodeNo;
+use crate::index::inode::Inode;
+use crate::index::key;
+
+/// A change being put together. It sees the drive with its own index changes applied (not its own
+/// content changes). No other change happens meanwhile, so never wait in one.
+pub struct Change<'d> {
+    pub(in crate::drive) drive: &'d Drive,
+    pub(in crate::drive) state: RwLockWriteGuard<'d, State>,
+    overlay: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    record: Record,
+    body: Vec<u8>,
+    now: Time,
+}
+
+impl Look for Change<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        if let Some(own) = self.overlay.get(key) {
+            return Ok(own.clone());
+        }
+        Ok(self.drive.index.get(key)?.map(|value| value.to_vec()))
+    }
+}
+
+impl<'d> Change<'d> {
+    pub(in crate::drive) fn begin(
+        drive: &'d Drive,
+        state: RwLockWriteGuard<'d, State>,
+    ) -> Change<'d> {
+        let now = drive.clock.now();
+        Change {
+            drive,
+            state,
+            overlay: HashMap::new(),
+            record: Record::default(),
+            body: Vec::new(),
+            now,
+        }
+    }
+
+    /// The time this change bears.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Puts a value under a key.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.overlay.insert(key, Some(value));
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.overlay.insert(key, None);
+    }
+
+    /// Puts an inode.
+    pub fn put_inode(&mut self, ino: InodeNo, inode: &Inode) {
+        self.put(key::inode(ino), inode.encode());
+    }
+
+    /// A number never given before: for inodes and cookies.
+    pub fn next_number(&mut self) -> u64 {
+        let number = self.state.next_number;
+        self.state.next_number += 1;
+        let next = self.state.next_number;
+        self.put(key::root("next"), next.to_le_bytes().to_vec());
+        number
+    }
+
+    /// Entries from `from` on below `to`, at most `limit`, as they were before this change.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn scan_before(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+        scan(&self.drive.index, from, to, limit)
+    }
+
+    /// Where the bytes `start..end` of a file are, as they were before this change.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn resolve_before(&self, ino: InodeNo, start: u64, end: u64) -> Result<Vec<Part>, Error> {
+        resolve(&self.state, &self.drive.index, ino, start, end)
+    }
+
+    /// How many bytes of `start..end` were not holes before this change.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn stored_before(&self, ino: InodeNo, start: u64, end: u64) -> Result<u64, Error> {
+        let parts = self.resolve_before(ino, start, end)?;
+        Ok(parts
+            .iter()
+            .filter(|part| !part.found.is_hole())
+            .map(|part| part.len)
+            .sum())
+    }
+
+    /// Writes bytes into a file at an offset. The inode is the caller's to update.
+    pub fn write(&mut self, ino: InodeNo, start: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let skip = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
+        self.body.extend_from_slice(bytes);
+        let becomes = Becomes::Body { skip };
+        self.record.content.push(ContentChange {
+            ino,
+            start,
+            len: bytes.len() as u64,
+            becomes,
+        });
+    }
+
+    /// Makes `start..end` of a file a hole; `end` may be `u64::MAX`. The inode is the caller's to update.
+    pub fn zero(&mut self, ino: InodeNo, start: u64, end: u64) {
+        if start < end {
+            let becomes = Becomes::Source(crate::drive::dirty::Source::Zero);
+            self.record.content.push(ContentChange {
+                ino,
+                start,
+                len: end - start,
+                becomes,
+            });
+        }
+    }
+
+    /// Lays a part, resolved in this change, into a file at `start`: a clone that copies no data.
+    pub fn lay(&mut self, ino: InodeNo, start: u64, part: &Part) {
+        match &part.found {
+            Found::Inline(bytes) => self.write(ino, start, bytes),
+            Found::Source(source) => {
+                let becomes = Becomes::Source(*source);
+                self.record.content.push(ContentChange {
+                    ino,
+                    start,
+                    len: part.len,
+                    becomes,
+                });
+            }
+        }
+    }
+
+    /// Makes it so: into the spool first, then into the state that everybody sees.
+    pub(in crate::drive) fn commit(mut self) -> Result<(), Error> {
+        if self.overlay.is_empty() && self.record.content.is_empty() {
+            return Ok(());
+        }
+        for (key, value) in std::mem::take(&mut self.overlay) {
+            match value {
+                Some(value) => self.record.batch.put(key, value),
+                None => self.record.batch.delete(key),
+            }
+        }
+        let head = self.record.encode();
+        let (seq, place) = self.drive.spool.append(&head, &self.body)?;
+        self.state.apply(self.drive, seq, place, self.record);
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! What a spool record says: changes to the index, and changes to the content of files.
+
+use crate::drive::dirty::Piece;
+use crate::drive::dirty::Source;
+use crate::id::ChunkId;
+use crate::id::InodeNo;
+use crate::index::Batch;
+use crate::spool::Place;
+
+/// One change to one file's content. Applied in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentChange {
+    /// The file.
+    pub ino: InodeNo,
+    /// First byte that changes.
+    pub start: u64,
+    /// Number of bytes that change, not 0.
+    pub len: u64,
+    /// What they become.
+    pub becomes: Becomes,
+}
+
+/// What bytes of a file become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    /// Bytes of this very record's body, from `skip` on.
+    Body {
+        /// Bytes of the body before them.
+        skip: u32,
+    },
+    /// What a piece of another file was when the record was made.
+    Source(Source),
+}
+
+impl ContentChange {
+    /// The piece that this change lays into the file, given where its record's body is.
+    #[must_use]
+    pub fn piece(&self, place: Place) -> Piece {
+        let source = match self.becomes {
+            Becomes::Body { skip } => Source::Spool { place, skip },
+            Becomes::Source(source) => source,
+        };
+        Piece {
+            len: self.len,
+            source,
+        }
+    }
+}
+
+/// The head of a spool record: all of it takes effect, or none.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Changes to the index.
+    pub batch: Batch,
+    /// Changes to content.
+    pub content: Vec<ContentChange>,
+}
+
+/// A record head that cannot be read: damaged beyond its checksum, or written by a newer ods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a spool record has the wrong form")]
+pub struct Malformed;
+
+const BODY: u8 = 1;
+const SPOOL: u8 = 2;
+const CHUNK: u8 = 3;
+const ZERO: u8 = 4;
+
+impl Record {
+    /// The head's bytes: number of content changes, the changes, the batch.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + 64 * self.content.len());
+        out.extend_from_slice(
+            &u32::try_from(self.content.len())
+                .unwrap_or(u32::MAX)
+                .to_le_bytes(),
+        );
+        for change in &self.content {
+            for field in [change.ino.0, change.start, change.len] {
+                out.extend_from_slice(&field.to_le_bytes());
+            }
+            match change.becomes {
+                Becomes::Body { skip } => {
+                    out.push(BODY);
+                    out.extend_from_slice(&skip.to_le_bytes());
+                }
+                Becomes::Source(Source::Spool { place, skip }) => {
+                    out.push(SPOOL);
+                    out.extend_from_slice(&skip.to_le_bytes());
+                    out.extend_from_slice(&place.to_bytes());
+                }
+                Becomes::Source(Source::Chunk { id, skip }) => {
+                    out.push(CHUNK);
+                    out.extend_from_slice(&skip.to_le_bytes());
+                    out.extend_from_slice(&id.0);
+                }
+                Becomes::Source(Source::Zero) => out.push(ZERO),
+            }
+        }
+        out.extend_from_slice(&self.batch.encode());
+        out
+    }
+
+    /// Reads a head.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not one.
+    pub fn decode(head: &[u8]) -> Result<Record, Malformed> {
+        let mut rest = head;
+        let count = u32::from_le_bytes(take(&mut rest)?);
+        let mut content = Vec::with_capacity(count.min(1024) as usize);
+        for _ in 0..count {
+            let [ino, start, len] = [number(&mut rest)?, number(&mut rest)?, number(&mut rest)?];
+            let [tag] = take::<1>(&mut rest)?;
+            let becomes = becomes(tag, &mut rest)?;
+            content.push(ContentChange {
+                ino: InodeNo(ino),
+                start,
+                len,
+                becomes,
+            });
+        }
+        let batch = Batch::decode(rest).map_err(|_| Malformed)?;
+        Ok(Record { batch, content })
+    }
+}
+
+fn becomes(tag: u8, rest: &mut &[u8]) -> Result<Becomes, Malformed> {
+    if tag == ZERO {
+        return Ok(Becomes::Source(Source::Zero));
+    }
+    let skip = u32::from_le_bytes(take(rest)?);
+    match tag {
+        BODY => Ok(Becomes::Body { skip }),
+        SPOOL => {
+            let place = Place::from_bytes(take(rest)?);
+            Ok(Becomes::Source(Source::Spool { place, skip }))
+        }
+        CHUNK => Ok(Becomes::Source(Source::Chunk {
+            id: ChunkId(take(rest)?),
+            skip,
+        })),
+        _ => Err(Malformed),
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Malformed> {
+    let (head, tail) = rest.split_first_chunk::<N>().ok_or(Malformed)?;
+    *rest = tail;
+    Ok(*head)
+}
+
+fn number(rest: &mut &[u8]) -> Result<u64, Malformed> {
+    take(rest).map(u64::from_le_bytes)
+}
