@@ -238,6 +238,23 @@ impl Keys {
         cipher(&self.0.note, &[b"ods 1 note", salt, label.as_bytes()])
     }
 
+    /// The keys themselves, by label, for the worked examples.
+    #[cfg(test)]
+    pub(in crate::codec) fn shown(&self) -> [(&'static str, Vec<u8>); 6] {
+        let gear: Vec<u8> = self.0.gear[..4]
+            .iter()
+            .flat_map(|gear| gear.to_le_bytes())
+            .collect();
+        [
+            ("ods 1 chunk id", self.0.chunk_id.to_vec()),
+            ("ods 1 data", self.0.data.to_vec()),
+            ("ods 1 journal", self.0.journal.to_vec()),
+            ("ods 1 note", self.0.note.to_vec()),
+            ("ods 1 superblock", self.0.superblock.to_vec()),
+            ("ods 1 gear", gear),
+        ]
+    }
+
     /// The superblock's authentication code over `bytes`; compares in constant time.
     pub(in crate::codec) fn superblock(&self, bytes: &[u8]) -> blake3::Hash {
         blake3::keyed_hash(&self.0.superblock, bytes)

@@ -23,6 +23,9 @@ pub mod segment;
 pub mod superblock;
 pub mod wire;
 
+#[cfg(test)]
+mod golden;
+
 /// The version of every format that this program writes, and the newest that it reads.
 pub const VERSION: u16 = 1;
 

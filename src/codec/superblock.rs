@@ -107,6 +107,14 @@ pub struct Superblock {
     mac: [u8; MAC_LEN],
 }
 
+/// What is random in a new superblock; only tests choose it.
+pub(in crate::codec) struct Chance {
+    pub(in crate::codec) drive: DriveId,
+    pub(in crate::codec) master: MasterKey,
+    pub(in crate::codec) recovery: RecoveryKey,
+    pub(in crate::codec) salts: [[u8; 32]; 2],
+}
+
 impl Superblock {
     /// A new drive with a random id and master key, which the secret and the recovery key open.
     ///
@@ -118,26 +126,35 @@ impl Superblock {
         cost: Cost,
         places: Vec<u8>,
     ) -> Result<(Self, MasterKey, RecoveryKey), Error> {
-        let drive = DriveId(random());
-        let master = MasterKey::generate();
-        let recovery = RecoveryKey::generate();
-        let slots = vec![
-            Slot::with_passphrase(drive, &master, secret, cost, random())?,
-            Slot::with_recovery(drive, &master, &recovery, random()),
-        ];
-        let superblock = Self::assemble(drive, &master, slots, places)?;
-        Ok((superblock, master, recovery))
+        let chance = Chance {
+            drive: DriveId(random()),
+            master: MasterKey::generate(),
+            recovery: RecoveryKey::generate(),
+            salts: [random(), random()],
+        };
+        let superblock = Self::create_by(&chance, secret, cost, places)?;
+        Ok((superblock, chance.master, chance.recovery))
     }
 
-    fn assemble(
-        drive: DriveId,
-        master: &MasterKey,
-        slots: Vec<Slot>,
+    pub(in crate::codec) fn create_by(
+        chance: &Chance,
+        secret: &Secret,
+        cost: Cost,
         places: Vec<u8>,
     ) -> Result<Self, Error> {
         check_places(places.len())?;
-        Ok(Self {
+        let Chance {
             drive,
+            master,
+            recovery,
+            salts,
+        } = chance;
+        let slots = vec![
+            Slot::with_passphrase(*drive, master, secret, cost, salts[0])?,
+            Slot::with_recovery(*drive, master, recovery, salts[1]),
+        ];
+        Ok(Self {
+            drive: *drive,
             generation: 1,
             places,
             slots,
