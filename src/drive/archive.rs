@@ -158,9 +158,9 @@ impl Drive {
         let shelf = self.store.shelf(&format!("{}-{no}{salt}", self.id), &card).await?;
         holding.shelf.clone_from(&shelf.0);
         let mut batch = Batch::default();
-        batch.put(key::holding(no), holding.encode());
+        batch.put(key::holding(no), holding.encode())?;
         self.spool.append(&Entry::Fact(batch.clone()).encode(), &[])?;
-        self.index.amend(batch);
+        self.index.amend(batch)?;
         self.cards.with(no, |known| {
             *known = Known { shelf: Some(shelf.clone()), shown: Some(card), edited: Some(Instant::now()), ..Known::default() };
         });
@@ -305,9 +305,9 @@ impl Drive {
             let (packs, pack_bytes) = put.get(&no).copied().unwrap_or_default();
             holding.packs += packs;
             holding.pack_bytes += pack_bytes;
-            batch.put(key::holding(no), holding.encode());
+            batch.put(key::holding(no), holding.encode())?;
         }
-        self.index.amend(batch);
+        self.index.amend(batch)?;
         Ok(touched)
     }
 

@@ -1,5 +1,7 @@
 //! Checkpoints: now and then the whole index goes to the journal, so that a rebuild need not read all history.
 
+use std::ops::Bound;
+
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::journal::Gatherer;
@@ -38,7 +40,7 @@ impl Drive {
         let mut head = self.journal_head();
         let mut writer = PartWriter::new(self, Series::Checkpoint, head.epoch, head.hash, head.through);
         let mut bytes = 0;
-        for entry in self.index.base_scan(&[], &[0xff]) {
+        for entry in self.index.base_scan(Bound::Unbounded, Bound::Unbounded) {
             let (key, value) = entry?;
             if key.first() == Some(&key::LOCAL) {
                 continue;
@@ -61,8 +63,8 @@ impl Drive {
     /// Remembers the head durably.
     pub(in crate::drive) fn settle_head(&self, head: Head) -> Result<(), Error> {
         let mut batch = Batch::default();
-        batch.put(Head::key(), head.encode());
-        self.index.load(batch)?;
+        batch.put(Head::key(), head.encode())?;
+        self.index.load(&batch)?;
         self.index.load_done()?;
         self.set_journal_head(head);
         Ok(())

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::ops::Bound;
 
 use crate::codec::chunker::Chunker;
 use crate::codec::chunker::End;
@@ -260,31 +261,31 @@ fn splice(drive: &Drive, region: &Region) -> Result<(), Error> {
     let Region { ino, start, end, .. } = *region;
     let mut batch = Batch::default();
     let floor = key::extent(ino, 0);
-    if let Some((key, value)) = drive.index.frozen_last(&floor, &key::extent(ino, start))? {
+    if let Some((key, value)) = drive.index.frozen_last(Bound::Included(&floor), Bound::Excluded(&key::extent(ino, start)))? {
         let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
         let extent = Extent::decode(&value)?;
         let extent_end = at + extent.len();
         if extent_end > start {
-            batch.put(key.to_vec(), extent.part(0, start - at).encode());
+            batch.put(key, extent.part(0, start - at).encode())?;
         }
         if extent_end > end {
-            batch.put(key::extent(ino, end), extent.part(end - at, extent_end - end).encode());
+            batch.put(key::extent(ino, end), extent.part(end - at, extent_end - end).encode())?;
         }
     }
     let last = if end == u64::MAX { key::of(b'M', ino).1 } else { key::extent(ino, end) };
-    for entry in drive.index.frozen_scan(&key::extent(ino, start), &last) {
+    for entry in drive.index.frozen_scan(Bound::Included(&key::extent(ino, start)), Bound::Excluded(&last)) {
         let (key, value) = entry?;
         let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
         let extent = Extent::decode(&value)?;
-        batch.delete(key.to_vec());
+        batch.delete(key);
         let extent_end = at + extent.len();
         if extent_end > end {
-            batch.put(key::extent(ino, end), extent.part(end - at, extent_end - end).encode());
+            batch.put(key::extent(ino, end), extent.part(end - at, extent_end - end).encode())?;
         }
     }
     for (at, extent) in &region.extents {
-        batch.put(key::extent(ino, *at), extent.encode());
+        batch.put(key::extent(ino, *at), extent.encode())?;
     }
-    drive.index.amend(batch);
+    drive.index.amend(batch)?;
     Ok(())
 }

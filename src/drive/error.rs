@@ -50,6 +50,9 @@ pub enum Error {
     /// The drive was written by a newer ods.
     #[error("{0}")]
     Newer(String),
+    /// One change is too big to be kept whole.
+    #[error("one change touches too many pieces of a file")]
+    TooManyChanges,
     /// The drive is being closed.
     #[error("the drive is being closed")]
     Closing,
@@ -59,8 +62,11 @@ impl From<spool::Error> for Error {
     fn from(error: spool::Error) -> Error {
         match error {
             spool::Error::Full => Error::NoSpace,
-            spool::Error::Damaged { .. } => Error::Damaged(error.to_string()),
-            _ => Error::Disk(error.to_string()),
+            spool::Error::Damaged { .. } | spool::Error::Gone { .. } => Error::Damaged(error.to_string()),
+            spool::Error::TooLong => Error::TooManyChanges,
+            spool::Error::Newer { .. } => Error::Newer(error.to_string()),
+            spool::Error::Poisoned => Error::Disk(error.to_string()),
+            spool::Error::Io { doing, source } => Error::Disk(format!("{doing}: {source}")),
         }
     }
 }

@@ -153,7 +153,7 @@ impl<'d> PartWriter<'d> {
         let part = if full { Some(self.seal(End::More)?) } else { None };
         self.batch_bytes += bytes;
         match value {
-            Some(value) => self.batch.put(key, value),
+            Some(value) => self.batch.put(key, value)?,
             None => self.batch.delete(key),
         }
         Ok(part)

@@ -167,7 +167,6 @@ impl Settings {
 }
 
 /// An open drive.
-#[derive(Debug)]
 pub struct Drive {
     settings: Settings,
     id: DriveId,
@@ -193,6 +192,12 @@ pub struct Drive {
     _lock: open::Lock,
 }
 
+impl std::fmt::Debug for Drive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drive").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// What a change touches, besides the index.
 #[derive(Debug)]
 pub struct State {
@@ -212,11 +217,13 @@ impl State {
         drive.index.apply(record.batch);
         for change in &record.content {
             let piece = change.piece(place);
-            if let (record::Becomes::Source(Source::Spool { place, .. }), Ok(len)) = (change.becomes, u32::try_from(change.len)) {
-                drive.spool.retain(&place, len);
+            if let record::Becomes::Source(Source::Spool { place, .. }) = change.becomes
+                && let Err(error) = drive.spool.retain(&place, change.len)
+            {
+                log::error!("a clone refers to bytes the spool no longer has: {error}");
             }
             for (place, len) in self.gathering.put(change.ino, change.start, piece) {
-                drive.spool.release(&place, len);
+                drive.spool.release(&place, u64::from(len));
             }
         }
         self.changed = seq;

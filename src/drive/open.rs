@@ -41,6 +41,7 @@ use crate::index::inode::Kind;
 use crate::index::key;
 use crate::size::MIB;
 use crate::spool;
+use crate::spool::Replayed;
 use crate::spool::Spool;
 use crate::store::Shelf;
 use crate::store::Span;
@@ -189,8 +190,10 @@ impl Drive {
 
     fn has_changes_after(&self, through: Seq) -> Result<bool, Error> {
         let mut any = false;
-        self.spool.replay(|seq, head, _| -> Result<(), Error> {
-            any |= seq > through && matches!(Entry::decode(head), Ok(Entry::Change(_)));
+        self.spool.replay(|replayed| -> Result<(), Error> {
+            if let Replayed::Record { seq, head, .. } = replayed {
+                any |= seq > through && matches!(Entry::decode(head), Ok(Entry::Change(_)));
+            }
             Ok(())
         })?;
         Ok(any)
@@ -201,13 +204,15 @@ impl Drive {
         let mut state = self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut intents: HashMap<PackId, Intent> = HashMap::new();
         let malformed = |_| Error::Damaged(String::from("the spool holds a record of an unknown form; it may come from a newer ods"));
-        self.spool.replay(|seq, head, place| -> Result<(), Error> {
-            if seq <= through {
-                return Ok(());
-            }
+        self.spool.replay(|replayed| -> Result<(), Error> {
+            let (seq, head, place) = match replayed {
+                Replayed::Record { seq, head, place } if seq > through => (seq, head, place),
+                Replayed::Record { .. } => return Ok(()),
+                Replayed::Missing { first, last } => return self.miss(first, last, through),
+            };
             match Entry::decode(head).map_err(malformed)? {
                 Entry::Change(record) => {
-                    self.spool.retain(&place, place.body_len());
+                    self.spool.retain(&place, u64::from(place.body_len))?;
                     state.apply(self, seq, place, record);
                 }
                 Entry::Fact(batch) => {
@@ -228,7 +233,9 @@ impl Drive {
             }
             Ok(())
         })?;
-        self.spool.cut(through);
+        self.spool.reclaim();
+        self.spool.cut(through)?;
+        self.spool.number_after(through)?;
         let next = self.index.get(&key::root("next"))?;
         if let Some(next) = next.and_then(|value| Some(u64::from_le_bytes(value[..].try_into().ok()?))) {
             state.next_number = next;
@@ -237,6 +244,18 @@ impl Drive {
             self.control.changed();
         }
         Ok(intents.into_values().collect())
+    }
+
+    /// The disk lost records that were not yet published: changes are gone, and that is told.
+    fn miss(&self, first: Seq, last: Option<Seq>, through: Seq) -> Result<(), Error> {
+        if last.is_none_or(|last| last > through) {
+            let upto = last.map_or_else(|| String::from("the end"), |last| last.to_string());
+            log::error!("the spool lost records {first} to {upto}: changes that were never published are gone");
+            self.control.post(|board| {
+                board.error = Some(format!("the local disk lost spool records {first} to {upto}; what they changed is gone"));
+            });
+        }
+        Ok(())
     }
 
     /// Looks for packs that were sent without an answer, by name, so that nothing is sent twice.
@@ -272,7 +291,7 @@ impl Drive {
     }
 
     fn keep_fact(&self, intent: &Intent, locator: Vec<u8>) -> Result<(), Error> {
-        let batch = intent.places(locator);
+        let batch = intent.places(locator)?;
         self.spool.append(&Entry::Fact(batch.clone()).encode(), &[])?;
         self.index.apply(batch);
         Ok(())
@@ -340,15 +359,15 @@ const LOST_PAGES_MAX: usize = 20;
 
 impl Intent {
     /// What becomes true when the store has the pack.
-    pub(in crate::drive) fn places(&self, locator: Vec<u8>) -> Batch {
+    pub(in crate::drive) fn places(&self, locator: Vec<u8>) -> Result<Batch, Error> {
         let mut batch = Batch::default();
         for (id, place) in &self.frames {
-            batch.put(key::chunk(id), place.encode());
+            batch.put(key::chunk(id), place.encode())?;
         }
         if let Some((_, place)) = self.frames.first() {
             let pack = PackPlace { archive: self.archive, bytes: self.bytes, locator };
-            batch.put(key::pack(&place.pack), pack.encode());
+            batch.put(key::pack(&place.pack), pack.encode())?;
         }
-        batch
+        Ok(batch)
     }
 }

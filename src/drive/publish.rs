@@ -5,6 +5,7 @@
 //! twice gives the same index. So a failure only ever means "the same step again, later".
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -207,7 +208,7 @@ impl Drive {
         self.index.freeze()?;
         let mut frozen = std::mem::take(&mut state.gathering);
         let (from, to) = key::all(b'U');
-        for entry in self.index.frozen_scan(&from, &to) {
+        for entry in self.index.frozen_scan(Bound::Included(&from), Bound::Excluded(&to)) {
             let (key, _) = entry?;
             let Some(ino) = key::inode_of(&key) else { continue };
             for (at, piece) in frozen.take(ino) {
@@ -286,17 +287,17 @@ impl Drive {
             through: epoch.through,
         };
         let mut batch = Batch::default();
-        batch.put(Head::key(), head.encode());
+        batch.put(Head::key(), head.encode())?;
         self.index.settle(batch)?;
         self.set_journal_head(head);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(frozen) = state.frozen.take() {
             for (place, len) in frozen.references() {
-                self.spool.release(&place, len);
+                self.spool.release(&place, u64::from(len));
             }
         }
         drop(state);
-        self.spool.cut(epoch.through);
+        self.spool.cut(epoch.through)?;
         self.control.post(|board| {
             board.published = board.published.max(epoch.through);
             board.epochs += 1;

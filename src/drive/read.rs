@@ -42,7 +42,7 @@ impl Drive {
         loop {
             let parts = self.view().resolve(ino, offset, offset + u64::from(len))?;
             match self.assemble_parts(&parts, len, |id| self.local_chunk(id)) {
-                Err(spool::Error::Damaged { .. }) if looks < LOOKS_MAX => looks += 1,
+                Err(spool::Error::Gone { .. } | spool::Error::Damaged { .. }) if looks < LOOKS_MAX => looks += 1,
                 Err(error) => {
                     self.note_damage(ino, &error.to_string());
                     return Err(error.into());
@@ -79,7 +79,7 @@ impl Drive {
             match self.assemble_parts(&parts, len, |id| chunks.get(id).cloned()) {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => return Err(Error::Malformed),
-                Err(spool::Error::Damaged { .. }) if looks < LOOKS_MAX => looks += 1,
+                Err(spool::Error::Gone { .. } | spool::Error::Damaged { .. }) if looks < LOOKS_MAX => looks += 1,
                 Err(error) => return Err(error.into()),
             }
         }

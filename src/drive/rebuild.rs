@@ -3,9 +3,9 @@
 //! Both are the same walk. List what is newer than the head; if the head is far behind or there is
 //! none, go back to the newest complete checkpoint; then apply segment after segment, each checked
 //! against the hash of the one before it. Everything lands in sled, and applying twice is harmless,
-//! so an interrupted walk is simply begun again; parts already fetched come from a local directory.
+//! so an interrupted walk goes on from the last whole segment, or begins the checkpoint again.
 
-use std::path::PathBuf;
+use std::ops::Bound;
 
 use crate::drive::Drive;
 use crate::drive::Error;
@@ -33,6 +33,9 @@ pub struct Progress {
     pub bytes_total: u64,
 }
 
+/// Keys removed at once when the index is emptied.
+const WIPE_KEYS: usize = 4096;
+
 /// Is called now and then while a rebuild goes on.
 pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
 
@@ -54,6 +57,9 @@ impl Drive {
     /// changes that are not in the journal: then history must not have gone on elsewhere.
     pub(in crate::drive) async fn catch_up(&self, unpublished: impl Fn(Seq) -> Result<bool, Error>, watch: Watch<'_>) -> Result<(), Error> {
         let mut head = self.journal_head();
+        if head.epoch == EpochNo(0) {
+            self.wipe_index()?;
+        }
         let listed = if head.epoch == EpochNo(0) {
             self.journal_since_checkpoint().await?
         } else {
@@ -82,7 +88,6 @@ impl Drive {
         self.apply_segments(&segments, &mut head, &mut progress, watch).await?;
         head.mark = newest;
         self.keep_head(&head)?;
-        self.forget_parts();
         Ok(())
     }
 
@@ -132,14 +137,14 @@ impl Drive {
     }
 
     async fn apply_checkpoint(&self, found: &Found, head: &mut Head, progress: &mut Progress, watch: Watch<'_>) -> Result<(), Error> {
-        self.index.wipe()?;
+        self.wipe_index()?;
         let mut previous = [0; 32];
         for (number, entry) in (0_u32..).zip(&found.parts) {
             let (header, plain, _) = self.open_part(entry).await?;
             if header.epoch != found.epoch || header.part != number {
                 return Err(Error::Damaged(format!("checkpoint object {} is not what its name says", entry.name)));
             }
-            self.index.load(Drive::checkpoint_batch(number, &plain)?)?;
+            self.index.load(&Drive::checkpoint_batch(number, &plain)?)?;
             previous = header.previous;
             progress.parts += 1;
             progress.bytes += entry.bytes;
@@ -177,7 +182,7 @@ impl Drive {
                     continue;
                 }
                 for batch in opened.batches {
-                    self.index.load(batch)?;
+                    self.index.load(&batch)?;
                 }
                 head.epoch = found.epoch;
                 head.hash = opened.hash;
@@ -197,20 +202,31 @@ impl Drive {
         Ok(())
     }
 
+    /// Empties the index; the head goes first, so that an interrupted emptying is begun again.
+    fn wipe_index(&self) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        batch.delete(Head::key());
+        self.index.load(&batch)?;
+        self.index.load_done()?;
+        loop {
+            let mut batch = Batch::default();
+            for entry in self.index.base_scan(Bound::Unbounded, Bound::Unbounded).take(WIPE_KEYS) {
+                batch.delete(entry?.0);
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.index.load(&batch)?;
+        }
+    }
+
     fn keep_head(&self, head: &Head) -> Result<(), Error> {
         let mut batch = Batch::default();
-        batch.put(Head::key(), head.encode());
-        self.index.load(batch)?;
+        batch.put(Head::key(), head.encode())?;
+        self.index.load(&batch)?;
         self.index.load_done()?;
         self.set_journal_head(head.clone());
         Ok(())
     }
 
-    fn parts_dir(&self) -> PathBuf {
-        self.settings.state_dir.join("rebuild")
-    }
-
-    fn forget_parts(&self) {
-        drop(std::fs::remove_dir_all(self.parts_dir()));
-    }
 }

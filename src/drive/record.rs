@@ -2,8 +2,10 @@
 
 use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
+use crate::id::ArchiveNo;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
+use crate::index::chunk::ChunkPlace;
 use crate::index::Batch;
 use crate::spool::Place;
 

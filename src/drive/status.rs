@@ -1,5 +1,7 @@
 //! How the drive is: what waits, what is under way, what went wrong.
 
+use std::ops::Bound;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -192,7 +194,7 @@ impl Drive {
     fn archives(&self) -> Result<Vec<ArchiveStatus>, Error> {
         let (from, to) = key::all(b'A');
         let mut archives = Vec::new();
-        for entry in self.index.scan(&from, &to) {
+        for entry in self.index.scan(Bound::Included(&from), Bound::Excluded(&to)) {
             let (key, value) = entry?;
             let Some(no) = key::archive_of(&key) else { continue };
             let archive = Archive::decode(&value)?;
@@ -217,7 +219,7 @@ impl Drive {
     pub fn space(&self) -> Result<Space, Error> {
         let (from, to) = key::all(b'B');
         let mut space = Space { total_bytes: TOTAL_BYTES, ..Space::default() };
-        for entry in self.index.scan(&from, &to) {
+        for entry in self.index.scan(Bound::Included(&from), Bound::Excluded(&to)) {
             let holding = Holding::decode(&entry?.1)?;
             space.used_bytes += holding.file_bytes;
             space.files += holding.files;

@@ -193,9 +193,9 @@ async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Res
         return Err(Error::Malformed);
     }
     for ((intent, locator), pack) in intents.iter().zip(locators).zip(packs) {
-        let batch = intent.places(locator.0);
+        let batch = intent.places(locator.0)?;
         drive.spool.append(&Entry::Fact(batch.clone()).encode(), &[])?;
-        drive.index.amend(batch);
+        drive.index.amend(batch)?;
         drive.keep_frames(pack);
         let plain: u64 = pack.frames.iter().map(|frame| u64::from(frame.plain_len)).sum();
         drive.control.post(|board| {

@@ -42,6 +42,33 @@ pub struct Place {
 }
 
 impl Place {
+    /// For keeping in a record that refers to another one's body.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Place::BYTES] {
+        let mut bytes = [0; Place::BYTES];
+        bytes[..8].copy_from_slice(&self.position.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.segment.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.body_len.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads what [`Place::to_bytes`] gave.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; Place::BYTES]) -> Place {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
+        let field = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        Place {
+            position: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            segment: field(0),
+            body_len: field(4),
+            crc: field(8),
+        }
+    }
+
+    /// Length of [`Place::to_bytes`].
+    pub const BYTES: usize = 20;
+
     pub(super) fn new(segment: u32, record_at: u64, header: &Header) -> Place {
         Place {
             position: header.body_position(record_at),
