@@ -52,12 +52,19 @@ struct Known {
 
 impl Cards {
     fn with<R>(&self, no: ArchiveNo, use_it: impl FnOnce(&mut Known) -> R) -> R {
-        use_it(self.known.lock().unwrap_or_else(PoisonError::into_inner).entry(no).or_default())
+        use_it(
+            self.known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(no)
+                .or_default(),
+        )
     }
 }
 
 fn today(now: Time) -> (u8, u8, u8) {
-    let date = OffsetDateTime::from_unix_timestamp(now.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let date =
+        OffsetDateTime::from_unix_timestamp(now.seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let year = u8::try_from(date.year().rem_euclid(100)).unwrap_or(0);
     (year, u8::from(date.month()), date.day())
 }
@@ -74,25 +81,49 @@ pub(in crate::drive) fn create_first(change: &mut Change<'_>) -> Result<(), Erro
 ///
 /// # Errors
 /// When the index cannot be read.
-pub fn create_archive(change: &mut Change<'_>, directory: InodeNo, name: &[u8]) -> Result<ArchiveNo, Error> {
+pub fn create_archive(
+    change: &mut Change<'_>,
+    directory: InodeNo,
+    name: &[u8],
+) -> Result<ArchiveNo, Error> {
     let label = key::root("archives");
-    let count = change.get(&label)?.and_then(|value| Some(u32::from_le_bytes(value[..].try_into().ok()?))).unwrap_or(1);
+    let count = change
+        .get(&label)?
+        .and_then(|value| Some(u32::from_le_bytes(value[..].try_into().ok()?)))
+        .unwrap_or(1);
     change.put(label, (count + 1).to_le_bytes().to_vec());
     create(change, ArchiveNo(count), directory, name)?;
     Ok(ArchiveNo(count))
 }
 
-fn create(change: &mut Change<'_>, no: ArchiveNo, directory: InodeNo, name: &[u8]) -> Result<(), Error> {
+fn create(
+    change: &mut Change<'_>,
+    no: ArchiveNo,
+    directory: InodeNo,
+    name: &[u8],
+) -> Result<(), Error> {
     let (year, month, day) = today(change.now());
     let label = key::root("archive day");
     let number = match change.get(&label)?.as_deref() {
-        Some(&[y, m, d, low, high]) if (y, m, d) == (year, month, day) => u16::from_le_bytes([low, high]).saturating_add(1),
+        Some(&[y, m, d, low, high]) if (y, m, d) == (year, month, day) => {
+            u16::from_le_bytes([low, high]).saturating_add(1)
+        }
         _ => 1,
     };
     let [low, high] = number.to_le_bytes();
     change.put(label, vec![year, month, day, low, high]);
-    let id = ArchiveId { year, month, day, number };
-    let archive = Archive { id, directory, removed: false, name: name.to_vec() };
+    let id = ArchiveId {
+        year,
+        month,
+        day,
+        number,
+    };
+    let archive = Archive {
+        id,
+        directory,
+        removed: false,
+        name: name.to_vec(),
+    };
     change.put(key::archive(no), archive.encode());
     Ok(())
 }
@@ -113,7 +144,11 @@ pub fn remove_archive(change: &mut Change<'_>, no: ArchiveNo) -> Result<(), Erro
     alter(change, no, |archive| archive.removed = true)
 }
 
-fn alter(change: &mut Change<'_>, no: ArchiveNo, alter: impl FnOnce(&mut Archive)) -> Result<(), Error> {
+fn alter(
+    change: &mut Change<'_>,
+    no: ArchiveNo,
+    alter: impl FnOnce(&mut Archive),
+) -> Result<(), Error> {
     if let Some(value) = change.get(&key::archive(no))? {
         let mut archive = Archive::decode(&value)?;
         alter(&mut archive);
@@ -132,48 +167,78 @@ impl Drive {
     }
 
     pub(in crate::drive) fn archive(&self, no: ArchiveNo) -> Result<Option<Archive>, Error> {
-        Ok(self.index.get(&key::archive(no))?.map(|value| Archive::decode(&value)).transpose()?)
+        Ok(self
+            .index
+            .get(&key::archive(no))?
+            .map(|value| Archive::decode(&value))
+            .transpose()?)
     }
 
     pub(in crate::drive) fn holding(&self, no: ArchiveNo) -> Result<Holding, Error> {
         let value = self.index.get(&key::holding(no))?;
-        Ok(value.map(|value| Holding::decode(&value)).transpose()?.unwrap_or_default())
+        Ok(value
+            .map(|value| Holding::decode(&value))
+            .transpose()?
+            .unwrap_or_default())
     }
 
     /// The shelf of an archive; made, with its card, when there is none yet.
     pub(in crate::drive) async fn shelf_of(&self, no: ArchiveNo) -> Result<Shelf, Error> {
         let _one = self.cards.making.lock().await;
-        let (known, is_gone) = self.cards.with(no, |known| (known.shelf.clone(), known.is_gone));
+        let (known, is_gone) = self
+            .cards
+            .with(no, |known| (known.shelf.clone(), known.is_gone));
         if let Some(shelf) = known {
             return Ok(shelf);
         }
         let mut holding = self.holding(no)?;
         if !holding.shelf.is_empty() && !is_gone {
             let shelf = Shelf(holding.shelf);
-            self.cards.with(no, |known| known.shelf = Some(shelf.clone()));
+            self.cards
+                .with(no, |known| known.shelf = Some(shelf.clone()));
             return Ok(shelf);
         }
-        let salt = if is_gone { data_encoding::HEXLOWER.encode(&crate::codec::key::random::<4>()) } else { String::new() };
+        let salt = if is_gone {
+            data_encoding::HEXLOWER.encode(&crate::codec::key::random::<4>())
+        } else {
+            String::new()
+        };
         let card = self.card(no, &holding, "uploading")?;
-        let shelf = self.store.shelf(&format!("{}-{no}{salt}", self.id), &card).await?;
+        let shelf = self
+            .store
+            .shelf(&format!("{}-{no}{salt}", self.id), &card)
+            .await?;
         holding.shelf.clone_from(&shelf.0);
         let mut batch = Batch::default();
         batch.put(key::holding(no), holding.encode())?;
-        self.spool.append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        self.spool
+            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
         self.index.amend(batch)?;
         self.cards.with(no, |known| {
-            *known = Known { shelf: Some(shelf.clone()), shown: Some(card), edited: Some(Instant::now()), ..Known::default() };
+            *known = Known {
+                shelf: Some(shelf.clone()),
+                shown: Some(card),
+                edited: Some(Instant::now()),
+                ..Known::default()
+            };
         });
         Ok(shelf)
     }
 
     /// The shelf turned out to be gone: the next use makes a new one.
     pub(in crate::drive) fn forget_shelf(&self, no: ArchiveNo) {
-        self.cards.with(no, |known| *known = Known { is_gone: true, ..Known::default() });
+        self.cards.with(no, |known| {
+            *known = Known {
+                is_gone: true,
+                ..Known::default()
+            }
+        });
     }
 
     fn card(&self, no: ArchiveNo, holding: &Holding, state: &str) -> Result<Card, Error> {
-        let Some(archive) = self.archive(no)? else { return Ok(Card::default()) };
+        let Some(archive) = self.archive(no)? else {
+            return Ok(Card::default());
+        };
         let name = String::from_utf8_lossy(&archive.name);
         let title = match self.settings.names {
             Names::Shown if no != ArchiveNo(0) => format!("{} {name}", archive.id),
@@ -193,7 +258,12 @@ impl Drive {
             field("Stored", size::Bytes(holding.pack_bytes).to_string()),
             field("State", state.to_owned()),
         ];
-        Ok(Card { title, fields, colour, text: String::new() })
+        Ok(Card {
+            title,
+            fields,
+            colour,
+            text: String::new(),
+        })
     }
 
     /// Shows how far the upload is, now and then.
@@ -202,13 +272,19 @@ impl Drive {
             let board = self.control.board();
             (board.epoch_done_bytes, board.epoch_bytes)
         };
-        let due = self.cards.with(no, |known| known.edited.is_none_or(|at| at.elapsed() >= CARD_PAUSE));
+        let due = self.cards.with(no, |known| {
+            known.edited.is_none_or(|at| at.elapsed() >= CARD_PAUSE)
+        });
         if !due || all == 0 || done >= all {
             return;
         }
         let percent = done * 100 / all;
         let filled = usize::try_from(percent / 10).unwrap_or(0);
-        let state = format!("uploading {}{} {percent} %", "▰".repeat(filled), "▱".repeat(10 - filled.min(10)));
+        let state = format!(
+            "uploading {}{} {percent} %",
+            "▰".repeat(filled),
+            "▱".repeat(10 - filled.min(10))
+        );
         if let Ok(holding) = self.holding(no)
             && let Ok(card) = self.card(no, &holding, &state)
         {
@@ -235,12 +311,20 @@ impl Drive {
     /// Edits the cards that are due; all that are wanted when the drive is about to close.
     pub(in crate::drive) async fn edit_cards(&self, pace: Pace) {
         let due: Vec<ArchiveNo> = {
-            let known = self.cards.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = self
+                .cards
+                .known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let due = |known: &Known| {
                 let rested = known.edited.is_none_or(|at| at.elapsed() >= CARD_PAUSE);
                 known.wanted.is_some() && (rested || pace == Pace::All)
             };
-            known.iter().filter(|(_, known)| due(known)).map(|(no, _)| *no).collect()
+            known
+                .iter()
+                .filter(|(_, known)| due(known))
+                .map(|(no, _)| *no)
+                .collect()
         };
         for no in due {
             self.edit_card(no).await;
@@ -249,11 +333,16 @@ impl Drive {
 
     async fn edit_card(&self, no: ArchiveNo) {
         let (shelf, card) = self.cards.with(no, |known| {
-            let card = known.wanted.take().filter(|card| known.shown.as_ref() != Some(card));
+            let card = known
+                .wanted
+                .take()
+                .filter(|card| known.shown.as_ref() != Some(card));
             known.edited = Some(Instant::now());
             (known.shelf.clone(), card)
         });
-        let (Some(shelf), Some(card)) = (shelf, card) else { return };
+        let (Some(shelf), Some(card)) = (shelf, card) else {
+            return;
+        };
         match self.store.describe(&shelf, &card).await {
             Ok(()) => self.cards.with(no, |known| known.shown = Some(card)),
             Err(error) => {
@@ -269,7 +358,10 @@ impl Drive {
 
     /// Brings the holdings of the frozen epoch up to date: what its inode changes add and remove,
     /// and the packs just put. Gives the archives whose cards may have changed.
-    pub(in crate::drive) fn fold_holdings(&self, put: &HashMap<ArchiveNo, (u64, u64)>) -> Result<Vec<ArchiveNo>, Error> {
+    pub(in crate::drive) fn fold_holdings(
+        &self,
+        put: &HashMap<ArchiveNo, (u64, u64)>,
+    ) -> Result<Vec<ArchiveNo>, Error> {
         let mut changes: HashMap<ArchiveNo, (i64, i64)> = HashMap::new();
         let mut touched: Vec<ArchiveNo> = put.keys().copied().collect();
         let mut count = |value: Option<Vec<u8>>, sign: i64| -> Result<(), Error> {
@@ -298,7 +390,10 @@ impl Drive {
         let mut batch = Batch::default();
         for &no in &touched {
             let value = self.index.frozen_get(&key::holding(no))?;
-            let mut holding = value.map(|value| Holding::decode(&value)).transpose()?.unwrap_or_default();
+            let mut holding = value
+                .map(|value| Holding::decode(&value))
+                .transpose()?
+                .unwrap_or_default();
             let (files, bytes) = changes.get(&no).copied().unwrap_or_default();
             holding.files = holding.files.saturating_add_signed(files);
             holding.file_bytes = holding.file_bytes.saturating_add_signed(bytes);
@@ -314,7 +409,8 @@ impl Drive {
     /// Every archive that was newly made gets its card, even when it holds nothing yet.
     pub(in crate::drive) async fn make_shelves(&self, archives: &[ArchiveNo]) -> Result<(), Error> {
         for &no in archives {
-            let is_plain = no != ArchiveNo(0) && self.archive(no)?.is_some_and(|archive| !archive.removed);
+            let is_plain =
+                no != ArchiveNo(0) && self.archive(no)?.is_some_and(|archive| !archive.removed);
             if is_plain {
                 self.shelf_of(no).await?;
             }

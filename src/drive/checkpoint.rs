@@ -38,7 +38,13 @@ impl Drive {
     /// so sled does not change meanwhile.
     pub(in crate::drive) async fn checkpoint(&self) -> Result<(), Error> {
         let mut head = self.journal_head();
-        let mut writer = PartWriter::new(self, Series::Checkpoint, head.epoch, head.hash, head.through);
+        let mut writer = PartWriter::new(
+            self,
+            Series::Checkpoint,
+            head.epoch,
+            head.hash,
+            head.through,
+        );
         let mut bytes = 0;
         for entry in self.index.base_scan(Bound::Unbounded, Bound::Unbounded) {
             let (key, value) = entry?;

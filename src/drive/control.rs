@@ -74,8 +74,15 @@ impl Control {
     }
 
     /// Waits for the bell, at most so long.
-    pub(in crate::drive) fn wait<'b>(&self, board: MutexGuard<'b, Board>, most: Duration) -> MutexGuard<'b, Board> {
-        self.bell.wait_timeout(board, most).unwrap_or_else(PoisonError::into_inner).0
+    pub(in crate::drive) fn wait<'b>(
+        &self,
+        board: MutexGuard<'b, Board>,
+        most: Duration,
+    ) -> MutexGuard<'b, Board> {
+        self.bell
+            .wait_timeout(board, most)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
     /// A change was committed. Rings only for the first: later ones only move the time of the last.
@@ -139,7 +146,9 @@ const SLOW_FROM: (u64, u64) = (7, 8);
 
 impl Patience {
     pub(in crate::drive) fn new() -> Patience {
-        Patience { since: Instant::now() }
+        Patience {
+            since: Instant::now(),
+        }
     }
 }
 
@@ -152,7 +161,8 @@ impl Drive {
             return false;
         }
         drop(board);
-        self.control.post(|board| board.wanted = board.wanted.max(Seq(board.published.0 + 1)));
+        self.control
+            .post(|board| board.wanted = board.wanted.max(Seq(board.published.0 + 1)));
         let board = self.control.board();
         drop(self.control.wait(board, Duration::from_millis(200)));
         true
@@ -166,7 +176,10 @@ impl Drive {
             let over = (usage.disk_bytes - from).min(usage.limit_bytes - from);
             let milliseconds = over * 10 / (usage.limit_bytes - from);
             let board = self.control.board();
-            drop(self.control.wait(board, Duration::from_millis(milliseconds.max(1))));
+            drop(
+                self.control
+                    .wait(board, Duration::from_millis(milliseconds.max(1))),
+            );
         }
     }
 
@@ -177,9 +190,14 @@ impl Drive {
     /// What keeps it from being published; [`Error::Timeout`] when `watch` ended the wait.
     pub fn flush(&self, mut watch: impl FnMut() -> bool) -> Result<(), Error> {
         let started = Instant::now();
-        let target = self.state.read().unwrap_or_else(PoisonError::into_inner).changed;
+        let target = self
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .changed;
         let failures = self.control.board().failures;
-        self.control.post(|board| board.wanted = board.wanted.max(target));
+        self.control
+            .post(|board| board.wanted = board.wanted.max(target));
         loop {
             let board = self.control.board();
             if board.published >= target {
@@ -191,7 +209,11 @@ impl Drive {
             if board.publisher_gone || board.stop == Stop::Now {
                 return Err(Error::Closing);
             }
-            if let (Some(error), false, true) = (&board.error, board.error_is_passing, board.failures > failures) {
+            if let (Some(error), false, true) = (
+                &board.error,
+                board.error_is_passing,
+                board.failures > failures,
+            ) {
                 return Err(Error::State(error.clone()));
             }
             drop(self.control.wait(board, Duration::from_millis(100)));

@@ -96,11 +96,17 @@ impl<'d> Drain<'d> {
     fn order(&self) -> Result<Vec<(ArchiveNo, InodeNo)>, Error> {
         let inodes: Vec<InodeNo> = {
             let view = self.drive.view();
-            view.state.frozen.as_ref().map(|frozen| frozen.inodes().collect()).unwrap_or_default()
+            view.state
+                .frozen
+                .as_ref()
+                .map(|frozen| frozen.inodes().collect())
+                .unwrap_or_default()
         };
         let mut order = Vec::with_capacity(inodes.len());
         for ino in inodes {
-            let archive = self.frozen_inode(ino)?.map_or(ArchiveNo(0), |inode| inode.archive);
+            let archive = self
+                .frozen_inode(ino)?
+                .map_or(ArchiveNo(0), |inode| inode.archive);
             order.push((archive, ino));
         }
         order.sort_unstable();
@@ -115,8 +121,17 @@ impl<'d> Drain<'d> {
     fn work(&self, archive: ArchiveNo, ino: InodeNo) -> Result<Work, Error> {
         let size = self.frozen_inode(ino)?.map_or(0, |inode| inode.size);
         let view = self.drive.view();
-        let pieces = view.state.frozen.as_ref().map(|frozen| frozen.within(ino, 0, u64::MAX));
-        Ok(Work { archive, ino, size, pieces: pieces.unwrap_or_default() })
+        let pieces = view
+            .state
+            .frozen
+            .as_ref()
+            .map(|frozen| frozen.within(ino, 0, u64::MAX));
+        Ok(Work {
+            archive,
+            ino,
+            size,
+            pieces: pieces.unwrap_or_default(),
+        })
     }
 
     /// Splits a file's pieces into regions without gaps and handles each.
@@ -141,8 +156,19 @@ impl<'d> Drain<'d> {
         Ok(())
     }
 
-    fn region(&mut self, work: &Work, start: u64, end: u64, pieces: &[(u64, Piece)]) -> Result<(), Error> {
-        let mut region = Region { ino: work.ino, start, end, extents: Vec::new() };
+    fn region(
+        &mut self,
+        work: &Work,
+        start: u64,
+        end: u64,
+        pieces: &[(u64, Piece)],
+    ) -> Result<(), Error> {
+        let mut region = Region {
+            ino: work.ino,
+            start,
+            end,
+            extents: Vec::new(),
+        };
         let mut run = Run::default();
         if let Some((at, bytes)) = self.small_extent_before(work, start, pieces)? {
             region.start = at;
@@ -155,7 +181,11 @@ impl<'d> Drain<'d> {
                         run.start = *at;
                     }
                     let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
-                    let bytes = self.drive.spool.read(&place, skip, len).map_err(|error| self.lost(work.ino, error))?;
+                    let bytes = self
+                        .drive
+                        .spool
+                        .read(&place, skip, len)
+                        .map_err(|error| self.lost(work.ino, error))?;
                     run.bytes.extend_from_slice(&bytes);
                     self.cut(work, &mut run, &mut region, End::More)?;
                 }
@@ -164,7 +194,9 @@ impl<'d> Drain<'d> {
                     let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
                     region.extents.push((*at, Extent::Chunk { id, skip, len }));
                 }
-                Source::Zero | Source::Spool { .. } => self.cut(work, &mut run, &mut region, End::Last)?,
+                Source::Zero | Source::Spool { .. } => {
+                    self.cut(work, &mut run, &mut region, End::Last)?
+                }
             }
         }
         self.cut(work, &mut run, &mut region, End::Last)?;
@@ -181,8 +213,22 @@ impl<'d> Drain<'d> {
     }
 
     /// The bytes of the extent that ends where the region begins, when it is small and here.
-    fn small_extent_before(&self, work: &Work, start: u64, pieces: &[(u64, Piece)]) -> Result<Option<(u64, Vec<u8>)>, Error> {
-        let grows = matches!(pieces.first(), Some((_, Piece { source: Source::Spool { .. }, .. })));
+    fn small_extent_before(
+        &self,
+        work: &Work,
+        start: u64,
+        pieces: &[(u64, Piece)],
+    ) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        let grows = matches!(
+            pieces.first(),
+            Some((
+                _,
+                Piece {
+                    source: Source::Spool { .. },
+                    ..
+                }
+            ))
+        );
         if start == 0 || !grows {
             return Ok(None);
         }
@@ -208,20 +254,37 @@ impl<'d> Drain<'d> {
     }
 
     /// Takes as many chunks off the front of the run as there are.
-    fn cut(&mut self, work: &Work, run: &mut Run, region: &mut Region, end: End) -> Result<(), Error> {
+    fn cut(
+        &mut self,
+        work: &Work,
+        run: &mut Run,
+        region: &mut Region,
+        end: End,
+    ) -> Result<(), Error> {
         let visible = usize::try_from(work.size.saturating_sub(run.start)).unwrap_or(usize::MAX);
         run.bytes.truncate(visible);
         if end == End::Last && !run.bytes.is_empty() && run.bytes.len() <= INLINE_BYTES_MAX {
-            region.extents.push((run.start, Extent::Inline(std::mem::take(&mut run.bytes))));
+            region
+                .extents
+                .push((run.start, Extent::Inline(std::mem::take(&mut run.bytes))));
             return Ok(());
         }
         let mut taken = 0;
         while taken < run.bytes.len() {
-            let Some(len) = self.chunker.cut(&run.bytes[taken..], end) else { break };
+            let Some(len) = self.chunker.cut(&run.bytes[taken..], end) else {
+                break;
+            };
             let chunk = &run.bytes[taken..taken + len];
             let id = self.chunk(work.archive, chunk)?;
             let len_u32 = u32::try_from(len).unwrap_or(u32::MAX);
-            region.extents.push((run.start + taken as u64, Extent::Chunk { id, skip: 0, len: len_u32 }));
+            region.extents.push((
+                run.start + taken as u64,
+                Extent::Chunk {
+                    id,
+                    skip: 0,
+                    len: len_u32,
+                },
+            ));
             taken += len;
         }
         run.bytes.drain(..taken);
@@ -233,16 +296,24 @@ impl<'d> Drain<'d> {
     fn chunk(&mut self, archive: ArchiveNo, plain: &[u8]) -> Result<ChunkId, Error> {
         let id = self.drive.keys.chunk_id(plain);
         if self.fresh.contains(&id) || self.drive.index.get(&key::chunk(&id))?.is_some() {
-            self.drive.control.post(|board| board.epoch_done_bytes += plain.len() as u64);
+            self.drive
+                .control
+                .post(|board| board.epoch_done_bytes += plain.len() as u64);
             return Ok(id);
         }
-        if self.builders.get(&archive).is_some_and(|builder| !builder.fits(plain.len()))
+        if self
+            .builders
+            .get(&archive)
+            .is_some_and(|builder| !builder.fits(plain.len()))
             && let Some(full) = self.builders.remove(&archive)
         {
             self.uploads.add(archive, full.finish())?;
         }
         let capacity = self.drive.store.limits().object_bytes_max;
-        let builder = self.builders.entry(archive).or_insert_with(|| PackBuilder::new(&self.drive.keys, capacity));
+        let builder = self
+            .builders
+            .entry(archive)
+            .or_insert_with(|| PackBuilder::new(&self.drive.keys, capacity));
         builder.push(id, plain)?;
         self.fresh.insert(id);
         Ok(id)
@@ -258,10 +329,15 @@ struct Run {
 
 /// Replaces a region of a manifest in the frozen epoch: extents that reach over its borders are split.
 fn splice(drive: &Drive, region: &Region) -> Result<(), Error> {
-    let Region { ino, start, end, .. } = *region;
+    let Region {
+        ino, start, end, ..
+    } = *region;
     let mut batch = Batch::default();
     let floor = key::extent(ino, 0);
-    if let Some((key, value)) = drive.index.frozen_last(Bound::Included(&floor), Bound::Excluded(&key::extent(ino, start)))? {
+    if let Some((key, value)) = drive.index.frozen_last(
+        Bound::Included(&floor),
+        Bound::Excluded(&key::extent(ino, start)),
+    )? {
         let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
         let extent = Extent::decode(&value)?;
         let extent_end = at + extent.len();
@@ -269,18 +345,31 @@ fn splice(drive: &Drive, region: &Region) -> Result<(), Error> {
             batch.put(key, extent.part(0, start - at).encode())?;
         }
         if extent_end > end {
-            batch.put(key::extent(ino, end), extent.part(end - at, extent_end - end).encode())?;
+            batch.put(
+                key::extent(ino, end),
+                extent.part(end - at, extent_end - end).encode(),
+            )?;
         }
     }
-    let last = if end == u64::MAX { key::of(b'M', ino).1 } else { key::extent(ino, end) };
-    for entry in drive.index.frozen_scan(Bound::Included(&key::extent(ino, start)), Bound::Excluded(&last)) {
+    let last = if end == u64::MAX {
+        key::of(b'M', ino).1
+    } else {
+        key::extent(ino, end)
+    };
+    for entry in drive.index.frozen_scan(
+        Bound::Included(&key::extent(ino, start)),
+        Bound::Excluded(&last),
+    ) {
         let (key, value) = entry?;
         let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
         let extent = Extent::decode(&value)?;
         batch.delete(key);
         let extent_end = at + extent.len();
         if extent_end > end {
-            batch.put(key::extent(ino, end), extent.part(end - at, extent_end - end).encode())?;
+            batch.put(
+                key::extent(ino, end),
+                extent.part(end - at, extent_end - end).encode(),
+            )?;
         }
     }
     for (at, extent) in &region.extents {

@@ -62,7 +62,9 @@ impl From<spool::Error> for Error {
     fn from(error: spool::Error) -> Error {
         match error {
             spool::Error::Full => Error::NoSpace,
-            spool::Error::Damaged { .. } | spool::Error::Gone { .. } => Error::Damaged(error.to_string()),
+            spool::Error::Damaged { .. } | spool::Error::Gone { .. } => {
+                Error::Damaged(error.to_string())
+            }
             spool::Error::TooLong => Error::TooManyChanges,
             spool::Error::Newer { .. } => Error::Newer(error.to_string()),
             spool::Error::Poisoned => Error::Disk(error.to_string()),

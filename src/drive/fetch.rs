@@ -46,7 +46,10 @@ pub(in crate::drive) struct Memory {
 
 impl Memory {
     pub(in crate::drive) fn new(bytes_max: u64) -> Memory {
-        Memory { chunks: Mutex::new((LruCache::unbounded(), 0)), bytes_max }
+        Memory {
+            chunks: Mutex::new((LruCache::unbounded(), 0)),
+            bytes_max,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, (LruCache<ChunkId, Bytes>, u64)> {
@@ -65,7 +68,9 @@ impl Memory {
             *used -= old.len() as u64;
         }
         while *used > self.bytes_max {
-            let Some((_, old)) = chunks.pop_lru() else { break };
+            let Some((_, old)) = chunks.pop_lru() else {
+                break;
+            };
             *used -= old.len() as u64;
         }
     }
@@ -98,7 +103,11 @@ impl Fetches {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let mut busy = self.fetches.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = self
+            .fetches
+            .busy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for id in &self.ids {
             busy.remove(id);
         }
@@ -143,9 +152,16 @@ impl Drive {
     }
 
     /// A part of a chunk, if it is in memory or in the cache.
-    pub(in crate::drive) fn local_chunk_part(&self, id: &ChunkId, skip: u32, len: u32) -> Option<Vec<u8>> {
+    pub(in crate::drive) fn local_chunk_part(
+        &self,
+        id: &ChunkId,
+        skip: u32,
+        len: u32,
+    ) -> Option<Vec<u8>> {
         let plain = self.local_chunk(id)?;
-        plain.get(skip as usize..(skip + len) as usize).map(<[u8]>::to_vec)
+        plain
+            .get(skip as usize..(skip + len) as usize)
+            .map(<[u8]>::to_vec)
     }
 
     /// Keeps what was just uploaded in the cache, sealed as it is.
@@ -154,18 +170,25 @@ impl Drive {
         for frame in &pack.frames {
             let range = frame.offset as usize..(frame.offset + frame.sealed_len) as usize;
             if let Some(sealed) = body.get(range) {
-                self.cache.put(&frame.chunk, &CachedFrame {
-                    pack: pack.id,
-                    slot: frame.slot,
-                    plain_len: frame.plain_len,
-                    sealed: Bytes::copy_from_slice(sealed),
-                });
+                self.cache.put(
+                    &frame.chunk,
+                    &CachedFrame {
+                        pack: pack.id,
+                        slot: frame.slot,
+                        plain_len: frame.plain_len,
+                        sealed: Bytes::copy_from_slice(sealed),
+                    },
+                );
             }
         }
     }
 
     /// Brings chunks here. What comes back has all of them.
-    pub(in crate::drive) async fn fetch(&self, ids: &[ChunkId], urgency: Urgency) -> Result<HashMap<ChunkId, Bytes>, Error> {
+    pub(in crate::drive) async fn fetch(
+        &self,
+        ids: &[ChunkId],
+        urgency: Urgency,
+    ) -> Result<HashMap<ChunkId, Bytes>, Error> {
         let mut found = HashMap::new();
         loop {
             let wait = self.fetches.done.notified();
@@ -174,7 +197,10 @@ impl Drive {
                 .copied()
                 .filter(|id| match found.contains_key(id) {
                     true => false,
-                    false => self.local_chunk(id).map(|plain| found.insert(*id, plain)).is_none(),
+                    false => self
+                        .local_chunk(id)
+                        .map(|plain| found.insert(*id, plain))
+                        .is_none(),
                 })
                 .collect();
             if missing.is_empty() {
@@ -186,7 +212,12 @@ impl Drive {
                 continue;
             }
             let requests = self.plan(&claim.ids)?;
-            let answers = join_all(requests.iter().map(|request| self.request(request, urgency))).await;
+            let answers = join_all(
+                requests
+                    .iter()
+                    .map(|request| self.request(request, urgency)),
+            )
+            .await;
             for answer in answers {
                 for (id, plain) in answer? {
                     self.memory.put(id, plain.clone());
@@ -204,7 +235,9 @@ impl Drive {
         unique.dedup();
         for id in unique {
             let value = self.index.get(&key::chunk(&id))?;
-            let value = value.ok_or_else(|| Error::Damaged(format!("chunk {id} is referred to but not known")))?;
+            let value = value.ok_or_else(|| {
+                Error::Damaged(format!("chunk {id} is referred to but not known"))
+            })?;
             let place = ChunkPlace::decode(&value)?;
             by_pack.entry(place.pack).or_default().push(Frame {
                 chunk: id,
@@ -217,7 +250,9 @@ impl Drive {
         let mut requests = Vec::new();
         for (pack, mut frames) in by_pack {
             let value = self.index.get(&key::pack(&pack))?;
-            let value = value.ok_or_else(|| Error::Damaged(format!("pack {pack} is referred to but not known")))?;
+            let value = value.ok_or_else(|| {
+                Error::Damaged(format!("pack {pack} is referred to but not known"))
+            })?;
             let place = PackPlace::decode(&value)?;
             frames.sort_by_key(|frame| frame.offset);
             coalesce(pack, &place, frames, &mut requests);
@@ -226,8 +261,17 @@ impl Drive {
     }
 
     /// Fetches a range and opens its frames; a frame that does not open is fetched once more.
-    async fn request(&self, request: &Request, urgency: Urgency) -> Result<Vec<(ChunkId, Bytes)>, Error> {
-        let Request { pack, locator, range, frames } = request;
+    async fn request(
+        &self,
+        request: &Request,
+        urgency: Urgency,
+    ) -> Result<Vec<(ChunkId, Bytes)>, Error> {
+        let Request {
+            pack,
+            locator,
+            range,
+            frames,
+        } = request;
         let bytes = self.store.get(locator, range.clone(), urgency).await?;
         let mut opened = Vec::with_capacity(frames.len());
         for frame in frames {
@@ -242,7 +286,12 @@ impl Drive {
                     (pack::open_frame(&self.keys, *pack, frame, &sealed)?, sealed)
                 }
             };
-            let cached = CachedFrame { pack: *pack, slot: frame.slot, plain_len: frame.plain_len, sealed };
+            let cached = CachedFrame {
+                pack: *pack,
+                slot: frame.slot,
+                plain_len: frame.plain_len,
+                sealed,
+            };
             self.cache.put(&frame.chunk, &cached);
             opened.push((frame.chunk, plain));
         }
@@ -253,12 +302,22 @@ impl Drive {
 /// Joins frames that are near, or all of them when at least half of the pack is wanted; splits what is long.
 fn coalesce(pack: PackId, place: &PackPlace, frames: Vec<Frame>, requests: &mut Vec<Request>) {
     let wanted: u64 = frames.iter().map(|frame| u64::from(frame.sealed_len)).sum();
-    let gap = if wanted * 2 >= place.bytes { place.bytes } else { GAP_BYTES };
+    let gap = if wanted * 2 >= place.bytes {
+        place.bytes
+    } else {
+        GAP_BYTES
+    };
     let first = requests.len();
     for frame in frames {
-        let (start, end) = (u64::from(frame.offset), u64::from(frame.offset) + u64::from(frame.sealed_len));
+        let (start, end) = (
+            u64::from(frame.offset),
+            u64::from(frame.offset) + u64::from(frame.sealed_len),
+        );
         match requests[first..].last_mut() {
-            Some(last) if start.saturating_sub(last.range.end) <= gap && end - last.range.start <= RANGE_BYTES_MAX => {
+            Some(last)
+                if start.saturating_sub(last.range.end) <= gap
+                    && end - last.range.start <= RANGE_BYTES_MAX =>
+            {
                 last.range.end = end;
                 last.frames.push(frame);
             }

@@ -98,10 +98,16 @@ impl Preamble {
     }
 
     fn decode(plain: &[u8]) -> Result<(Preamble, &[u8]), Error> {
-        let (head, rest) = plain.split_first_chunk::<PREAMBLE_BYTES>().ok_or(Error::Malformed)?;
+        let (head, rest) = plain
+            .split_first_chunk::<PREAMBLE_BYTES>()
+            .ok_or(Error::Malformed)?;
         let field = |at: usize| head[at..at + 8].try_into().map_err(|_| Error::Malformed);
         let time = Time(i64::from_le_bytes(field(0)?));
-        let preamble = Preamble { time, instance: field(8)?, through: Seq(u64::from_le_bytes(field(16)?)) };
+        let preamble = Preamble {
+            time,
+            instance: field(8)?,
+            through: Seq(u64::from_le_bytes(field(16)?)),
+        };
         Ok((preamble, rest))
     }
 }
@@ -130,8 +136,18 @@ pub(in crate::drive) struct SealedPart {
 }
 
 impl<'d> PartWriter<'d> {
-    pub(in crate::drive) fn new(drive: &'d Drive, series: Series, epoch: EpochNo, previous: [u8; 32], through: Seq) -> PartWriter<'d> {
-        let preamble = Preamble { time: drive.now(), instance: drive.instance, through };
+    pub(in crate::drive) fn new(
+        drive: &'d Drive,
+        series: Series,
+        epoch: EpochNo,
+        previous: [u8; 32],
+        through: Seq,
+    ) -> PartWriter<'d> {
+        let preamble = Preamble {
+            time: drive.now(),
+            instance: drive.instance,
+            through,
+        };
         PartWriter {
             drive,
             series,
@@ -147,10 +163,18 @@ impl<'d> PartWriter<'d> {
     }
 
     /// Adds a change; gives a part when one is full.
-    pub(in crate::drive) fn push(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<Option<SealedPart>, Error> {
+    pub(in crate::drive) fn push(
+        &mut self,
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    ) -> Result<Option<SealedPart>, Error> {
         let bytes = key.len() + value.as_ref().map_or(0, Vec::len) + 8;
         let full = self.batch_bytes + bytes > PART_BYTES;
-        let part = if full { Some(self.seal(End::More)?) } else { None };
+        let part = if full {
+            Some(self.seal(End::More)?)
+        } else {
+            None
+        };
         self.batch_bytes += bytes;
         match value {
             Some(value) => self.batch.put(key, value)?,
@@ -169,7 +193,13 @@ impl<'d> PartWriter<'d> {
         plain.extend_from_slice(&std::mem::take(&mut self.batch).encode());
         self.batch_bytes = 0;
         let last = end == End::Last;
-        let name = PartName { series: self.series, epoch: self.epoch, attempt: self.attempt, part: self.part, last };
+        let name = PartName {
+            series: self.series,
+            epoch: self.epoch,
+            attempt: self.attempt,
+            part: self.part,
+            last,
+        };
         let kind = match self.series {
             Series::Segment => Kind::Segment,
             Series::Checkpoint => Kind::Checkpoint,
@@ -185,7 +215,13 @@ impl<'d> PartWriter<'d> {
         let body = segment::seal_part(&self.drive.keys, &header, &plain)?;
         let hash = segment::part_hash(&body.to_bytes());
         self.part += 1;
-        Ok(SealedPart { object: Object { name: Name::Part(name).text(), body }, hash })
+        Ok(SealedPart {
+            object: Object {
+                name: Name::Part(name).text(),
+                body,
+            },
+            hash,
+        })
     }
 }
 
@@ -198,9 +234,7 @@ enum End {
 /// A complete set of parts found on the journal shelf.
 #[derive(Clone, Debug)]
 pub(in crate::drive) struct Found {
-    pub(in crate::drive) series: Series,
     pub(in crate::drive) epoch: EpochNo,
-    pub(in crate::drive) attempt: [u8; 8],
     pub(in crate::drive) parts: Vec<Entry>,
 }
 
@@ -210,11 +244,11 @@ impl Found {
     }
 
     pub(in crate::drive) fn last_mark(&self) -> Mark {
-        self.parts.iter().map(|part| part.mark).max().unwrap_or_default()
-    }
-
-    pub(in crate::drive) fn locators(&self) -> Vec<Locator> {
-        self.parts.iter().map(|part| part.locator.clone()).collect()
+        self.parts
+            .iter()
+            .map(|part| part.mark)
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -227,7 +261,10 @@ pub(in crate::drive) struct Gatherer {
 impl Gatherer {
     pub(in crate::drive) fn add(&mut self, entry: &Entry) {
         if let Some(Name::Part(name)) = Name::parse(&entry.name) {
-            let set = self.sets.entry((name.series, name.epoch, name.attempt)).or_default();
+            let set = self
+                .sets
+                .entry((name.series, name.epoch, name.attempt))
+                .or_default();
             set.insert(name.part, (entry.clone(), name.last));
         }
     }
@@ -238,10 +275,8 @@ impl Gatherer {
             .sets
             .iter()
             .filter(|((of, _, _), parts)| *of == series && is_complete(parts))
-            .map(|((series, epoch, attempt), parts)| Found {
-                series: *series,
+            .map(|((_, epoch, _), parts)| Found {
                 epoch: *epoch,
-                attempt: *attempt,
                 parts: parts.values().map(|(entry, _)| entry.clone()).collect(),
             })
             .collect();
@@ -252,13 +287,17 @@ impl Gatherer {
     /// Every entry of this series that belongs to no complete set or to an epoch below the limit.
     pub(in crate::drive) fn below(&self, limit: EpochNo) -> Vec<Locator> {
         let old = self.sets.iter().filter(|((_, epoch, _), _)| *epoch < limit);
-        old.flat_map(|(_, parts)| parts.values().map(|(entry, _)| entry.locator.clone())).collect()
+        old.flat_map(|(_, parts)| parts.values().map(|(entry, _)| entry.locator.clone()))
+            .collect()
     }
 }
 
 fn is_complete(parts: &BTreeMap<u32, (Entry, bool)>) -> bool {
     let ends = parts.last_key_value().is_some_and(|(_, (_, last))| *last);
-    ends && parts.keys().copied().eq(0..u32::try_from(parts.len()).unwrap_or(u32::MAX))
+    ends && parts
+        .keys()
+        .copied()
+        .eq(0..u32::try_from(parts.len()).unwrap_or(u32::MAX))
 }
 
 /// A segment or checkpoint as read back.
@@ -291,7 +330,8 @@ impl Drive {
         for object in objects {
             let limits = self.store.limits();
             let bytes: u64 = group.iter().map(|object| object.body.len()).sum();
-            let full = group.len() >= limits.objects_max || bytes + object.body.len() > limits.put_bytes_max;
+            let full = group.len() >= limits.objects_max
+                || bytes + object.body.len() > limits.put_bytes_max;
             if full && !group.is_empty() {
                 self.store.put(&shelf, std::mem::take(&mut group)).await?;
             }
@@ -302,8 +342,14 @@ impl Drive {
     }
 
     /// Reads one part and opens it; fetched again by another way when it does not open.
-    pub(in crate::drive) async fn open_part(&self, entry: &Entry) -> Result<(PartHeader, Vec<u8>, [u8; 32]), Error> {
-        let bytes = self.store.get(&entry.locator, 0..entry.bytes, store::Urgency::Background).await?;
+    pub(in crate::drive) async fn open_part(
+        &self,
+        entry: &Entry,
+    ) -> Result<(PartHeader, Vec<u8>, [u8; 32]), Error> {
+        let bytes = self
+            .store
+            .get(&entry.locator, 0..entry.bytes, store::Urgency::Background)
+            .await?;
         let (opened, bytes) = match segment::open_part(&self.keys, &bytes) {
             Ok(opened) => (opened, bytes),
             Err(_) => {
@@ -320,8 +366,12 @@ impl Drive {
         let (mut hashes, mut batches, mut start) = (Vec::new(), Vec::new(), None);
         for (number, entry) in (0_u32..).zip(&found.parts) {
             let (header, plain, hash) = self.open_part(entry).await?;
-            if header.kind != Kind::Segment || header.epoch != found.epoch || header.part != number {
-                return Err(Error::Damaged(format!("journal object {} is not what its name says", entry.name)));
+            if header.kind != Kind::Segment || header.epoch != found.epoch || header.part != number
+            {
+                return Err(Error::Damaged(format!(
+                    "journal object {} is not what its name says",
+                    entry.name
+                )));
             }
             let batch = if number == 0 {
                 let (preamble, rest) = Preamble::decode(&plain)?;
@@ -334,12 +384,21 @@ impl Drive {
             hashes.push(hash);
         }
         let (preamble, previous) = start.ok_or(Error::Malformed)?;
-        Ok(Opened { preamble, previous, hash: segment::segment_hash(&hashes), batches })
+        Ok(Opened {
+            preamble,
+            previous,
+            hash: segment::segment_hash(&hashes),
+            batches,
+        })
     }
 
     /// Splits the first part of a checkpoint into what it says and its batch.
     pub(in crate::drive) fn checkpoint_batch(number: u32, plain: &[u8]) -> Result<Batch, Error> {
-        let rest = if number == 0 { Preamble::decode(plain)?.1 } else { plain };
+        let rest = if number == 0 {
+            Preamble::decode(plain)?.1
+        } else {
+            plain
+        };
         Batch::decode(rest).map_err(|_| Error::Malformed)
     }
 }

@@ -27,8 +27,6 @@ const LABEL: &str = "lease";
 pub(in crate::drive) struct Held {
     /// Where it lies.
     pub(in crate::drive) locator: Locator,
-    /// Its name.
-    pub(in crate::drive) name: String,
     /// When the drive was mounted.
     pub(in crate::drive) since: Time,
 }
@@ -70,35 +68,66 @@ impl Drive {
 
     async fn leased(&self, entry: &Entry) -> Error {
         let unknown = || String::from("an unknown time");
-        let text = match self.store.get(&entry.locator, 0..entry.bytes, Urgency::Foreground).await {
+        let text = match self
+            .store
+            .get(&entry.locator, 0..entry.bytes, Urgency::Foreground)
+            .await
+        {
             Ok(bytes) => note::open_note(&self.keys, LABEL, &bytes).ok(),
             Err(error) => return error.into(),
         };
         match text.and_then(|text| serde_json::from_slice::<Text>(&text).ok()) {
-            Some(text) => Error::Leased { holder: text.holder, since: shown(text.since_ns), seen: shown(text.seen_ns) },
-            None => Error::Leased { holder: String::from("another machine"), since: unknown(), seen: unknown() },
+            Some(text) => Error::Leased {
+                holder: text.holder,
+                since: shown(text.since_ns),
+                seen: shown(text.seen_ns),
+            },
+            None => Error::Leased {
+                holder: String::from("another machine"),
+                since: unknown(),
+                seen: unknown(),
+            },
         }
     }
 
     async fn put_lease(&self, since: Time) -> Result<(), Error> {
-        let text = Text { holder: self.settings.holder.clone(), since_ns: since.0, seen_ns: self.now().0 };
+        let text = Text {
+            holder: self.settings.holder.clone(),
+            since_ns: since.0,
+            seen_ns: self.now().0,
+        };
         let text = serde_json::to_vec(&text).map_err(|_| Error::Malformed)?;
-        let name = Name::Lease { instance: self.instance, salt: crate::codec::key::random() }.text();
-        let object = Object { name: name.clone(), body: note::seal_note(&self.keys, LABEL, &text)? };
+        let name = Name::Lease {
+            instance: self.instance,
+            salt: crate::codec::key::random(),
+        }
+        .text();
+        let object = Object {
+            name,
+            body: note::seal_note(&self.keys, LABEL, &text)?,
+        };
         let locators = self.store.put(&self.store.journal(), vec![object]).await?;
         let locator = locators.into_iter().next().ok_or(Error::Malformed)?;
         self.store.pin(&locator).await?;
-        *self.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Held { locator, name, since });
+        *self
+            .lease
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Held { locator, since });
         Ok(())
     }
 
     fn held(&self) -> Option<Held> {
-        self.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.lease
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Says again that the drive is in use here.
     pub(in crate::drive) async fn renew_lease(&self) -> Result<(), Error> {
-        let Some(old) = self.held() else { return Ok(()) };
+        let Some(old) = self.held() else {
+            return Ok(());
+        };
         self.put_lease(old.since).await?;
         self.store.remove(&[old.locator]).await?;
         Ok(())
@@ -106,9 +135,14 @@ impl Drive {
 
     /// Gives the lease back.
     pub(in crate::drive) async fn drop_lease(&self) -> Result<(), Error> {
-        let Some(held) = self.held() else { return Ok(()) };
+        let Some(held) = self.held() else {
+            return Ok(());
+        };
         self.store.remove(&[held.locator]).await?;
-        *self.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        *self
+            .lease
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
         Ok(())
     }
 

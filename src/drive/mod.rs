@@ -14,10 +14,10 @@
 
 pub mod archive;
 pub mod change;
+mod checkpoint;
 mod control;
 mod dirty;
 mod drain;
-mod checkpoint;
 mod error;
 mod fetch;
 mod journal;
@@ -56,9 +56,9 @@ use crate::store::Store;
 
 pub use change::Change;
 pub use dirty::Source;
-pub use rebuild::Progress as RebuildProgress;
 pub use error::Error;
 pub use readahead::ReadAhead;
+pub use rebuild::Progress as RebuildProgress;
 pub use view::Found;
 pub use view::Look;
 pub use view::Part;
@@ -194,7 +194,9 @@ pub struct Drive {
 
 impl std::fmt::Debug for Drive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Drive").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Drive")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -262,8 +264,14 @@ impl Drive {
 
     /// The drive at this moment. Holds off changes while it lives.
     pub fn view(&self) -> View<'_> {
-        let state = self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        View { state, index: &self.index }
+        let state = self
+            .state
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        View {
+            state,
+            index: &self.index,
+        }
     }
 
     /// Changes the drive: `make` puts the change together and may refuse it, in which case nothing
@@ -272,13 +280,19 @@ impl Drive {
     /// # Errors
     /// What `make` returned, or why the change could not be kept: [`Error::ReadOnly`],
     /// [`Error::NoSpace`], [`Error::Disk`].
-    pub fn change<R, E: From<Error>>(&self, mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>) -> Result<R, E> {
+    pub fn change<R, E: From<Error>>(
+        &self,
+        mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
         if let Some(why) = self.read_only() {
             return Err(Error::ReadOnly(why).into());
         }
         let mut waited = control::Patience::new();
         loop {
-            let state = self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let state = self
+                .state
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let mut change = Change::begin(self, state);
             let result = make(&mut change)?;
             match change.commit() {
@@ -301,7 +315,8 @@ impl Drive {
     /// [`Error::Disk`] when the disk refuses; the drive is read-only from then on.
     pub fn sync(&self) -> Result<(), Error> {
         self.spool.sync().map_err(|error| {
-            self.control.make_read_only(format!("the spool's disk failed: {error}"));
+            self.control
+                .make_read_only(format!("the spool's disk failed: {error}"));
             Error::from(error)
         })
     }

@@ -52,7 +52,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    data_encoding::HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()
+    data_encoding::HEXLOWER
+        .decode(text.as_bytes())
+        .ok()?
+        .try_into()
+        .ok()
 }
 
 impl Name {
@@ -60,13 +64,22 @@ impl Name {
     pub(in crate::drive) fn text(&self) -> String {
         match self {
             Name::Part(name) => {
-                let series = if name.series == Series::Segment { 's' } else { 'c' };
+                let series = if name.series == Series::Segment {
+                    's'
+                } else {
+                    'c'
+                };
                 let end = if name.last { 'z' } else { 'a' };
                 let (epoch, attempt) = (name.epoch.0, hex(&name.attempt));
-                format!("{series}-{epoch:016x}-{attempt}-{:08x}-{end}.bin", name.part)
+                format!(
+                    "{series}-{epoch:016x}-{attempt}-{:08x}-{end}.bin",
+                    name.part
+                )
             }
             Name::Lease { instance, salt } => format!("l-{}-{}.bin", hex(instance), hex(salt)),
-            Name::Superblock { generation, salt } => format!("b-{generation:016x}-{}.bin", hex(salt)),
+            Name::Superblock { generation, salt } => {
+                format!("b-{generation:016x}-{}.bin", hex(salt))
+            }
         }
     }
 
@@ -74,17 +87,33 @@ impl Name {
     pub(in crate::drive) fn parse(text: &str) -> Option<Name> {
         let fields: Vec<&str> = text.strip_suffix(".bin")?.split('-').collect();
         match *fields.as_slice() {
-            [series @ ("s" | "c"), epoch, attempt, part, end @ ("a" | "z")] => Some(Name::Part(PartName {
-                series: if series == "s" { Series::Segment } else { Series::Checkpoint },
+            [
+                series @ ("s" | "c"),
+                epoch,
+                attempt,
+                part,
+                end @ ("a" | "z"),
+            ] => Some(Name::Part(PartName {
+                series: if series == "s" {
+                    Series::Segment
+                } else {
+                    Series::Checkpoint
+                },
                 epoch: EpochNo(u64::from_str_radix(epoch, 16).ok()?),
                 attempt: unhex(attempt)?,
                 part: u32::from_str_radix(part, 16).ok()?,
                 last: end == "z",
             })),
-            ["l", instance, salt] => Some(Name::Lease { instance: unhex(instance)?, salt: unhex(salt)? }),
+            ["l", instance, salt] => Some(Name::Lease {
+                instance: unhex(instance)?,
+                salt: unhex(salt)?,
+            }),
             ["b", generation, salt] => {
                 let generation = u64::from_str_radix(generation, 16).ok()?;
-                Some(Name::Superblock { generation, salt: unhex(salt)? })
+                Some(Name::Superblock {
+                    generation,
+                    salt: unhex(salt)?,
+                })
             }
             _ => None,
         }
@@ -97,12 +126,28 @@ mod tests {
 
     #[test]
     fn names_come_back() {
-        let part = PartName { series: Series::Checkpoint, epoch: EpochNo(300), attempt: [7; 8], part: 9, last: true };
+        let part = PartName {
+            series: Series::Checkpoint,
+            epoch: EpochNo(300),
+            attempt: [7; 8],
+            part: 9,
+            last: true,
+        };
         let names = [
             Name::Part(part),
-            Name::Part(PartName { series: Series::Segment, last: false, ..part }),
-            Name::Lease { instance: [1; 8], salt: [2; 8] },
-            Name::Superblock { generation: 3, salt: [4; 8] },
+            Name::Part(PartName {
+                series: Series::Segment,
+                last: false,
+                ..part
+            }),
+            Name::Lease {
+                instance: [1; 8],
+                salt: [2; 8],
+            },
+            Name::Superblock {
+                generation: 3,
+                salt: [4; 8],
+            },
         ];
         for name in names {
             assert_eq!(Name::parse(&name.text()), Some(name));

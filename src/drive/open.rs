@@ -58,10 +58,22 @@ const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 const FIRST_NUMBER: u64 = 16;
 
 fn lock(state_dir: &Path) -> Result<Lock, Error> {
-    let disk = |error: std::io::Error| Error::State(format!("cannot use {}: {error}", state_dir.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(disk)?;
+    let disk = |error: std::io::Error| {
+        Error::State(format!("cannot use {}: {error}", state_dir.display()))
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .map_err(disk)?;
     let path = state_dir.join("lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(disk)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(disk)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(_) => Err(Error::State(format!(
@@ -77,17 +89,33 @@ fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
     let fault = |what: String| Error::State(format!("{}: {what}", path.display()));
     if let Ok(mut file) = File::open(&path) {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|error| fault(error.to_string()))?;
-        let (of, instance) = bytes.split_at_checked(16).ok_or_else(|| fault(String::from("is damaged; remove the state directory and run `ods init --join`")))?;
+        file.read_to_end(&mut bytes)
+            .map_err(|error| fault(error.to_string()))?;
+        let (of, instance) = bytes.split_at_checked(16).ok_or_else(|| {
+            fault(String::from(
+                "is damaged; remove the state directory and run `ods init --join`",
+            ))
+        })?;
         if of != drive.0 {
-            return Err(fault(String::from("this state directory belongs to another drive; choose another one with `state_dir`")));
+            return Err(fault(String::from(
+                "this state directory belongs to another drive; choose another one with `state_dir`",
+            )));
         }
-        return instance.try_into().map_err(|_| fault(String::from("is damaged; remove the state directory and run `ods init --join`")));
+        return instance.try_into().map_err(|_| {
+            fault(String::from(
+                "is damaged; remove the state directory and run `ods init --join`",
+            ))
+        });
     }
     let instance: [u8; 8] = crate::codec::key::random();
     let write = || {
         let temporary = path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(&[&drive.0[..], &instance].concat())?;
         file.sync_all()?;
         std::fs::rename(&temporary, &path)?;
@@ -115,7 +143,13 @@ impl Drive {
     /// # Errors
     /// [`Error::State`] for a state directory in use or of another drive, [`Error::Leased`],
     /// [`Error::Forked`], [`Error::Newer`], and whatever disk and store have to say.
-    pub async fn open(settings: Settings, id: DriveId, keys: Keys, store: Arc<dyn Store>, watch: Watch<'_>) -> Result<Arc<Drive>, Error> {
+    pub async fn open(
+        settings: Settings,
+        id: DriveId,
+        keys: Keys,
+        store: Arc<dyn Store>,
+        watch: Watch<'_>,
+    ) -> Result<Arc<Drive>, Error> {
         let drive = Arc::new(Drive::assemble(settings, id, keys, store)?);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
         if drive.settings.access == Access::Write {
@@ -130,19 +164,33 @@ impl Drive {
         Ok(drive)
     }
 
-    fn assemble(settings: Settings, id: DriveId, keys: Keys, store: Arc<dyn Store>) -> Result<Drive, Error> {
+    fn assemble(
+        settings: Settings,
+        id: DriveId,
+        keys: Keys,
+        store: Arc<dyn Store>,
+    ) -> Result<Drive, Error> {
         let lock = lock(&settings.state_dir)?;
         let instance = instance(&settings.state_dir, id)?;
         let index = open_index(&settings.state_dir.join("index"))?;
-        let head = index.get(&Head::key())?.and_then(|value| Head::decode(&value)).unwrap_or_default();
-        let spool_dir = settings.spool_dir.clone().unwrap_or_else(|| settings.state_dir.join("spool"));
+        let head = index
+            .get(&Head::key())?
+            .and_then(|value| Head::decode(&value))
+            .unwrap_or_default();
+        let spool_dir = settings
+            .spool_dir
+            .clone()
+            .unwrap_or_else(|| settings.state_dir.join("spool"));
         let spool = spool::Settings {
             limit_bytes: settings.spool_bytes_max,
             reserve_bytes: settings.reserve_bytes,
             ..spool::Settings::default()
         };
         let spool = Spool::open(&spool_dir, spool)?;
-        let cache_dir = settings.cache_dir.clone().unwrap_or_else(|| settings.state_dir.join("cache"));
+        let cache_dir = settings
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| settings.state_dir.join("cache"));
         let cache = Cache::open(&cache_dir, settings.cache_bytes_max);
         let state = State {
             gathering: crate::drive::dirty::Dirty::default(),
@@ -201,9 +249,16 @@ impl Drive {
 
     /// Applies what the spool holds beyond the journal; gives the packs whose fate is unknown.
     fn replay(&self, through: Seq) -> Result<Vec<Intent>, Error> {
-        let mut state = self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .state
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut intents: HashMap<PackId, Intent> = HashMap::new();
-        let malformed = |_| Error::Damaged(String::from("the spool holds a record of an unknown form; it may come from a newer ods"));
+        let malformed = |_| {
+            Error::Damaged(String::from(
+                "the spool holds a record of an unknown form; it may come from a newer ods",
+            ))
+        };
         self.spool.replay(|replayed| -> Result<(), Error> {
             let (seq, head, place) = match replayed {
                 Replayed::Record { seq, head, place } if seq > through => (seq, head, place),
@@ -217,7 +272,9 @@ impl Drive {
                 }
                 Entry::Fact(batch) => {
                     for (key, _) in batch.iter() {
-                        if key.first() == Some(&b'P') && let Ok(id) = key[1..].try_into() {
+                        if key.first() == Some(&b'P')
+                            && let Ok(id) = key[1..].try_into()
+                        {
                             intents.remove(&PackId(id));
                         }
                     }
@@ -237,7 +294,9 @@ impl Drive {
         self.spool.cut(through)?;
         self.spool.number_after(through)?;
         let next = self.index.get(&key::root("next"))?;
-        if let Some(next) = next.and_then(|value| Some(u64::from_le_bytes(value[..].try_into().ok()?))) {
+        if let Some(next) =
+            next.and_then(|value| Some(u64::from_le_bytes(value[..].try_into().ok()?)))
+        {
             state.next_number = next;
         }
         if state.changed > through {
@@ -250,9 +309,13 @@ impl Drive {
     fn miss(&self, first: Seq, last: Option<Seq>, through: Seq) -> Result<(), Error> {
         if last.is_none_or(|last| last > through) {
             let upto = last.map_or_else(|| String::from("the end"), |last| last.to_string());
-            log::error!("the spool lost records {first} to {upto}: changes that were never published are gone");
+            log::error!(
+                "the spool lost records {first} to {upto}: changes that were never published are gone"
+            );
             self.control.post(|board| {
-                board.error = Some(format!("the local disk lost spool records {first} to {upto}; what they changed is gone"));
+                board.error = Some(format!(
+                    "the local disk lost spool records {first} to {upto}; what they changed is gone"
+                ));
             });
         }
         Ok(())
@@ -264,7 +327,10 @@ impl Drive {
         for intent in intents {
             if let Some((_, place)) = intent.frames.first() {
                 let name = crate::codec::pack::pack_name(place.pack);
-                by_shelf.entry(intent.shelf.clone()).or_default().insert(name, intent);
+                by_shelf
+                    .entry(intent.shelf.clone())
+                    .or_default()
+                    .insert(name, intent);
             }
         }
         for (shelf, mut wanted) in by_shelf {
@@ -276,7 +342,9 @@ impl Drive {
                     Err(error) => return Err(error.into()),
                 };
                 for entry in page.entries {
-                    let Some(intent) = wanted.remove(&entry.name) else { continue };
+                    let Some(intent) = wanted.remove(&entry.name) else {
+                        continue;
+                    };
                     if entry.bytes == intent.bytes {
                         self.keep_fact(&intent, entry.locator.0)?;
                     }
@@ -292,7 +360,8 @@ impl Drive {
 
     fn keep_fact(&self, intent: &Intent, locator: Vec<u8>) -> Result<(), Error> {
         let batch = intent.places(locator)?;
-        self.spool.append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        self.spool
+            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
         self.index.apply(batch);
         Ok(())
     }
@@ -323,7 +392,9 @@ impl Drive {
         };
         match self.settings.access {
             Access::Write => self.change(make),
-            Access::Read => Err(Error::State(String::from("the drive is empty and mounted read-only; mount it for writing once"))),
+            Access::Read => Err(Error::State(String::from(
+                "the drive is empty and mounted read-only; mount it for writing once",
+            ))),
         }
     }
 
@@ -337,10 +408,17 @@ impl Drive {
             if board.publisher_gone {
                 break;
             }
-            tokio::task::block_in_place(|| drop(self.control.wait(board, std::time::Duration::from_millis(100))));
+            tokio::task::block_in_place(|| {
+                drop(
+                    self.control
+                        .wait(board, std::time::Duration::from_millis(100)),
+                )
+            });
         }
         if let Err(error) = self.drop_lease().await {
-            log::warn!("the lease could not be given back: {error}; the next mount from another machine needs --takeover");
+            log::warn!(
+                "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
+            );
         }
     }
 
@@ -365,7 +443,11 @@ impl Intent {
             batch.put(key::chunk(id), place.encode())?;
         }
         if let Some((_, place)) = self.frames.first() {
-            let pack = PackPlace { archive: self.archive, bytes: self.bytes, locator };
+            let pack = PackPlace {
+                archive: self.archive,
+                bytes: self.bytes,
+                locator,
+            };
             batch.put(key::pack(&place.pack), pack.encode())?;
         }
         Ok(batch)

@@ -63,7 +63,9 @@ struct Alive<'d>(&'d Drive);
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.control.make_read_only(String::from("the drain failed; mount again"));
+            self.0
+                .control
+                .make_read_only(String::from("the drain failed; mount again"));
         }
         self.0.control.post(|board| board.publisher_gone = true);
     }
@@ -83,7 +85,8 @@ impl Drive {
             drive.publisher();
         });
         if let Err(error) = spawned {
-            self.control.make_read_only(format!("no thread for the drain: {error}"));
+            self.control
+                .make_read_only(format!("no thread for the drain: {error}"));
             self.control.post(|board| board.publisher_gone = true);
         }
     }
@@ -156,14 +159,18 @@ impl Drive {
                 return Work::Stop;
             }
             let wanted = board.wanted > board.published;
-            if board.read_only.is_none() && (unfinished || (board.first_change.is_some() && (wanted || self.is_due(&board)))) {
+            if board.read_only.is_none()
+                && (unfinished || (board.first_change.is_some() && (wanted || self.is_due(&board))))
+            {
                 return Work::Epoch;
             }
             let now = Instant::now();
             if now >= until {
                 return Work::Tick;
             }
-            board = self.control.wait(board, (until - now).min(self.settings.linger));
+            board = self
+                .control
+                .wait(board, (until - now).min(self.settings.linger));
         }
     }
 
@@ -208,9 +215,14 @@ impl Drive {
         self.index.freeze()?;
         let mut frozen = std::mem::take(&mut state.gathering);
         let (from, to) = key::all(b'U');
-        for entry in self.index.frozen_scan(Bound::Included(&from), Bound::Excluded(&to)) {
+        for entry in self
+            .index
+            .frozen_scan(Bound::Included(&from), Bound::Excluded(&to))
+        {
             let (key, _) = entry?;
-            let Some(ino) = key::inode_of(&key) else { continue };
+            let Some(ino) = key::inode_of(&key) else {
+                continue;
+            };
             for (at, piece) in frozen.take(ino) {
                 state.gathering.put(ino, at, piece);
             }
@@ -225,18 +237,31 @@ impl Drive {
             board.epoch_started = Some(Instant::now());
         });
         let number = EpochNo(self.journal_head().epoch.0 + 1);
-        Ok(Some(Epoch { number, through, put: None, touched: None, segment: None }))
+        Ok(Some(Epoch {
+            number,
+            through,
+            put: None,
+            touched: None,
+            segment: None,
+        }))
     }
 
     /// Makes the segment, once everything it refers to is acknowledged.
     fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
-            epoch.touched = Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&HashMap::new()))?);
+            epoch.touched =
+                Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&HashMap::new()))?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.runtime.block_on(self.make_shelves(&touched))?;
         let head = self.journal_head();
-        let mut writer = PartWriter::new(self, Series::Segment, epoch.number, head.hash, epoch.through);
+        let mut writer = PartWriter::new(
+            self,
+            Series::Segment,
+            epoch.number,
+            head.hash,
+            epoch.through,
+        );
         let mut parts = Vec::new();
         for (key, value) in self.index.publishing() {
             if key.first() != Some(&key::LOCAL) {
@@ -247,27 +272,44 @@ impl Drive {
         let hashes: Vec<[u8; 32]> = parts.iter().map(|part| part.hash).collect();
         let bytes = parts.iter().map(|part| part.object.body.len()).sum();
         let objects = parts.into_iter().map(|part| part.object).collect();
-        epoch.segment = Some(Segment { objects, hash: segment_hash(&hashes), bytes });
+        epoch.segment = Some(Segment {
+            objects,
+            hash: segment_hash(&hashes),
+            bytes,
+        });
         Ok(())
     }
 
     /// Puts the segment, unless history has gone on without us.
     async fn publish(&self, epoch: &Epoch) -> Result<(), Error> {
-        let Some(segment) = &epoch.segment else { return Ok(()) };
+        let Some(segment) = &epoch.segment else {
+            return Ok(());
+        };
         let mut head = self.journal_head();
         let mut others = Gatherer::default();
         for entry in self.journal_after(head.mark).await? {
-            let ours = segment.objects.iter().any(|object| object.name == entry.name);
+            let ours = segment
+                .objects
+                .iter()
+                .any(|object| object.name == entry.name);
             if self.is_foreign_lease(&entry) {
-                return Err(Error::Forked(String::from("another machine took the drive over; mount it again with --takeover to take it back")));
+                return Err(Error::Forked(String::from(
+                    "another machine took the drive over; mount it again with --takeover to take it back",
+                )));
             }
             if !ours {
                 others.add(&entry);
                 head.mark = head.mark.max(entry.mark);
             }
         }
-        if others.complete(Series::Segment).iter().any(|found| found.epoch >= epoch.number) {
-            return Err(Error::Forked(String::from("another machine published changes to this drive meanwhile; what is in this machine's spool stays there")));
+        if others
+            .complete(Series::Segment)
+            .iter()
+            .any(|found| found.epoch >= epoch.number)
+        {
+            return Err(Error::Forked(String::from(
+                "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
+            )));
         }
         self.set_journal_head(head);
         self.put_journal(segment.objects.clone()).await
@@ -275,7 +317,9 @@ impl Drive {
 
     /// An epoch is on the store: sled takes it over, the spool lets go of it.
     fn settle(&self, epoch: &Epoch) -> Result<(), Error> {
-        let Some(segment) = &epoch.segment else { return Ok(()) };
+        let Some(segment) = &epoch.segment else {
+            return Ok(());
+        };
         let old = self.journal_head();
         let head = Head {
             epoch: epoch.number,

@@ -40,7 +40,11 @@ impl ReadAhead {
         let straight = offset.abs_diff(reader.next) <= SEEK_MAX;
         let end = offset + len;
         if !straight {
-            *reader = Reader { next: end, window: 0, asked: end };
+            *reader = Reader {
+                next: end,
+                window: 0,
+                asked: end,
+            };
             return None;
         }
         reader.next = reader.next.max(end);
@@ -64,12 +68,22 @@ impl Drive {
     }
 
     /// Fetches what the reader will want next, in the background.
-    pub(in crate::drive) fn look_ahead(&self, ino: InodeNo, offset: u64, len: u32, ahead: &ReadAhead) {
+    pub(in crate::drive) fn look_ahead(
+        &self,
+        ino: InodeNo,
+        offset: u64,
+        len: u32,
+        ahead: &ReadAhead,
+    ) {
         let window_max = self.settings.memory_bytes_max / WINDOW_SHARE;
-        let Some((from, to)) = ahead.step(offset, u64::from(len), window_max) else { return };
+        let Some((from, to)) = ahead.step(offset, u64::from(len), window_max) else {
+            return;
+        };
         let Some(drive) = self.shared() else { return };
         self.runtime.spawn(async move {
-            let Ok(parts) = drive.view().resolve(ino, from, to) else { return };
+            let Ok(parts) = drive.view().resolve(ino, from, to) else {
+                return;
+            };
             let chunks = chunks_of(&parts);
             if let Err(error) = drive.fetch(&chunks, Urgency::Background).await {
                 log::debug!("read-ahead of inode {ino} failed: {error}");
@@ -85,11 +99,27 @@ mod tests {
     #[test]
     fn doubles_while_straight_and_stops_at_a_jump() {
         let ahead = ReadAhead::default();
-        assert_eq!(ahead.step(0, 1 << 17, 32 * MIB), Some((1 << 17, (1 << 17) + MIB)));
-        assert_eq!(ahead.step(1 << 17, 1 << 17, 32 * MIB), None, "more than half the window is still ahead");
-        let (from, to) = ahead.step(6 << 17, 1 << 17, 32 * MIB).expect("half the window is used up");
+        assert_eq!(
+            ahead.step(0, 1 << 17, 32 * MIB),
+            Some((1 << 17, (1 << 17) + MIB))
+        );
+        assert_eq!(
+            ahead.step(1 << 17, 1 << 17, 32 * MIB),
+            None,
+            "more than half the window is still ahead"
+        );
+        let (from, to) = ahead
+            .step(6 << 17, 1 << 17, 32 * MIB)
+            .expect("half the window is used up");
         assert_eq!((from, to), ((1 << 17) + MIB, (7 << 17) + 2 * MIB));
-        assert_eq!(ahead.step(100 * MIB, 4096, 32 * MIB), None, "a jump fetches nothing ahead");
-        assert!(ahead.step(100 * MIB + 4096, 4096, 32 * MIB).is_some(), "then it starts small again");
+        assert_eq!(
+            ahead.step(100 * MIB, 4096, 32 * MIB),
+            None,
+            "a jump fetches nothing ahead"
+        );
+        assert!(
+            ahead.step(100 * MIB + 4096, 4096, 32 * MIB).is_some(),
+            "then it starts small again"
+        );
     }
 }

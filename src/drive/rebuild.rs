@@ -37,11 +37,13 @@ pub struct Progress {
 const WIPE_KEYS: usize = 4096;
 
 /// Is called now and then while a rebuild goes on.
-pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
+pub(in crate::drive) type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
 
 impl Drive {
     fn lock_head(&self) -> std::sync::MutexGuard<'_, Head> {
-        self.head.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.head
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// How far this machine has followed the journal.
@@ -55,7 +57,11 @@ impl Drive {
 
     /// Brings the index to the newest published epoch. `unpublished` tells whether the spool holds
     /// changes that are not in the journal: then history must not have gone on elsewhere.
-    pub(in crate::drive) async fn catch_up(&self, unpublished: impl Fn(Seq) -> Result<bool, Error>, watch: Watch<'_>) -> Result<(), Error> {
+    pub(in crate::drive) async fn catch_up(
+        &self,
+        unpublished: impl Fn(Seq) -> Result<bool, Error>,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
         let mut head = self.journal_head();
         if head.epoch == EpochNo(0) {
             self.wipe_index()?;
@@ -67,11 +73,17 @@ impl Drive {
         };
         let mut gatherer = Gatherer::default();
         listed.iter().for_each(|entry| gatherer.add(entry));
-        let newest = listed.iter().map(|entry| entry.mark).max().unwrap_or(head.mark);
+        let newest = listed
+            .iter()
+            .map(|entry| entry.mark)
+            .max()
+            .unwrap_or(head.mark);
         let checkpoint = gatherer.complete(Series::Checkpoint).pop();
         let mut segments = gatherer.complete(Series::Segment);
         let mut progress = Progress::default();
-        let next_is_there = segments.iter().any(|found| found.epoch.0 == head.epoch.0 + 1);
+        let next_is_there = segments
+            .iter()
+            .any(|found| found.epoch.0 == head.epoch.0 + 1);
         let base = checkpoint.filter(|found| found.epoch > head.epoch && !next_is_there);
         let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
         segments.retain(|found| found.epoch > from);
@@ -80,19 +92,28 @@ impl Drive {
             progress.bytes_total += found.bytes();
         }
         if progress.parts_total > 0 {
-            self.refuse_fork(&head, &segments, base.is_some(), &unpublished).await?;
+            self.refuse_fork(&head, &segments, base.is_some(), &unpublished)
+                .await?;
         }
         if let Some(checkpoint) = &base {
-            self.apply_checkpoint(checkpoint, &mut head, &mut progress, watch).await?;
+            self.apply_checkpoint(checkpoint, &mut head, &mut progress, watch)
+                .await?;
         }
-        self.apply_segments(&segments, &mut head, &mut progress, watch).await?;
+        self.apply_segments(&segments, &mut head, &mut progress, watch)
+            .await?;
         head.mark = newest;
         self.keep_head(&head)?;
         Ok(())
     }
 
     /// History that went on without us is followed only if nothing of ours would be lost.
-    async fn refuse_fork(&self, head: &Head, segments: &[Found], rebased: bool, unpublished: &impl Fn(Seq) -> Result<bool, Error>) -> Result<(), Error> {
+    async fn refuse_fork(
+        &self,
+        head: &Head,
+        segments: &[Found],
+        rebased: bool,
+        unpublished: &impl Fn(Seq) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let mut foreign = rebased && head.epoch > EpochNo(0);
         let mut through = head.through;
         for found in segments {
@@ -123,12 +144,18 @@ impl Drive {
             page.entries.iter().for_each(|entry| gatherer.add(entry));
             found.extend(page.entries);
             let oldest = found.last().map(|entry: &Entry| entry.mark);
-            let enough = gatherer.complete(Series::Checkpoint).iter().any(|checkpoint| {
-                let covered = gatherer.complete(Series::Segment);
-                let next = EpochNo(checkpoint.epoch.0 + 1);
-                let newest = covered.last().map_or(checkpoint.epoch, |segment| segment.epoch);
-                newest <= checkpoint.epoch || (covered.iter().any(|segment| segment.epoch == next) && oldest.is_some())
-            });
+            let enough = gatherer
+                .complete(Series::Checkpoint)
+                .iter()
+                .any(|checkpoint| {
+                    let covered = gatherer.complete(Series::Segment);
+                    let next = EpochNo(checkpoint.epoch.0 + 1);
+                    let newest = covered
+                        .last()
+                        .map_or(checkpoint.epoch, |segment| segment.epoch);
+                    newest <= checkpoint.epoch
+                        || (covered.iter().any(|segment| segment.epoch == next) && oldest.is_some())
+                });
             match page.next {
                 Some(next) if !enough => span = Span::Before(next),
                 _ => return Ok(found),
@@ -136,13 +163,22 @@ impl Drive {
         }
     }
 
-    async fn apply_checkpoint(&self, found: &Found, head: &mut Head, progress: &mut Progress, watch: Watch<'_>) -> Result<(), Error> {
+    async fn apply_checkpoint(
+        &self,
+        found: &Found,
+        head: &mut Head,
+        progress: &mut Progress,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
         self.wipe_index()?;
         let mut previous = [0; 32];
         for (number, entry) in (0_u32..).zip(&found.parts) {
             let (header, plain, _) = self.open_part(entry).await?;
             if header.epoch != found.epoch || header.part != number {
-                return Err(Error::Damaged(format!("checkpoint object {} is not what its name says", entry.name)));
+                return Err(Error::Damaged(format!(
+                    "checkpoint object {} is not what its name says",
+                    entry.name
+                )));
             }
             self.index.load(&Drive::checkpoint_batch(number, &plain)?)?;
             previous = header.previous;
@@ -161,10 +197,19 @@ impl Drive {
         self.keep_head(head)
     }
 
-    async fn apply_segments(&self, segments: &[Found], head: &mut Head, progress: &mut Progress, watch: Watch<'_>) -> Result<(), Error> {
+    async fn apply_segments(
+        &self,
+        segments: &[Found],
+        head: &mut Head,
+        progress: &mut Progress,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
         let mut rest = segments;
         while let Some(first) = rest.first() {
-            let alike = rest.iter().take_while(|found| found.epoch == first.epoch).count();
+            let alike = rest
+                .iter()
+                .take_while(|found| found.epoch == first.epoch)
+                .count();
             let (candidates, later) = rest.split_at(alike);
             rest = later;
             if first.epoch.0 != head.epoch.0 + 1 {
@@ -196,7 +241,10 @@ impl Drive {
                 watch(*progress);
             }
             if !applied {
-                return Err(Error::Damaged(format!("epoch {} of the journal does not follow the one before it", first.epoch)));
+                return Err(Error::Damaged(format!(
+                    "epoch {} of the journal does not follow the one before it",
+                    first.epoch
+                )));
             }
         }
         Ok(())
@@ -210,7 +258,11 @@ impl Drive {
         self.index.load_done()?;
         loop {
             let mut batch = Batch::default();
-            for entry in self.index.base_scan(Bound::Unbounded, Bound::Unbounded).take(WIPE_KEYS) {
+            for entry in self
+                .index
+                .base_scan(Bound::Unbounded, Bound::Unbounded)
+                .take(WIPE_KEYS)
+            {
                 batch.delete(entry?.0);
             }
             if batch.is_empty() {
@@ -228,5 +280,4 @@ impl Drive {
         self.set_journal_head(head.clone());
         Ok(())
     }
-
 }

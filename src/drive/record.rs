@@ -5,26 +5,26 @@ use crate::drive::dirty::Source;
 use crate::id::ArchiveNo;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
-use crate::index::chunk::ChunkPlace;
 use crate::index::Batch;
+use crate::index::chunk::ChunkPlace;
 use crate::spool::Place;
 
 /// One change to one file's content. Applied in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContentChange {
+pub(in crate::drive) struct ContentChange {
     /// The file.
-    pub ino: InodeNo,
+    pub(in crate::drive) ino: InodeNo,
     /// First byte that changes.
-    pub start: u64,
+    pub(in crate::drive) start: u64,
     /// Number of bytes that change, not 0.
-    pub len: u64,
+    pub(in crate::drive) len: u64,
     /// What they become.
-    pub becomes: Becomes,
+    pub(in crate::drive) becomes: Becomes,
 }
 
 /// What bytes of a file become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Becomes {
+pub(in crate::drive) enum Becomes {
     /// Bytes of this very record's body, from `skip` on.
     Body {
         /// Bytes of the body before them.
@@ -37,7 +37,7 @@ pub enum Becomes {
 impl ContentChange {
     /// The piece that this change lays into the file, given where its record's body is.
     #[must_use]
-    pub fn piece(&self, place: Place) -> Piece {
+    pub(in crate::drive) fn piece(&self, place: Place) -> Piece {
         let source = match self.becomes {
             Becomes::Body { skip } => Source::Spool { place, skip },
             Becomes::Source(source) => source,
@@ -51,7 +51,7 @@ impl ContentChange {
 
 /// What the head of a spool record holds.
 #[derive(Debug)]
-pub enum Entry {
+pub(in crate::drive) enum Entry {
     /// Somebody changed the drive.
     Change(Record),
     /// The store acknowledged packs: where chunks are. True whatever becomes of the drive.
@@ -63,30 +63,30 @@ pub enum Entry {
 
 /// A pack that is about to be put on a shelf.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intent {
+pub(in crate::drive) struct Intent {
     /// The shelf, as the store calls it.
-    pub shelf: String,
+    pub(in crate::drive) shelf: String,
     /// The archive the shelf belongs to.
-    pub archive: ArchiveNo,
+    pub(in crate::drive) archive: ArchiveNo,
     /// The pack's length, bytes.
-    pub bytes: u64,
+    pub(in crate::drive) bytes: u64,
     /// Each chunk in it and where.
-    pub frames: Vec<(ChunkId, ChunkPlace)>,
+    pub(in crate::drive) frames: Vec<(ChunkId, ChunkPlace)>,
 }
 
 /// A change to the drive: all of it takes effect, or none.
 #[derive(Debug, Default)]
-pub struct Record {
+pub(in crate::drive) struct Record {
     /// Changes to the index.
-    pub batch: Batch,
+    pub(in crate::drive) batch: Batch,
     /// Changes to content.
-    pub content: Vec<ContentChange>,
+    pub(in crate::drive) content: Vec<ContentChange>,
 }
 
 /// A record head that cannot be read: damaged beyond its checksum, or written by a newer ods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a spool record has the wrong form")]
-pub struct Malformed;
+pub(in crate::drive) struct Malformed;
 
 const CHANGE: u8 = b'c';
 const FACT: u8 = b'f';
@@ -100,7 +100,7 @@ const ZERO: u8 = 4;
 impl Entry {
     /// The head's bytes.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(in crate::drive) fn encode(&self) -> Vec<u8> {
         match self {
             Entry::Change(record) => record.encode(),
             Entry::Fact(batch) => [&[FACT][..], &batch.encode()].concat(),
@@ -112,7 +112,7 @@ impl Entry {
     ///
     /// # Errors
     /// [`Malformed`] when it is not one.
-    pub fn decode(head: &[u8]) -> Result<Entry, Malformed> {
+    pub(in crate::drive) fn decode(head: &[u8]) -> Result<Entry, Malformed> {
         let (tag, rest) = head.split_first().ok_or(Malformed)?;
         match *tag {
             CHANGE => Record::decode(rest).map(Entry::Change),
@@ -149,7 +149,9 @@ fn decode_intents(mut rest: &[u8]) -> Result<Vec<Intent>, Malformed> {
         let shelf_len = u32::from_le_bytes(take(rest)?) as usize;
         let (shelf, tail) = rest.split_at_checked(shelf_len).ok_or(Malformed)?;
         *rest = tail;
-        let shelf = std::str::from_utf8(shelf).map_err(|_| Malformed)?.to_owned();
+        let shelf = std::str::from_utf8(shelf)
+            .map_err(|_| Malformed)?
+            .to_owned();
         let archive = ArchiveNo(u32::from_le_bytes(take(rest)?));
         let bytes = number(rest)?;
         let frames = u32::from_le_bytes(take(rest)?);
@@ -159,7 +161,12 @@ fn decode_intents(mut rest: &[u8]) -> Result<Vec<Intent>, Malformed> {
             Ok((id, place))
         });
         let frames = frames.collect::<Result<_, Malformed>>()?;
-        intents.push(Intent { shelf, archive, bytes, frames });
+        intents.push(Intent {
+            shelf,
+            archive,
+            bytes,
+            frames,
+        });
     }
     Ok(intents)
 }
@@ -167,7 +174,7 @@ fn decode_intents(mut rest: &[u8]) -> Result<Vec<Intent>, Malformed> {
 impl Record {
     /// The head's bytes: number of content changes, the changes, the batch.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(in crate::drive) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(65 + 64 * self.content.len());
         out.push(CHANGE);
         out.extend_from_slice(

@@ -150,16 +150,32 @@ impl Drive {
         let (dirty_bytes, dirty_files, unpublished) = {
             let view = self.view();
             let frozen = view.state.frozen.as_ref();
-            let bytes = view.state.gathering.spooled_bytes() + frozen.map_or(0, |frozen| frozen.spooled_bytes());
+            let bytes = view.state.gathering.spooled_bytes()
+                + frozen.map_or(0, |frozen| frozen.spooled_bytes());
             let files = view.state.gathering.files() + frozen.map_or(0, |frozen| frozen.files());
-            (bytes, files as u64, view.state.changed > self.control.board().published)
+            (
+                bytes,
+                files as u64,
+                view.state.changed > self.control.board().published,
+            )
         };
         let board = self.control.board().clone();
         let store = self.store.status();
         let (spool, cache) = (self.spool.usage(), self.cache.usage());
-        let elapsed = board.epoch_started.map_or(0.0, |at| at.elapsed().as_secs_f64());
-        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for people")]
-        let rate = if elapsed > 0.0 { (board.epoch_done_bytes as f64 / elapsed) as u64 } else { 0 };
+        let elapsed = board
+            .epoch_started
+            .map_or(0.0, |at| at.elapsed().as_secs_f64());
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate for people"
+        )]
+        let rate = if elapsed > 0.0 {
+            (board.epoch_done_bytes as f64 / elapsed) as u64
+        } else {
+            0
+        };
         let left = dirty_bytes.saturating_sub(board.epoch_done_bytes);
         Ok(Status {
             drive: self.id.to_string(),
@@ -174,8 +190,15 @@ impl Drive {
             epoch: self.journal_head().epoch.0,
             read_only: self.read_only(),
             last_error: board.error.or(store.last_error),
-            spool: Spool { bytes: spool.disk_bytes, limit_bytes: spool.limit_bytes },
-            cache: Cache { bytes: cache.bytes, limit_bytes: cache.limit_bytes, memory_bytes: self.memory.bytes() },
+            spool: Spool {
+                bytes: spool.disk_bytes,
+                limit_bytes: spool.limit_bytes,
+            },
+            cache: Cache {
+                bytes: cache.bytes,
+                limit_bytes: cache.limit_bytes,
+                memory_bytes: self.memory.bytes(),
+            },
             discord: Discord {
                 requests_total: store.requests_total,
                 requests: store.requests_by_kind,
@@ -186,7 +209,11 @@ impl Drive {
                 packs: board.packs,
                 pack_bytes: board.pack_bytes,
             },
-            damaged: self.damaged().into_iter().map(|(ino, what)| (ino.0, what)).collect(),
+            damaged: self
+                .damaged()
+                .into_iter()
+                .map(|(ino, what)| (ino.0, what))
+                .collect(),
             archives: self.archives()?,
         })
     }
@@ -194,9 +221,14 @@ impl Drive {
     fn archives(&self) -> Result<Vec<ArchiveStatus>, Error> {
         let (from, to) = key::all(b'A');
         let mut archives = Vec::new();
-        for entry in self.index.scan(Bound::Included(&from), Bound::Excluded(&to)) {
+        for entry in self
+            .index
+            .scan(Bound::Included(&from), Bound::Excluded(&to))
+        {
             let (key, value) = entry?;
-            let Some(no) = key::archive_of(&key) else { continue };
+            let Some(no) = key::archive_of(&key) else {
+                continue;
+            };
             let archive = Archive::decode(&value)?;
             let holding: Holding = self.holding(no)?;
             archives.push(ArchiveStatus {
@@ -218,8 +250,14 @@ impl Drive {
     /// When the index cannot be read.
     pub fn space(&self) -> Result<Space, Error> {
         let (from, to) = key::all(b'B');
-        let mut space = Space { total_bytes: TOTAL_BYTES, ..Space::default() };
-        for entry in self.index.scan(Bound::Included(&from), Bound::Excluded(&to)) {
+        let mut space = Space {
+            total_bytes: TOTAL_BYTES,
+            ..Space::default()
+        };
+        for entry in self
+            .index
+            .scan(Bound::Included(&from), Bound::Excluded(&to))
+        {
             let holding = Holding::decode(&entry?.1)?;
             space.used_bytes += holding.file_bytes;
             space.files += holding.files;

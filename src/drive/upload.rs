@@ -51,8 +51,13 @@ impl<'d> Uploads<'d> {
         let limits = self.drive.store.limits();
         let group = self.waiting.entry(archive).or_default();
         let bytes: u64 = group.iter().map(|pack| pack.body.len()).sum();
-        let full = group.len() >= limits.objects_max || bytes + pack.body.len() > limits.put_bytes_max;
-        let ready = if full && !group.is_empty() { std::mem::take(group) } else { Vec::new() };
+        let full =
+            group.len() >= limits.objects_max || bytes + pack.body.len() > limits.put_bytes_max;
+        let ready = if full && !group.is_empty() {
+            std::mem::take(group)
+        } else {
+            Vec::new()
+        };
         group.push(pack);
         self.send(archive, ready)?;
         self.relieve()
@@ -63,7 +68,11 @@ impl<'d> Uploads<'d> {
         let size = |group: &Vec<Pack>| group.iter().map(|pack| pack.body.len()).sum::<u64>();
         let waiting: u64 = self.waiting.values().map(size).sum();
         if waiting > self.drive.settings.flight_bytes_max
-            && let Some(archive) = self.waiting.iter().max_by_key(|(_, group)| size(group)).map(|(archive, _)| *archive)
+            && let Some(archive) = self
+                .waiting
+                .iter()
+                .max_by_key(|(_, group)| size(group))
+                .map(|(archive, _)| *archive)
             && let Some(group) = self.waiting.remove(&archive)
         {
             self.send(archive, group)?;
@@ -78,7 +87,9 @@ impl<'d> Uploads<'d> {
         while self.puts.len() >= PUTS_MAX {
             self.reap()?;
         }
-        let Some(drive) = self.drive.shared() else { return Err(Error::Closing) };
+        let Some(drive) = self.drive.shared() else {
+            return Err(Error::Closing);
+        };
         let flight = Arc::clone(&self.flight);
         let put = async move {
             let _permit = flight.acquire_owned().await.map_err(|_| Error::Closing)?;
@@ -90,8 +101,11 @@ impl<'d> Uploads<'d> {
     }
 
     fn reap(&mut self) -> Result<(), Error> {
-        let Some(done) = self.drive.runtime.block_on(self.puts.join_next()) else { return Ok(()) };
-        let (archive, count, bytes) = done.map_err(|error| Error::State(format!("an upload task ended: {error}")))??;
+        let Some(done) = self.drive.runtime.block_on(self.puts.join_next()) else {
+            return Ok(());
+        };
+        let (archive, count, bytes) =
+            done.map_err(|error| Error::State(format!("an upload task ended: {error}")))??;
         let total = self.put.entry(archive).or_default();
         total.0 += count;
         total.1 += bytes;
@@ -113,7 +127,11 @@ impl<'d> Uploads<'d> {
 }
 
 /// Puts packs, however often it takes, until they are acknowledged or the drive is closed.
-async fn put_until_done(drive: &Arc<Drive>, archive: ArchiveNo, packs: Vec<Pack>) -> Result<(u64, u64), Error> {
+async fn put_until_done(
+    drive: &Arc<Drive>,
+    archive: ArchiveNo,
+    packs: Vec<Pack>,
+) -> Result<(u64, u64), Error> {
     let mut groups = vec![packs];
     let (mut count, mut bytes) = (0, 0);
     let mut pause = Duration::from_millis(500);
@@ -154,13 +172,19 @@ async fn put_until_done(drive: &Arc<Drive>, archive: ArchiveNo, packs: Vec<Pack>
 fn split(drive: &Drive, packs: Vec<Pack>, limit_bytes: u64) -> Result<Vec<Vec<Pack>>, Error> {
     let object_max = drive.store.limits().object_bytes_max;
     let total: u64 = packs.iter().map(|pack| pack.body.len()).sum();
-    log::info!("{total} bytes were too much for one message (limit {limit_bytes}); sending less at once");
+    log::info!(
+        "{total} bytes were too much for one message (limit {limit_bytes}); sending less at once"
+    );
     let mut repacked = Vec::new();
     for pack in packs {
         if pack.body.len() <= object_max && pack.body.len() < total {
             repacked.push(vec![pack]);
         } else {
-            repacked.extend(repack(drive, &pack, object_max.min(pack.body.len() / 2))?.into_iter().map(|pack| vec![pack]));
+            repacked.extend(
+                repack(drive, &pack, object_max.min(pack.body.len() / 2))?
+                    .into_iter()
+                    .map(|pack| vec![pack]),
+            );
         }
     }
     Ok(repacked)
@@ -175,7 +199,9 @@ fn repack(drive: &Drive, old: &Pack, capacity: u64) -> Result<Vec<Pack>, Error> 
         let sealed = &whole[frame.offset as usize..][..frame.sealed_len as usize];
         let plain = pack::open_frame(&drive.keys, old.id, frame, sealed)?;
         if !builder.fits(plain.len()) && !builder.frames().is_empty() {
-            packs.push(std::mem::replace(&mut builder, PackBuilder::new(&drive.keys, capacity)).finish());
+            packs.push(
+                std::mem::replace(&mut builder, PackBuilder::new(&drive.keys, capacity)).finish(),
+            );
         }
         builder.push(frame.chunk, &plain)?;
     }
@@ -185,19 +211,36 @@ fn repack(drive: &Drive, old: &Pack, capacity: u64) -> Result<Vec<Pack>, Error> 
 
 async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Result<(), Error> {
     let shelf = drive.shelf_of(archive).await?;
-    let intents: Vec<Intent> = packs.iter().map(|pack| intent(archive, &shelf, pack)).collect();
-    drive.spool.append(&Entry::Intent(intents.clone()).encode(), &[])?;
-    let objects = packs.iter().map(|pack| Object { name: pack::pack_name(pack.id), body: pack.body.clone() }).collect();
+    let intents: Vec<Intent> = packs
+        .iter()
+        .map(|pack| intent(archive, &shelf, pack))
+        .collect();
+    drive
+        .spool
+        .append(&Entry::Intent(intents.clone()).encode(), &[])?;
+    let objects = packs
+        .iter()
+        .map(|pack| Object {
+            name: pack::pack_name(pack.id),
+            body: pack.body.clone(),
+        })
+        .collect();
     let locators = drive.store.put(&shelf, objects).await?;
     if locators.len() != packs.len() {
         return Err(Error::Malformed);
     }
     for ((intent, locator), pack) in intents.iter().zip(locators).zip(packs) {
         let batch = intent.places(locator.0)?;
-        drive.spool.append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        drive
+            .spool
+            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
         drive.index.amend(batch)?;
         drive.keep_frames(pack);
-        let plain: u64 = pack.frames.iter().map(|frame| u64::from(frame.plain_len)).sum();
+        let plain: u64 = pack
+            .frames
+            .iter()
+            .map(|frame| u64::from(frame.plain_len))
+            .sum();
         drive.control.post(|board| {
             board.epoch_done_bytes += plain;
             board.packs += 1;
@@ -220,6 +263,10 @@ fn intent(archive: ArchiveNo, shelf: &Shelf, pack: &Pack) -> Intent {
         shelf: shelf.0.clone(),
         archive,
         bytes: pack.body.len(),
-        frames: pack.frames.iter().map(|frame| (frame.chunk, place(frame))).collect(),
+        frames: pack
+            .frames
+            .iter()
+            .map(|frame| (frame.chunk, place(frame)))
+            .collect(),
     }
 }

@@ -114,7 +114,10 @@ pub(in crate::drive) fn scan(
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
     let mut found = Vec::new();
-    for entry in index.scan(Bound::Included(from), Bound::Excluded(to)).take(limit) {
+    for entry in index
+        .scan(Bound::Included(from), Bound::Excluded(to))
+        .take(limit)
+    {
         let (key, value) = entry?;
         found.push((key.to_vec(), value.to_vec()));
     }

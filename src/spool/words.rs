@@ -57,7 +57,8 @@ impl Place {
     #[must_use]
     pub fn from_bytes(bytes: [u8; Place::BYTES]) -> Place {
         let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-        let field = |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+        let field =
+            |at: usize| u32::from_le_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
         Place {
             position: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
             segment: field(0),
