@@ -37,7 +37,7 @@ pub struct Progress {
 const WIPE_KEYS: usize = 4096;
 
 /// Is called now and then while a rebuild goes on.
-pub(in crate::drive) type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
+pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
 
 impl Drive {
     fn lock_head(&self) -> std::sync::MutexGuard<'_, Head> {
