@@ -19,7 +19,7 @@ use ods::index::inode::Inode;
 use ods::index::inode::Kind;
 use ods::store::Limits;
 use ods::store::Store;
-use ods::store::memory::MemoryStore;
+use ods::store::memory::Memory;
 use tempfile::TempDir;
 
 const DRIVE: DriveId = DriveId([7; 16]);
@@ -28,13 +28,13 @@ fn keys() -> Keys {
     Keys::derive(&MasterKey::from_bytes([9; 32]), DRIVE)
 }
 
-fn store() -> Arc<MemoryStore> {
+fn store() -> Arc<Memory> {
     let limits = Limits {
         object_bytes_max: 10 << 20,
         objects_max: 10,
         put_bytes_max: 25 << 20,
     };
-    Arc::new(MemoryStore::new(limits))
+    Arc::new(Memory::new(limits))
 }
 
 fn settings(dir: &Path) -> Settings {
@@ -47,11 +47,11 @@ fn settings(dir: &Path) -> Settings {
     }
 }
 
-async fn open(dir: &Path, store: &Arc<MemoryStore>) -> Arc<Drive> {
+async fn open(dir: &Path, store: &Arc<Memory>) -> Arc<Drive> {
     try_open(dir, store).await.expect("the drive opens")
 }
 
-async fn try_open(dir: &Path, store: &Arc<MemoryStore>) -> Result<Arc<Drive>, Error> {
+async fn try_open(dir: &Path, store: &Arc<Memory>) -> Result<Arc<Drive>, Error> {
     let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
     Drive::open(settings(dir), DRIVE, keys(), store, &|_| {}).await
 }
