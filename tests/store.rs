@@ -1,5 +1,7 @@
 //! One suite that every store passes: what `Store` promises, tried on each of them.
 
+#![allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
+
 use std::collections::BTreeSet;
 
 use ods::store::{
@@ -120,9 +122,18 @@ async fn a_range_outside_the_object_is_refused(store: &dyn Store) {
     let locators = put(store, &store.journal(), &[object("a", SMALL)]).await;
     let end = entries(store, &store.journal(), Span::Newest).await[0].bytes;
     #[expect(clippy::reversed_empty_ranges, reason = "that is the test")]
-    for range in [0..end + 1, end..end + 1, end + 5..end + 9, 7..3, 0..u64::MAX] {
+    for range in [
+        0..end + 1,
+        end..end + 1,
+        end + 5..end + 9,
+        7..3,
+        0..u64::MAX,
+    ] {
         let got = store.get(&locators[0], range.clone(), Foreground).await;
-        assert!(matches!(got, Err(Error::Broken { .. })), "{range:?}: {got:?}");
+        assert!(
+            matches!(got, Err(Error::Broken { .. })),
+            "{range:?}: {got:?}"
+        );
         let got = store.get_again(&locators[0], range).await;
         assert!(matches!(got, Err(Error::Broken { .. })));
     }
@@ -142,9 +153,17 @@ async fn a_listing_is_in_order_from_both_ends(store: &dyn Store) {
     let upwards = entries(store, &shelf, Span::After(Mark(0))).await;
     assert_eq!(names(&upwards), ["a", "b", "c", "d", "e", "f"]);
     let listed: Vec<_> = upwards.iter().map(|entry| entry.locator.clone()).collect();
-    assert_eq!(listed, locators, "the listing gives the locators that the put gave");
+    assert_eq!(
+        listed, locators,
+        "the listing gives the locators that the put gave"
+    );
     let bytes = puts.iter().flat_map(|objects| objects.iter());
-    assert!(upwards.iter().zip(bytes).all(|(entry, object)| entry.bytes == object.body.len()));
+    assert!(
+        upwards
+            .iter()
+            .zip(bytes)
+            .all(|(entry, object)| entry.bytes == object.body.len())
+    );
     let marks: Vec<_> = upwards.iter().map(|entry| entry.mark).collect();
     assert!(marks.is_sorted() && marks[0] > Mark(0));
     assert!(marks[1] == marks[3] && marks[0] != marks[1] && marks[3] != marks[4]);
@@ -155,8 +174,16 @@ async fn a_listing_is_in_order_from_both_ends(store: &dyn Store) {
     assert_eq!(names(&older), ["d", "c", "b", "a"]);
     let newer = entries(store, &shelf, Span::After(marks[0])).await;
     assert_eq!(names(&newer), ["b", "c", "d", "e", "f"]);
-    assert!(entries(store, &shelf, Span::After(marks[5])).await.is_empty());
-    assert!(entries(store, &shelf, Span::Before(marks[0])).await.is_empty());
+    assert!(
+        entries(store, &shelf, Span::After(marks[5]))
+            .await
+            .is_empty()
+    );
+    assert!(
+        entries(store, &shelf, Span::Before(marks[0]))
+            .await
+            .is_empty()
+    );
 }
 
 async fn a_listing_of_many_puts_comes_in_pages(store: &dyn Store) {
@@ -188,12 +215,19 @@ async fn a_put_that_is_repeated_is_one_put(store: &dyn Store) {
     let first = put(store, &store.journal(), &objects).await;
     let second = put(store, &store.journal(), &objects).await;
     assert_eq!(first, second);
-    assert_eq!(entries(store, &store.journal(), Span::Newest).await.len(), 2);
+    assert_eq!(
+        entries(store, &store.journal(), Span::Newest).await.len(),
+        2
+    );
 }
 
 async fn a_put_of_nothing_is_nothing(store: &dyn Store) {
     assert!(put(store, &store.journal(), &[]).await.is_empty());
-    assert!(entries(store, &store.journal(), Span::Newest).await.is_empty());
+    assert!(
+        entries(store, &store.journal(), Span::Newest)
+            .await
+            .is_empty()
+    );
 }
 
 async fn impossible_puts_are_refused(store: &dyn Store) {
@@ -211,11 +245,26 @@ async fn impossible_puts_are_refused(store: &dyn Store) {
     assert_eq!(limit_bytes, object_bytes_max);
 
     let long = "x".repeat(NAME_CHARS_MAX + 1);
-    for name in ["", ".hidden", "dot.", "sp ace", "slash/", "ä", "under_score", "a\"b", &long] {
+    for name in [
+        "",
+        ".hidden",
+        "dot.",
+        "sp ace",
+        "slash/",
+        "ä",
+        "under_score",
+        "a\"b",
+        &long,
+    ] {
         let got = store.put(&journal, vec![object(name, 1)]).await;
-        assert!(matches!(got, Err(Error::Broken { .. })), "{name:?}: {got:?}");
+        assert!(
+            matches!(got, Err(Error::Broken { .. })),
+            "{name:?}: {got:?}"
+        );
     }
-    let got = store.put(&journal, vec![object("a", 1), object("a", 1)]).await;
+    let got = store
+        .put(&journal, vec![object("a", 1), object("a", 1)])
+        .await;
     assert!(matches!(got, Err(Error::Broken { .. })));
     let many = (0..=objects_max).map(|number| object(&format!("n{number}"), 1));
     let got = store.put(&journal, many.collect()).await;
@@ -223,19 +272,32 @@ async fn impossible_puts_are_refused(store: &dyn Store) {
     assert!(entries(store, &journal, Span::Newest).await.is_empty());
 
     let longest = "x".repeat(NAME_CHARS_MAX);
-    put(store, &journal, &[object(&longest, 1), object("-", 1), object("A.b-9", 1)]).await;
+    put(
+        store,
+        &journal,
+        &[object(&longest, 1), object("-", 1), object("A.b-9", 1)],
+    )
+    .await;
     let listed = entries(store, &journal, Span::After(Mark(0))).await;
     assert_eq!(names(&listed), [&longest, "-", "A.b-9"]);
 }
 
 async fn what_was_put_together_goes_together(store: &dyn Store) {
     let journal = store.journal();
-    let three = put(store, &journal, &[object("a", 1), object("b", 1), object("c", 1)]).await;
+    let three = put(
+        store,
+        &journal,
+        &[object("a", 1), object("b", 1), object("c", 1)],
+    )
+    .await;
     let one = put(store, &journal, &[object("d", 1)]).await;
     let two = put(store, &journal, &[object("e", 1), object("f", 1)]).await;
     store.remove(&three[..2]).await.expect("nothing to do");
     store.remove(&three[2..]).await.expect("nothing to do");
-    store.remove(&[three[0].clone(), three[0].clone(), three[1].clone()]).await.expect("nothing");
+    store
+        .remove(&[three[0].clone(), three[0].clone(), three[1].clone()])
+        .await
+        .expect("nothing");
     let listed = entries(store, &journal, Span::After(Mark(0))).await;
     assert_eq!(names(&listed), ["a", "b", "c", "d", "e", "f"]);
 
@@ -243,7 +305,10 @@ async fn what_was_put_together_goes_together(store: &dyn Store) {
     store.remove(&all_but_d).await.expect("removed");
     let listed = entries(store, &journal, Span::Newest).await;
     assert_eq!(names(&listed), ["d"]);
-    store.remove(&[&all_but_d[..], &one[..]].concat()).await.expect("those gone count as removed");
+    store
+        .remove(&[&all_but_d[..], &one[..]].concat())
+        .await
+        .expect("those gone count as removed");
     store.remove(&one).await.expect("gone already");
     store.remove(&[]).await.expect("nothing");
     assert!(entries(store, &journal, Span::Newest).await.is_empty());
@@ -267,7 +332,9 @@ async fn a_name_can_be_put_again_after_its_removal(store: &dyn Store) {
     let second = put(store, &store.journal(), std::slice::from_ref(&new)).await;
     assert_ne!(first, second);
     let wanted = bytes_of(&new);
-    let got = store.get(&second[0], 0..wanted.len() as u64, Foreground).await;
+    let got = store
+        .get(&second[0], 0..wanted.len() as u64, Foreground)
+        .await;
     assert_eq!(got.expect("readable"), wanted);
 }
 
@@ -275,7 +342,10 @@ async fn pins_find_objects_of_the_journal(store: &dyn Store) {
     let journal = store.journal();
     let pinned = async || {
         let pinned = store.pinned().await.expect("pins");
-        pinned.into_iter().map(|entry| entry.name).collect::<Vec<_>>()
+        pinned
+            .into_iter()
+            .map(|entry| entry.name)
+            .collect::<Vec<_>>()
     };
     assert!(pinned().await.is_empty());
     let mut locators = Vec::new();
@@ -299,15 +369,28 @@ async fn pins_find_objects_of_the_journal(store: &dyn Store) {
 }
 
 async fn shelves_are_apart_and_can_be_removed(store: &dyn Store) {
-    let first = store.shelf("first", &card("#051126-01")).await.expect("made");
-    let second = store.shelf("second", &card("#051126-02")).await.expect("made");
+    let first = store
+        .shelf("first", &card("#051126-01"))
+        .await
+        .expect("made");
+    let second = store
+        .shelf("second", &card("#051126-02"))
+        .await
+        .expect("made");
     assert!(first != second && first != store.journal());
     let kept = put(store, &first, &[object("a", SMALL)]).await;
     put(store, &second, &[object("b", SMALL)]).await;
     assert_eq!(names(&entries(store, &first, Span::Newest).await), ["a"]);
     assert_eq!(names(&entries(store, &second, Span::Newest).await), ["b"]);
-    assert!(entries(store, &store.journal(), Span::Newest).await.is_empty());
-    store.describe(&first, &card("#051126-01, full")).await.expect("described");
+    assert!(
+        entries(store, &store.journal(), Span::Newest)
+            .await
+            .is_empty()
+    );
+    store
+        .describe(&first, &card("#051126-01, full"))
+        .await
+        .expect("described");
 
     store.remove_shelf(&first).await.expect("removed");
     store.remove_shelf(&first).await.expect("gone already");
@@ -316,7 +399,10 @@ async fn shelves_are_apart_and_can_be_removed(store: &dyn Store) {
     let taken = store.put(&first, vec![object("c", 1)]).await;
     assert!(matches!(taken, Err(Error::Missing { .. })), "{taken:?}");
     let described = store.describe(&first, &card("x")).await;
-    assert!(matches!(described, Err(Error::Missing { .. })), "{described:?}");
+    assert!(
+        matches!(described, Err(Error::Missing { .. })),
+        "{described:?}"
+    );
     let read = store.get_again(&kept[0], 0..1).await;
     assert!(matches!(read, Err(Error::Missing { .. })), "{read:?}");
     store.remove(&kept).await.expect("gone already");
@@ -333,20 +419,37 @@ async fn a_shelf_is_made_once_for_its_label(store: &dyn Store) {
 }
 
 async fn the_journal_is_there_from_the_beginning(store: &dyn Store) {
-    assert!(entries(store, &store.journal(), Span::Newest).await.is_empty());
-    assert!(entries(store, &store.journal(), Span::After(Mark(0))).await.is_empty());
+    assert!(
+        entries(store, &store.journal(), Span::Newest)
+            .await
+            .is_empty()
+    );
+    assert!(
+        entries(store, &store.journal(), Span::After(Mark(0)))
+            .await
+            .is_empty()
+    );
     assert_eq!(store.journal(), store.journal());
 }
 
 async fn many_calls_at_the_same_time(store: &dyn Store) {
     let shelf = store.shelf("label", &card("Archive")).await.expect("made");
     let work = (0..30).map(|number| {
-        let shelf = if number % 2 == 0 { shelf.clone() } else { store.journal() };
+        let shelf = if number % 2 == 0 {
+            shelf.clone()
+        } else {
+            store.journal()
+        };
         async move {
-            let objects = [object(&format!("{number}.a"), 4000), object(&format!("{number}.b"), 9)];
+            let objects = [
+                object(&format!("{number}.a"), 4000),
+                object(&format!("{number}.b"), 9),
+            ];
             let locators = put(store, &shelf, &objects).await;
             let whole = bytes_of(&objects[0]);
-            let read = store.get(&locators[0], 5..whole.len() as u64, Foreground).await;
+            let read = store
+                .get(&locators[0], 5..whole.len() as u64, Foreground)
+                .await;
             assert_eq!(read.expect("readable"), &whole[5..]);
             store.list(&shelf, Span::Newest).await.expect("a page");
             if number % 3 == 0 {
@@ -368,7 +471,10 @@ async fn the_status_counts(store: &dyn Store) {
     let locators = put(store, &store.journal(), &objects).await;
     let before = store.status();
     assert!(before.requests_total >= 1 && before.sent_bytes >= objects[0].body.len());
-    store.get(&locators[0], 0..100, Foreground).await.expect("readable");
+    store
+        .get(&locators[0], 0..100, Foreground)
+        .await
+        .expect("readable");
     let status = store.status();
     assert!(status.requests_total > before.requests_total);
     assert!(status.received_bytes >= before.received_bytes + 100);
@@ -383,11 +489,20 @@ async fn counting_counts() {
     let store = Counting::new(Memory::default());
     let journal = store.journal();
     let locators = put(&store, &journal, &[object("a", SMALL), object("b", 1)]).await;
-    store.get(&locators[0], 0..10, Foreground).await.expect("readable");
-    store.get(&locators[0], 0..20, Background).await.expect("readable");
+    store
+        .get(&locators[0], 0..10, Foreground)
+        .await
+        .expect("readable");
+    store
+        .get(&locators[0], 0..20, Background)
+        .await
+        .expect("readable");
     let counts = store.take();
     assert_eq!((counts.puts, counts.put_objects), (1, 2));
-    assert_eq!((counts.gets, counts.gets_foreground, counts.get_bytes), (2, 1, 30));
+    assert_eq!(
+        (counts.gets, counts.gets_foreground, counts.get_bytes),
+        (2, 1, 30)
+    );
     assert_eq!(store.counts(), ods::store::counting::Counts::default());
 }
 
@@ -412,7 +527,10 @@ async fn faulty_fails_as_told_and_only_then() {
 
     store.add(Rule::next(Verb::Get, Fault::FlippedBit));
     let whole = bytes_of(&objects[0]);
-    let wrong = store.get(&locators[0], 0..9, Foreground).await.expect("answers");
+    let wrong = store
+        .get(&locators[0], 0..9, Foreground)
+        .await
+        .expect("answers");
     assert!(wrong[0] == whole[0] ^ 1 && wrong[1..] == whole[1..9]);
     let right = store.get_again(&locators[0], 0..9).await.expect("answers");
     assert_eq!(right, whole[..9]);
@@ -452,6 +570,9 @@ async fn memory_can_be_tampered_with_and_shows_its_cards() {
     assert_eq!(read.expect("readable").len(), 5);
     assert!(!store.tamper(&Locator(vec![]), |_| ()));
     let shelf = store.shelf("label", &card("One")).await.expect("made");
-    store.describe(&shelf, &card("Two")).await.expect("described");
+    store
+        .describe(&shelf, &card("Two"))
+        .await
+        .expect("described");
     assert_eq!(store.cards(), [(shelf, card("Two"))]);
 }

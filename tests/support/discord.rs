@@ -1,5 +1,7 @@
 //! A Discord on loopback, and stores that know only its address.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
 use std::time::Duration;
 
 use ods::emulator::{Emulator, Limits, RateLimits};
@@ -8,18 +10,18 @@ use ods::store::discord::{
     setup::{Purpose, Setup},
 };
 
-pub struct Place {
-    pub emulator: Emulator,
-    pub journal: u64,
-    pub archives: u64,
+pub(crate) struct Place {
+    pub(crate) emulator: Emulator,
+    pub(crate) journal: u64,
+    pub(crate) archives: u64,
 }
 
 /// An emulator without rate limits, with the drive's two channels.
-pub async fn place() -> Place {
+pub(crate) async fn place() -> Place {
     place_with(Limits::unlimited_rates()).await
 }
 
-pub async fn place_with(limits: Limits) -> Place {
+pub(crate) async fn place_with(limits: Limits) -> Place {
     let rate_limits = limits.rate_limits;
     let emulator = Emulator::start(ods::emulator::Settings {
         limits: Limits {
@@ -51,7 +53,7 @@ pub async fn place_with(limits: Limits) -> Place {
 }
 
 /// As for Discord, but with short waits between attempts.
-pub fn settings(emulator: &Emulator, journal: u64, archives: u64) -> Settings {
+pub(crate) fn settings(emulator: &Emulator, journal: u64, archives: u64) -> Settings {
     let token = Token::new(emulator.token()).expect("a token");
     Settings {
         api_base: emulator.base_url(),
@@ -63,11 +65,11 @@ pub fn settings(emulator: &Emulator, journal: u64, archives: u64) -> Settings {
 }
 
 impl Place {
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         settings(&self.emulator, self.journal, self.archives)
     }
 
-    pub fn store(&self) -> Discord {
+    pub(crate) fn store(&self) -> Discord {
         Discord::connect(self.settings()).expect("a store")
     }
 }

@@ -1,13 +1,15 @@
 //! Objects to put: sealed bytes of wanted sizes.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
 use ods::codec::{Sealed, segment};
 use ods::id::{DriveId, EpochNo};
 use ods::store::Object;
 
-use ods::codec::{Keys, MasterKey};
+use ods::codec::key::{Keys, MasterKey};
 
 /// Sealed bytes of a bit more than `plain_bytes`, different each time.
-pub fn sealed(plain_bytes: usize) -> Sealed {
+pub(crate) fn sealed(plain_bytes: usize) -> Sealed {
     let keys = Keys::derive(&MasterKey::from_bytes([7; 32]), DriveId([1; 16]));
     let header = segment::PartHeader {
         kind: segment::Kind::Segment,
@@ -23,7 +25,7 @@ pub fn sealed(plain_bytes: usize) -> Sealed {
     segment::seal_part(&keys, &header, &plain).expect("within bounds")
 }
 
-pub fn object(name: &str, plain_bytes: usize) -> Object {
+pub(crate) fn object(name: &str, plain_bytes: usize) -> Object {
     Object {
         name: name.into(),
         body: sealed(plain_bytes),
@@ -31,6 +33,6 @@ pub fn object(name: &str, plain_bytes: usize) -> Object {
 }
 
 /// All bytes of an object, as they should be read back.
-pub fn bytes_of(object: &Object) -> Vec<u8> {
+pub(crate) fn bytes_of(object: &Object) -> Vec<u8> {
     object.body.parts().concat()
 }
