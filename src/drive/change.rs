@@ -171,7 +171,7 @@ impl<'d> Change<'d> {
         }
         for (key, value) in std::mem::take(&mut self.overlay) {
             match value {
-                Some(value) => self.record.batch.put(key, value),
+                Some(value) => self.record.batch.put(key, value)?,
                 None => self.record.batch.delete(key),
             }
         }

@@ -53,22 +53,22 @@ impl Source {
 
 /// Consecutive bytes of a file with one source. Holes may reach to the end of all offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub(in crate::drive) struct Piece {
     /// Length in bytes, not 0.
-    pub len: u64,
+    pub(in crate::drive) len: u64,
     /// Where the bytes are.
-    pub source: Source,
+    pub(in crate::drive) source: Source,
 }
 
 /// Bytes of a spool record that nothing refers to any more.
-pub type Released = Vec<(Place, u32)>;
+pub(in crate::drive) type Released = Vec<(Place, u32)>;
 
 /// The pieces of one file, by file offset; they do not overlap.
-pub type Pieces = BTreeMap<u64, Piece>;
+pub(in crate::drive) type Pieces = BTreeMap<u64, Piece>;
 
 /// The pieces of all files that have some.
 #[derive(Debug, Default)]
-pub struct Dirty {
+pub(in crate::drive) struct Dirty {
     files: HashMap<InodeNo, Pieces>,
     spooled_bytes: u64,
 }
@@ -76,35 +76,29 @@ pub struct Dirty {
 impl Dirty {
     /// Bytes of files that lie in the spool and are not on the store.
     #[must_use]
-    pub fn spooled_bytes(&self) -> u64 {
+    pub(in crate::drive) fn spooled_bytes(&self) -> u64 {
         self.spooled_bytes
     }
 
     /// How many files have pieces.
     #[must_use]
-    pub fn files(&self) -> usize {
+    pub(in crate::drive) fn files(&self) -> usize {
         self.files.len()
     }
 
-    /// Is there nothing at all?
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
     /// The files that have pieces, in no order.
-    pub fn inodes(&self) -> impl Iterator<Item = InodeNo> + '_ {
+    pub(in crate::drive) fn inodes(&self) -> impl Iterator<Item = InodeNo> + '_ {
         self.files.keys().copied()
     }
 
     /// The pieces of a file.
     #[must_use]
-    pub fn pieces(&self, ino: InodeNo) -> Option<&Pieces> {
+    pub(in crate::drive) fn pieces(&self, ino: InodeNo) -> Option<&Pieces> {
         self.files.get(&ino)
     }
 
     /// Lays a piece over whatever was there; tells which spooled bytes it hid.
-    pub fn put(&mut self, ino: InodeNo, start: u64, piece: Piece) -> Released {
+    pub(in crate::drive) fn put(&mut self, ino: InodeNo, start: u64, piece: Piece) -> Released {
         let end = start.saturating_add(piece.len);
         let pieces = self.files.entry(ino).or_default();
         let released = clear(pieces, start, end);
@@ -116,25 +110,15 @@ impl Dirty {
         released
     }
 
-    /// Forgets a file.
-    pub fn remove(&mut self, ino: InodeNo) -> Released {
-        let Some(mut pieces) = self.files.remove(&ino) else {
-            return Released::new();
-        };
-        let released = clear(&mut pieces, 0, u64::MAX);
-        self.spooled_bytes -= released.iter().map(|(_, len)| u64::from(*len)).sum::<u64>();
-        released
-    }
-
     /// Takes a file's pieces out, without releasing their bytes.
-    pub fn take(&mut self, ino: InodeNo) -> Pieces {
+    pub(in crate::drive) fn take(&mut self, ino: InodeNo) -> Pieces {
         let pieces = self.files.remove(&ino).unwrap_or_default();
         self.spooled_bytes -= spooled(&pieces);
         pieces
     }
 
     /// Every spooled range that is referred to.
-    pub fn references(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
+    pub(in crate::drive) fn references(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
         self.files
             .values()
             .flat_map(|pieces| pieces.values())
@@ -147,7 +131,7 @@ impl Dirty {
     }
 
     /// The pieces inside `start..end`, cut to it, in order; what lies between them is not dirty.
-    pub fn within(&self, ino: InodeNo, start: u64, end: u64) -> Vec<(u64, Piece)> {
+    pub(in crate::drive) fn within(&self, ino: InodeNo, start: u64, end: u64) -> Vec<(u64, Piece)> {
         self.files
             .get(&ino)
             .map(|pieces| within(pieces, start, end))
@@ -166,7 +150,7 @@ fn spooled(pieces: &Pieces) -> u64 {
 
 /// The parts of `pieces` inside `start..end`, in order.
 #[must_use]
-pub fn within(pieces: &Pieces, start: u64, end: u64) -> Vec<(u64, Piece)> {
+pub(in crate::drive) fn within(pieces: &Pieces, start: u64, end: u64) -> Vec<(u64, Piece)> {
     let first = pieces
         .range(..start)
         .next_back()

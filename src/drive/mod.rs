@@ -1,6 +1,334 @@
-//! The engine: drain, upload, commit, read, journal, rebuild.
+//! The engine: it owns spool, index, cache and store, and moves data and history between them.
+//!
+//! ```text
+//! change ── spool.append ── gathering (delta + dirty pieces) ── freeze ── frozen = one epoch
+//!                                                                          │ drain: chunk, dedup, pack, put
+//!                                                                          │ amend: manifests, places
+//!                                                                          │ publish: journal segment
+//!                                                                          ▼ settle: sled; spool is cut
+//! ```
+//!
+//! sled holds exactly what the journal says, as of the last published epoch. Everything newer is
+//! two layers in memory, rebuilt from the spool at start. So opening is recovering, an epoch is
+//! always a state the drive really had, and an index that is damaged or lost costs a download.
 
+pub mod archive;
 pub mod change;
-pub mod dirty;
-pub mod record;
+mod checkpoint;
+mod control;
+mod dirty;
+mod drain;
+mod error;
+mod fetch;
+mod journal;
+mod lease;
+mod names;
+mod open;
+mod publish;
+mod read;
+mod readahead;
+mod rebuild;
+mod record;
+pub mod status;
+mod upload;
 pub mod view;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::clock::Time;
+use crate::codec::key::Keys;
+use crate::id::DriveId;
+use crate::id::InodeNo;
+use crate::id::Seq;
+use crate::index::Index;
+use crate::size::GIB;
+use crate::size::MIB;
+use crate::spool::Place;
+use crate::spool::Spool;
+use crate::store::Store;
+
+pub use change::Change;
+pub use dirty::Source;
+pub use error::Error;
+pub use readahead::ReadAhead;
+pub use read::FileState;
+pub use rebuild::Progress as RebuildProgress;
+pub use rebuild::Watch;
+pub use view::Found;
+pub use view::Look;
+pub use view::Part;
+pub use view::View;
+
+use control::Control;
+use dirty::Dirty;
+use record::Record;
+
+/// What may be chosen about a drive on this machine.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Everything local lies here: spool, index, cache, lock, socket.
+    pub state_dir: PathBuf,
+    /// Where the spool lies, if not in the state directory.
+    pub spool_dir: Option<PathBuf>,
+    /// Where the cache lies, if not in the state directory.
+    pub cache_dir: Option<PathBuf>,
+    /// Most bytes in the spool before writers wait.
+    pub spool_bytes_max: u64,
+    /// Bytes of the disk that the spool leaves free.
+    pub reserve_bytes: u64,
+    /// Most bytes of cached frames.
+    pub cache_bytes_max: u64,
+    /// Most bytes of chunks kept in memory.
+    pub memory_bytes_max: u64,
+    /// How long a read may wait for the store.
+    pub read_timeout: Duration,
+    /// How long the drive must be quiet before what was written is published.
+    pub linger: Duration,
+    /// How old a change may get before it is published although writing goes on.
+    pub age_max: Duration,
+    /// Spooled bytes that are published without waiting for quiet.
+    pub epoch_bytes: u64,
+    /// Most sealed bytes on their way to the store at once.
+    pub flight_bytes_max: u64,
+    /// Are archive names shown on cards?
+    pub names: Names,
+    /// What this machine is called in the lease.
+    pub holder: String,
+    /// Owner of a new drive's root directory.
+    pub owner: (u32, u32),
+    /// May changes be made?
+    pub access: Access,
+    /// What to do when another machine holds the lease.
+    pub takeover: Takeover,
+    /// Where time comes from.
+    pub clock: Clock,
+}
+
+/// Are the names of top-level directories shown to members of the server?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Names {
+    /// Cards show the archive's id alone.
+    #[default]
+    Private,
+    /// Cards show the name too.
+    Shown,
+}
+
+/// May the drive be changed through this mount?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Reads and changes.
+    #[default]
+    Write,
+    /// Reads only; needs no lease.
+    Read,
+}
+
+/// What to do when another machine holds the lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Takeover {
+    /// Give up and say who holds it.
+    #[default]
+    Refuse,
+    /// Take it; the other machine's unpublished changes will be refused.
+    Force,
+}
+
+impl Settings {
+    /// The defaults, with everything under `state_dir`.
+    #[must_use]
+    pub fn new(state_dir: PathBuf) -> Settings {
+        Settings {
+            state_dir,
+            spool_dir: None,
+            cache_dir: None,
+            spool_bytes_max: 10 * GIB,
+            reserve_bytes: GIB,
+            cache_bytes_max: 10 * GIB,
+            memory_bytes_max: 64 * MIB,
+            read_timeout: Duration::from_secs(60),
+            linger: Duration::from_secs(3),
+            age_max: Duration::from_secs(30),
+            epoch_bytes: 512 * MIB,
+            flight_bytes_max: 96 * MIB,
+            names: Names::Private,
+            holder: String::from("this machine"),
+            owner: (0, 0),
+            access: Access::Write,
+            takeover: Takeover::Refuse,
+            clock: Clock::System,
+        }
+    }
+}
+
+/// An open drive.
+pub struct Drive {
+    settings: Settings,
+    id: DriveId,
+    keys: Keys,
+    clock: Clock,
+    /// Taken before anything else that locks; never held while waiting for the store.
+    state: RwLock<State>,
+    index: Index,
+    spool: Spool,
+    cache: Cache,
+    memory: fetch::Memory,
+    fetches: fetch::Fetches,
+    store: Arc<dyn Store>,
+    cards: archive::Cards,
+    this: std::sync::OnceLock<std::sync::Weak<Drive>>,
+    runtime: tokio::runtime::Handle,
+    control: Control,
+    head: Mutex<journal::Head>,
+    lease: Mutex<Option<lease::Held>>,
+    damaged: Mutex<HashMap<InodeNo, String>>,
+    instance: [u8; 8],
+    /// Kept for its lock on the state directory.
+    _lock: open::Lock,
+}
+
+impl std::fmt::Debug for Drive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Drive")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a change touches, besides the index.
+#[derive(Debug)]
+pub struct State {
+    /// Content changed since the last freeze.
+    gathering: Dirty,
+    /// Content of the epoch that is being uploaded.
+    frozen: Option<Dirty>,
+    /// The next inode number or cookie.
+    next_number: u64,
+    /// The last record that changed the drive.
+    changed: Seq,
+}
+
+impl State {
+    /// Makes a record of the spool visible.
+    fn apply(&mut self, drive: &Drive, seq: Seq, place: Place, record: Record) {
+        drive.index.apply(record.batch);
+        for change in &record.content {
+            let piece = change.piece(place);
+            if let record::Becomes::Source(Source::Spool { place, .. }) = change.becomes
+                && let Err(error) = drive.spool.retain(&place, change.len)
+            {
+                log::error!("a clone refers to bytes the spool no longer has: {error}");
+            }
+            for (place, len) in self.gathering.put(change.ino, change.start, piece) {
+                drive.spool.release(&place, u64::from(len));
+            }
+        }
+        self.changed = seq;
+    }
+}
+
+impl Drive {
+    /// This drive, for tasks that outlive a call; none when it is being dropped.
+    fn shared(&self) -> Option<Arc<Drive>> {
+        self.this.get()?.upgrade()
+    }
+
+    /// The drive's id.
+    #[must_use]
+    pub fn id(&self) -> DriveId {
+        self.id
+    }
+
+    /// What was chosen about it on this machine.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The present.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The runtime that network work of this drive runs on.
+    #[must_use]
+    pub fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    /// The drive at this moment. Holds off changes while it lives.
+    pub fn view(&self) -> View<'_> {
+        let state = self
+            .state
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        View {
+            state,
+            index: &self.index,
+        }
+    }
+
+    /// Changes the drive: `make` puts the change together and may refuse it, in which case nothing
+    /// happened. It is run again when it had to wait for space in the spool.
+    ///
+    /// # Errors
+    /// What `make` returned, or why the change could not be kept: [`Error::ReadOnly`],
+    /// [`Error::NoSpace`], [`Error::Disk`].
+    pub fn change<R, E: From<Error>>(
+        &self,
+        mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        if let Some(why) = self.read_only() {
+            return Err(Error::ReadOnly(why).into());
+        }
+        let mut waited = control::Patience::new();
+        loop {
+            let state = self
+                .state
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut change = Change::begin(self, state);
+            let result = make(&mut change)?;
+            match change.commit() {
+                Ok(()) => break self.changed(result),
+                Err(Error::NoSpace) if self.wait_for_space(&mut waited) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn changed<R, E>(&self, result: R) -> Result<R, E> {
+        self.control.changed();
+        self.slow_down();
+        Ok(result)
+    }
+
+    /// Makes every change that has returned survive a power cut: one `fdatasync`, shared by all who wait.
+    ///
+    /// # Errors
+    /// [`Error::Disk`] when the disk refuses; the drive is read-only from then on.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.spool.sync().map_err(|error| {
+            self.control
+                .make_read_only(format!("the spool's disk failed: {error}"));
+            Error::from(error)
+        })
+    }
+
+    /// Why changes are refused, if they are.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        match self.settings.access {
+            Access::Read => Some(String::from("it was mounted read-only")),
+            Access::Write => self.control.read_only(),
+        }
+    }
+}

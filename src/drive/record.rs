@@ -2,27 +2,29 @@
 
 use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
+use crate::id::ArchiveNo;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
 use crate::index::Batch;
+use crate::index::chunk::ChunkPlace;
 use crate::spool::Place;
 
 /// One change to one file's content. Applied in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContentChange {
+pub(in crate::drive) struct ContentChange {
     /// The file.
-    pub ino: InodeNo,
+    pub(in crate::drive) ino: InodeNo,
     /// First byte that changes.
-    pub start: u64,
+    pub(in crate::drive) start: u64,
     /// Number of bytes that change, not 0.
-    pub len: u64,
+    pub(in crate::drive) len: u64,
     /// What they become.
-    pub becomes: Becomes,
+    pub(in crate::drive) becomes: Becomes,
 }
 
 /// What bytes of a file become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Becomes {
+pub(in crate::drive) enum Becomes {
     /// Bytes of this very record's body, from `skip` on.
     Body {
         /// Bytes of the body before them.
@@ -35,7 +37,7 @@ pub enum Becomes {
 impl ContentChange {
     /// The piece that this change lays into the file, given where its record's body is.
     #[must_use]
-    pub fn piece(&self, place: Place) -> Piece {
+    pub(in crate::drive) fn piece(&self, place: Place) -> Piece {
         let source = match self.becomes {
             Becomes::Body { skip } => Source::Spool { place, skip },
             Becomes::Source(source) => source,
@@ -47,30 +49,134 @@ impl ContentChange {
     }
 }
 
-/// The head of a spool record: all of it takes effect, or none.
+/// What the head of a spool record holds.
+#[derive(Debug)]
+pub(in crate::drive) enum Entry {
+    /// Somebody changed the drive.
+    Change(Record),
+    /// The store acknowledged packs: where chunks are. True whatever becomes of the drive.
+    Fact(Batch),
+    /// Packs are about to be sent: if the answer is lost, they are looked for before their chunks
+    /// are sent again.
+    Intent(Vec<Intent>),
+}
+
+/// A pack that is about to be put on a shelf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::drive) struct Intent {
+    /// The shelf, as the store calls it.
+    pub(in crate::drive) shelf: String,
+    /// The archive the shelf belongs to.
+    pub(in crate::drive) archive: ArchiveNo,
+    /// The pack's length, bytes.
+    pub(in crate::drive) bytes: u64,
+    /// Each chunk in it and where.
+    pub(in crate::drive) frames: Vec<(ChunkId, ChunkPlace)>,
+}
+
+/// A change to the drive: all of it takes effect, or none.
 #[derive(Debug, Default)]
-pub struct Record {
+pub(in crate::drive) struct Record {
     /// Changes to the index.
-    pub batch: Batch,
+    pub(in crate::drive) batch: Batch,
     /// Changes to content.
-    pub content: Vec<ContentChange>,
+    pub(in crate::drive) content: Vec<ContentChange>,
 }
 
 /// A record head that cannot be read: damaged beyond its checksum, or written by a newer ods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a spool record has the wrong form")]
-pub struct Malformed;
+pub(in crate::drive) struct Malformed;
+
+const CHANGE: u8 = b'c';
+const FACT: u8 = b'f';
+const INTENT: u8 = b'i';
 
 const BODY: u8 = 1;
 const SPOOL: u8 = 2;
 const CHUNK: u8 = 3;
 const ZERO: u8 = 4;
 
+impl Entry {
+    /// The head's bytes.
+    #[must_use]
+    pub(in crate::drive) fn encode(&self) -> Vec<u8> {
+        match self {
+            Entry::Change(record) => record.encode(),
+            Entry::Fact(batch) => [&[FACT][..], &batch.encode()].concat(),
+            Entry::Intent(intents) => encode_intents(intents),
+        }
+    }
+
+    /// Reads a head.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not one.
+    pub(in crate::drive) fn decode(head: &[u8]) -> Result<Entry, Malformed> {
+        let (tag, rest) = head.split_first().ok_or(Malformed)?;
+        match *tag {
+            CHANGE => Record::decode(rest).map(Entry::Change),
+            FACT => Batch::decode(rest).map(Entry::Fact).map_err(|_| Malformed),
+            INTENT => decode_intents(rest).map(Entry::Intent),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+fn encode_intents(intents: &[Intent]) -> Vec<u8> {
+    let mut out = vec![INTENT];
+    let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
+    out.extend_from_slice(&count(intents.len()));
+    for intent in intents {
+        out.extend_from_slice(&count(intent.shelf.len()));
+        out.extend_from_slice(intent.shelf.as_bytes());
+        out.extend_from_slice(&intent.archive.0.to_le_bytes());
+        out.extend_from_slice(&intent.bytes.to_le_bytes());
+        out.extend_from_slice(&count(intent.frames.len()));
+        for (id, place) in &intent.frames {
+            out.extend_from_slice(&id.0);
+            out.extend_from_slice(&place.encode());
+        }
+    }
+    out
+}
+
+fn decode_intents(mut rest: &[u8]) -> Result<Vec<Intent>, Malformed> {
+    let rest = &mut rest;
+    let count = u32::from_le_bytes(take(rest)?);
+    let mut intents = Vec::new();
+    for _ in 0..count {
+        let shelf_len = u32::from_le_bytes(take(rest)?) as usize;
+        let (shelf, tail) = rest.split_at_checked(shelf_len).ok_or(Malformed)?;
+        *rest = tail;
+        let shelf = std::str::from_utf8(shelf)
+            .map_err(|_| Malformed)?
+            .to_owned();
+        let archive = ArchiveNo(u32::from_le_bytes(take(rest)?));
+        let bytes = number(rest)?;
+        let frames = u32::from_le_bytes(take(rest)?);
+        let frames = (0..frames).map(|_| {
+            let id = ChunkId(take(rest)?);
+            let place = ChunkPlace::decode(&take::<32>(rest)?).map_err(|_| Malformed)?;
+            Ok((id, place))
+        });
+        let frames = frames.collect::<Result<_, Malformed>>()?;
+        intents.push(Intent {
+            shelf,
+            archive,
+            bytes,
+            frames,
+        });
+    }
+    Ok(intents)
+}
+
 impl Record {
     /// The head's bytes: number of content changes, the changes, the batch.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + 64 * self.content.len());
+    pub(in crate::drive) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(65 + 64 * self.content.len());
+        out.push(CHANGE);
         out.extend_from_slice(
             &u32::try_from(self.content.len())
                 .unwrap_or(u32::MAX)
@@ -102,12 +208,7 @@ impl Record {
         out
     }
 
-    /// Reads a head.
-    ///
-    /// # Errors
-    /// [`Malformed`] when it is not one.
-    pub fn decode(head: &[u8]) -> Result<Record, Malformed> {
-        let mut rest = head;
+    fn decode(mut rest: &[u8]) -> Result<Record, Malformed> {
         let count = u32::from_le_bytes(take(&mut rest)?);
         let mut content = Vec::with_capacity(count.min(1024) as usize);
         for _ in 0..count {

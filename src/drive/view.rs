@@ -1,5 +1,6 @@
 //! How the drive looks at one moment: typed look-ups in the index, and where the bytes of files are.
 
+use std::ops::Bound;
 use std::sync::RwLockReadGuard;
 
 use crate::drive::Error;
@@ -113,7 +114,10 @@ pub(in crate::drive) fn scan(
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
     let mut found = Vec::new();
-    for entry in index.scan(from, to).take(limit) {
+    for entry in index
+        .scan(Bound::Included(from), Bound::Excluded(to))
+        .take(limit)
+    {
         let (key, value) = entry?;
         found.push((key.to_vec(), value.to_vec()));
     }
@@ -230,8 +234,8 @@ pub(in crate::drive) fn extents(
     let mut found = Vec::new();
     let (first, floor) = (key::extent(ino, start), key::extent(ino, 0));
     let before = match layer {
-        Layer::Newest => index.last(&floor, &first)?,
-        Layer::Frozen => index.frozen_last(&floor, &first)?,
+        Layer::Newest => index.last(Bound::Included(&floor), Bound::Excluded(&first))?,
+        Layer::Frozen => index.frozen_last(Bound::Included(&floor), Bound::Excluded(&first))?,
     };
     let mut keep = |key: &[u8], value: &[u8]| -> Result<(), Error> {
         let at = key::extent_offset(key).ok_or(Error::Malformed)?;
@@ -246,19 +250,14 @@ pub(in crate::drive) fn extents(
         keep(&key, &value)?;
     }
     let last = key::extent(ino, end);
-    match layer {
-        Layer::Newest => {
-            for entry in index.scan(&first, &last) {
-                let (key, value) = entry?;
-                keep(&key, &value)?;
-            }
-        }
-        Layer::Frozen => {
-            for entry in index.frozen_scan(&first, &last) {
-                let (key, value) = entry?;
-                keep(&key, &value)?;
-            }
-        }
+    let (from, to) = (Bound::Included(&first[..]), Bound::Excluded(&last[..]));
+    let entries = match layer {
+        Layer::Newest => index.scan(from, to),
+        Layer::Frozen => index.frozen_scan(from, to),
+    };
+    for entry in entries {
+        let (key, value) = entry?;
+        keep(&key, &value)?;
     }
     Ok(found)
 }

@@ -1,9 +1,466 @@
-//! The index: the materialised state of the drive, as one ordered key space.
+//! The index: one ordered space of small keys and values that says what the drive is.
+//!
+//! What is stored on disk is exactly the *published* state: that of the last epoch on Discord. Everything since
+//! lives in memory, as deltas above it (and durably in the spool, from which they are made again after a crash):
+//!
+//! ```text
+//! gathering     all changes since the last freeze        apply
+//! publishing    frozen, being uploaded                   freeze → amend → settle | thaw
+//! base          the published state, in sled             load
+//! ```
+//!
+//! A lookup goes from top to bottom; a deletion in an upper layer hides what is below it.
+//!
+//! Settling writes many keys, and a crash may leave some of them written. So they are first written to a file
+//! of their own, durably, and [`Index::open`] does what such a file says before anything else: what is stored is
+//! always the state of one epoch, never a mixture of two.
 
 pub mod archive;
+mod batch;
 pub mod chunk;
+mod delta;
 pub mod dirent;
 pub mod inode;
 pub mod key;
+mod kv;
 pub mod manifest;
 pub mod record;
+mod redo;
+mod scan;
+
+use std::{
+    io,
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+pub use self::{
+    batch::{Batch, KEY_BYTES_MAX, Key, VALUE_BYTES_MAX, Value},
+    scan::Scan,
+};
+use self::{
+    delta::Delta,
+    kv::{Kv, Sled},
+    redo::{FRAME_BYTES, Present, Redo},
+    scan::View,
+};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What is stored cannot be used any more: remove the directory and rebuild the index.
+    #[error("the index is damaged: {0}")]
+    Damaged(String),
+    /// A key or a value exceeds its limit.
+    #[error(
+        "a key of {key_bytes} bytes with a value of {value_bytes} bytes is too long for the index"
+    )]
+    TooLong {
+        /// Bytes of the key.
+        key_bytes: usize,
+        /// Bytes of the value.
+        value_bytes: usize,
+    },
+    /// These bytes are not a batch.
+    #[error("a batch of changes is malformed")]
+    Malformed,
+    /// There is a frozen delta already.
+    #[error("the index is already publishing")]
+    Publishing,
+    /// There is no frozen delta.
+    #[error("the index is not publishing")]
+    NotPublishing,
+    /// The disk refused.
+    #[error("{doing} failed")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// What the deltas hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys changed since the last freeze.
+    pub gathering_keys: usize,
+    /// Memory they take, estimated.
+    pub gathering_bytes: usize,
+    /// Keys that are being published.
+    pub publishing_keys: usize,
+    /// Memory they take, estimated.
+    pub publishing_bytes: usize,
+}
+
+/// The layered index. All methods may be called from many threads.
+pub struct Index {
+    dir: PathBuf,
+    base: Box<dyn Kv>,
+    /// Held while the set of layers changes. Lock order: this, then `layers`.
+    turn: Mutex<()>,
+    layers: RwLock<Layers>,
+}
+
+#[derive(Default)]
+struct Layers {
+    gathering: Delta,
+    publishing: Option<Delta>,
+}
+
+impl Index {
+    /// Opens the index in `dir`, makes it if it is not there, and finishes what a crash interrupted.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]: remove the directory and rebuild. [`Error::Io`]: nothing is wrong with the content.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<Index, Error> {
+        std::fs::create_dir_all(dir).map_err(kv::io("opening the index"))?;
+        let base = Sled::open(&dir.join("base"), cache_bytes)?;
+        std::fs::File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(kv::io("opening the index"))?;
+        Index::recover(dir, Box::new(base))
+    }
+
+    fn recover(dir: &Path, base: Box<dyn Kv>) -> Result<Index, Error> {
+        if redo::read(dir, |batch| base.write(&batch))? == Present::Yes {
+            base.flush()?;
+            redo::remove(dir)?;
+        }
+        Ok(Index {
+            dir: dir.to_owned(),
+            base,
+            turn: Mutex::default(),
+            layers: RwLock::default(),
+        })
+    }
+
+    /// The present value of a key.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
+        let layers = self.read();
+        let publishing = || layers.publishing.as_ref()?.get(key);
+        if let Some(change) = layers.gathering.get(key).or_else(publishing) {
+            return Ok(change.clone());
+        }
+        drop(layers);
+        self.base.get(key)
+    }
+
+    /// The entries of a range, ascending, deletions honoured.
+    #[must_use]
+    pub fn scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Scan<'_> {
+        Scan::new(self, View::Now, (from, to))
+    }
+
+    /// The entries whose keys begin with `prefix`, ascending.
+    #[must_use]
+    pub fn scan_prefix(&self, prefix: &[u8]) -> Scan<'_> {
+        let to = after_prefix(prefix);
+        self.scan(Bound::Included(prefix), scan::as_slice(&to))
+    }
+
+    /// The entry with the greatest key of a range.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn last(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Option<(Key, Value)>, Error> {
+        self.layers(View::Now, |deltas, base| {
+            scan::last(deltas, base, (from, to))
+        })
+    }
+
+    /// Changes the present state, in memory. No reader sees a part of a batch.
+    pub fn apply(&self, batch: Batch) {
+        self.write().gathering.apply(batch);
+    }
+
+    /// Makes what was gathered the delta to publish, and begins to gather anew.
+    ///
+    /// # Errors
+    /// [`Error::Publishing`] if there is such a delta already.
+    pub fn freeze(&self) -> Result<(), Error> {
+        let _turn = self.turn();
+        let mut layers = self.write();
+        if layers.publishing.is_some() {
+            return Err(Error::Publishing);
+        }
+        layers.publishing = Some(std::mem::take(&mut layers.gathering));
+        Ok(())
+    }
+
+    /// The value of a key as of the freeze, with what was amended.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn frozen_get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
+        let layers = self.read();
+        if let Some(change) = layers.publishing.as_ref().and_then(|delta| delta.get(key)) {
+            return Ok(change.clone());
+        }
+        drop(layers);
+        self.base.get(key)
+    }
+
+    /// [`Index::scan`] as of the freeze, with what was amended.
+    #[must_use]
+    pub fn frozen_scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Scan<'_> {
+        Scan::new(self, View::Frozen, (from, to))
+    }
+
+    /// [`Index::last`] as of the freeze, with what was amended.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn frozen_last(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Option<(Key, Value)>, Error> {
+        self.layers(View::Frozen, |deltas, base| {
+            scan::last(deltas, base, (from, to))
+        })
+    }
+
+    /// Adds to the delta that is being published. What was gathered since the freeze stays above it.
+    ///
+    /// # Errors
+    /// [`Error::NotPublishing`].
+    pub fn amend(&self, batch: Batch) -> Result<(), Error> {
+        let _turn = self.turn();
+        let mut layers = self.write();
+        let publishing = layers.publishing.as_mut().ok_or(Error::NotPublishing)?;
+        publishing.apply(batch);
+        Ok(())
+    }
+
+    /// The changes that are being published, ascending; no value means that the key went away.
+    #[must_use]
+    pub fn publishing(&self) -> Publishing<'_> {
+        Publishing {
+            index: self,
+            after: None,
+            page: Vec::new().into_iter(),
+        }
+    }
+
+    /// Gives up publishing: the frozen changes are gathered again, below what was gathered since.
+    ///
+    /// # Errors
+    /// [`Error::NotPublishing`].
+    pub fn thaw(&self) -> Result<(), Error> {
+        let _turn = self.turn();
+        let mut layers = self.write();
+        let below = layers.publishing.take().ok_or(Error::NotPublishing)?;
+        layers.gathering.absorb_below(below);
+        Ok(())
+    }
+
+    /// Makes the frozen changes, and `also`, part of what is stored; durable when this returns.
+    ///
+    /// After a failure the changes are still there, and settling can be tried again; after a crash the next
+    /// [`Index::open`] has either none or all of them stored.
+    ///
+    /// # Errors
+    /// [`Error::NotPublishing`], [`Error::Damaged`] or [`Error::Io`].
+    pub fn settle(&self, also: Batch) -> Result<(), Error> {
+        let _turn = self.turn();
+        match self.write().publishing.as_mut() {
+            Some(publishing) => publishing.apply(also),
+            None => return Err(Error::NotPublishing),
+        }
+        let mut redo = Redo::create(&self.dir)?;
+        self.for_each_batch(|batch| redo.write(batch))?;
+        redo.finish()?;
+        self.for_each_batch(|batch| self.base.write(batch))?;
+        self.base.flush()?;
+        self.write().publishing = None;
+        if let Err(fault) = redo::remove(&self.dir) {
+            // Doing it again when the index is opened changes nothing, and the next one replaces it.
+            log::warn!("index: {fault}");
+        }
+        Ok(())
+    }
+
+    /// Writes what is stored directly: for rebuilding. Durable after [`Index::load_done`]; a crash before that
+    /// leaves an index that has to be removed and rebuilt.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn load(&self, batch: &Batch) -> Result<(), Error> {
+        self.base.write(batch)
+    }
+
+    /// Makes what was loaded durable.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn load_done(&self) -> Result<(), Error> {
+        self.base.flush()
+    }
+
+    /// The stored value of a key: that of the last settled epoch.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn base_get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
+        self.base.get(key)
+    }
+
+    /// The stored entries of a range, ascending. A state of one epoch as long as nothing is settled meanwhile.
+    #[must_use]
+    pub fn base_scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Scan<'_> {
+        Scan::new(self, View::Base, (from, to))
+    }
+
+    /// What the deltas hold.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let layers = self.read();
+        let publishing = layers.publishing.as_ref();
+        Counts {
+            gathering_keys: layers.gathering.len(),
+            gathering_bytes: layers.gathering.bytes(),
+            publishing_keys: publishing.map_or(0, Delta::len),
+            publishing_bytes: publishing.map_or(0, Delta::bytes),
+        }
+    }
+
+    /// Looks at the layers of a view, topmost first. Their locks are held: the stored layer cannot change under a
+    /// delta that hides it.
+    fn layers<T>(
+        &self,
+        view: View,
+        look: impl FnOnce(&[&Delta], &dyn Kv) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let layers = self.read();
+        let gathering = (view == View::Now).then_some(&layers.gathering);
+        let publishing = layers.publishing.as_ref().filter(|_| view != View::Base);
+        let deltas: Vec<&Delta> = gathering.into_iter().chain(publishing).collect();
+        look(&deltas, &*self.base)
+    }
+
+    fn for_each_batch(
+        &self,
+        mut take: impl FnMut(&Batch) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        let mut bytes = 0;
+        for (key, value) in self.publishing() {
+            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
+            batch.push(key, value);
+            if bytes >= FRAME_BYTES {
+                take(&std::mem::take(&mut batch))?;
+                bytes = 0;
+            }
+        }
+        take(&batch)
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Layers> {
+        self.layers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Layers> {
+        self.layers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The changes that are being published, ascending.
+pub struct Publishing<'a> {
+    index: &'a Index,
+    after: Option<Key>,
+    page: std::vec::IntoIter<(Key, Option<Value>)>,
+}
+
+impl Iterator for Publishing<'_> {
+    type Item = (Key, Option<Value>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const PAGE: usize = 1024;
+        if self.page.len() == 0 {
+            let layers = self.index.read();
+            let from = self
+                .after
+                .as_deref()
+                .map_or(Bound::Unbounded, Bound::Excluded);
+            let page: Vec<_> = layers
+                .publishing
+                .as_ref()?
+                .range((from, Bound::Unbounded))
+                .take(PAGE)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            if let Some((key, _)) = page.last() {
+                self.after = Some(key.clone());
+            }
+            self.page = page.into_iter();
+        }
+        self.page.next()
+    }
+}
+
+/// The end of the range of all keys that begin with `prefix`.
+fn after_prefix(prefix: &[u8]) -> Bound<Key> {
+    match prefix.iter().rposition(|byte| *byte < u8::MAX) {
+        Some(at) => {
+            let mut end = prefix[..=at].to_vec();
+            end[at] += 1;
+            Bound::Excluded(end.into())
+        }
+        None => Bound::Unbounded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_hide_each_other_and_settle() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let index = Index::open(dir.path(), 1 << 20).expect("new index");
+        let put = |key: &[u8], value: &[u8]| {
+            let mut batch = Batch::new();
+            batch.put(key, value).expect("within limits");
+            batch
+        };
+        index.apply(put(b"a", b"1"));
+        index.freeze().expect("not frozen");
+        index.apply(put(b"a", b"2"));
+        assert_eq!(index.get(b"a").expect("good").as_deref(), Some(&b"2"[..]));
+        assert_eq!(
+            index.frozen_get(b"a").expect("good").as_deref(),
+            Some(&b"1"[..])
+        );
+        index.settle(put(b"epoch", b"1")).expect("good disk");
+        assert_eq!(
+            index.base_get(b"a").expect("good").as_deref(),
+            Some(&b"1"[..])
+        );
+        drop(index);
+        let index = Index::open(dir.path(), 1 << 20).expect("same index");
+        let entries: Vec<_> = index
+            .scan(Bound::Unbounded, Bound::Unbounded)
+            .collect::<Result<_, _>>()
+            .expect("good");
+        assert_eq!(entries.len(), 2);
+        assert_eq!(
+            index
+                .last(Bound::Unbounded, Bound::Unbounded)
+                .expect("good"),
+            entries.last().cloned()
+        );
+    }
+}

@@ -1,1 +1,378 @@
-//! Placeholder.
+//! The spool: the local log that every change is written to before anything else happens to it.
+//!
+//! It is ignorant of meaning. A record is a *head*, small and opaque, and a *body*, the data bytes of a
+//! write; it gets the next number ([`Seq`]) and a [`Place`] from which the body can be read until it is
+//! released. Files are described in `record.rs`, what a crash can leave in `recover.rs`.
+//!
+//! | after | holds |
+//! | --- | --- |
+//! | [`Spool::append`] returned | `kill -9` does not lose the record |
+//! | [`Spool::sync`] returned | a power cut does not lose any record that was appended before the call |
+//! | [`Spool::append`] failed | the record was not appended, in no part, and later ones can be |
+//! | a power cut | what [`Spool::replay`] gives is a prefix of what was appended |
+//!
+//! Why the last two lines are compatible with the second: a sync makes *all* records before it durable, in
+//! order of segments. So when recovery meets the first record that is missing or broken in a segment that was
+//! not sealed, no sync can have covered it, nor anything behind it, and the log may end there.
+//!
+//! Space: each body counts its live bytes. `append` makes all of them live, [`Spool::release`] and
+//! [`Spool::retain`] take away and add. A sealed segment gives back the space of its dead bodies of 64 KiB and
+//! more at once, and all of it when everything in it is dead and [`Spool::cut`] has passed it.
+
+mod commit;
+mod core;
+mod medium;
+mod read;
+mod record;
+mod recover;
+mod segment;
+mod sys;
+mod upkeep;
+mod walk;
+mod words;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread::JoinHandle,
+};
+
+use bytes::Bytes;
+
+use self::{
+    core::{Core, read_lock},
+    medium::{Directory, Medium},
+    record::Kind,
+    segment::Segment,
+    upkeep::Job,
+    walk::{Step, Walk},
+};
+pub use self::{
+    read::Hold,
+    record::{BODY_BYTES_MAX, HEAD_BYTES_MAX},
+    words::{Error, Place, Replayed, Settings, Usage},
+};
+use crate::id::Seq;
+
+/// An append-only log in a directory of its own. All methods may be called from many threads.
+pub struct Spool {
+    core: Arc<Core>,
+    thread: Option<JoinHandle<()>>,
+    /// The last segment that was there when the spool was opened.
+    recovered: u32,
+    dropped_bytes: u64,
+}
+
+impl Spool {
+    /// Opens the spool in `dir`, makes it if it is not there, recovers it if it was not closed.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Newer`] if it was written by a later version.
+    pub fn open(dir: &Path, settings: Settings) -> Result<Spool, Error> {
+        let medium = Directory::open(dir).map_err(|source| Error::Io {
+            doing: "opening the spool's directory",
+            source,
+        })?;
+        let (sender, jobs) = mpsc::channel();
+        let mut spool = Spool::recover(Box::new(medium), settings, Some(sender))?;
+        let core = Arc::clone(&spool.core);
+        let thread = std::thread::Builder::new()
+            .name("spool".into())
+            .spawn(move || {
+                let work = AssertUnwindSafe(|| {
+                    let jobs = jobs.iter().take_while(|job| !matches!(job, Job::Stop));
+                    jobs.for_each(|job| core.run(job));
+                });
+                if catch_unwind(work).is_err() {
+                    core.commit.poison();
+                }
+            });
+        spool.thread = Some(thread.map_err(|source| Error::Io {
+            doing: "starting the spool's thread",
+            source,
+        })?);
+        Ok(spool)
+    }
+
+    /// Opens a spool on any medium; without a channel, the background's work is done at once.
+    fn recover(
+        medium: Box<dyn Medium>,
+        settings: Settings,
+        jobs: Option<mpsc::Sender<Job>>,
+    ) -> Result<Spool, Error> {
+        let found = recover::recover(&*medium)?;
+        let id = match found.id {
+            Some(id) => id,
+            None => random_id()?,
+        };
+        let core = Arc::new(Core::new(medium, settings, id, &found, jobs));
+        for segment in found.unsealed {
+            core.submit(Job::Seal(segment));
+        }
+        Ok(Spool {
+            core,
+            thread: None,
+            recovered: found.number_max,
+            dropped_bytes: found.dropped_bytes,
+        })
+    }
+
+    /// Gives what was in the log when it was opened, in order; bodies are not read.
+    ///
+    /// Bodies start dead: the caller [retains](Spool::retain) what it still needs, then calls
+    /// [`Spool::reclaim`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] as `E`, and whatever `take` answers.
+    pub fn replay<E: From<Error>>(
+        &self,
+        mut take: impl FnMut(Replayed<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let segments: Vec<Arc<Segment>> = read_lock(&self.core.segments)
+            .range(..=self.recovered)
+            .map(|(_, segment)| Arc::clone(segment))
+            .collect();
+        let mut next = Seq(1);
+        let mut tail = Tail::Whole;
+        for segment in segments {
+            let mut walk = self
+                .core
+                .data(&segment)
+                .and_then(|data| Walk::new(data, segment.salt))
+                .map_err(|source| Error::Io {
+                    doing: "replaying the spool",
+                    source,
+                })?;
+            while let Some(step) = walk.step() {
+                let Step::Record {
+                    position,
+                    header,
+                    head,
+                } = step
+                else {
+                    tail = Tail::Broken;
+                    continue;
+                };
+                tail = Tail::Whole;
+                if header.kind == Kind::Record {
+                    if header.seq > next {
+                        take(Replayed::Missing {
+                            first: next,
+                            last: Some(Seq(header.seq.0 - 1)),
+                        })?;
+                    }
+                    take(Replayed::Record {
+                        seq: header.seq,
+                        head: &head,
+                        place: Place::new(segment.number, position, &header),
+                    })?;
+                }
+                next = next.max(Seq(header.seq.0 + 1));
+            }
+        }
+        match tail {
+            Tail::Whole => Ok(()),
+            Tail::Broken => take(Replayed::Missing {
+                first: next,
+                last: None,
+            }),
+        }
+    }
+
+    /// Gives back the space of everything that was not retained after replay.
+    pub fn reclaim(&self) {
+        let segments: Vec<_> = read_lock(&self.core.segments).values().cloned().collect();
+        for segment in segments {
+            self.core.dig_dead(&segment);
+        }
+    }
+
+    /// Bytes that recovery dropped from the end of the log because they were torn, and never durable.
+    #[must_use]
+    pub fn dropped_bytes(&self) -> u64 {
+        self.dropped_bytes
+    }
+
+    /// Makes the next record's number greater than `seq`. For a drive whose published state is newer than what
+    /// is left of its spool.
+    ///
+    /// # Errors
+    /// As [`Spool::append`].
+    pub fn number_after(&self, seq: Seq) -> Result<(), Error> {
+        self.core.skip_to(seq)
+    }
+
+    /// Appends a record; its whole body is live.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::TooLong`], [`Error::Poisoned`] or [`Error::Io`]; in each case nothing was
+    /// appended. A record without a body may go 64 MiB over the limit and into the reserve.
+    pub fn append(&self, head: &[u8], body: &[u8]) -> Result<(Seq, Place), Error> {
+        if head.len() > HEAD_BYTES_MAX as usize || body.len() > BODY_BYTES_MAX as usize {
+            return Err(Error::TooLong);
+        }
+        self.core.append(head, body)
+    }
+
+    /// Makes everything durable that was appended before the call.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for who noticed, [`Error::Poisoned`] for all others and from then on.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.core.commit.sync()
+    }
+
+    /// Reads `len` bytes of a body, `skip` bytes into it, and verifies them.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Gone`] or [`Error::Io`].
+    pub fn read(&self, place: &Place, skip: u32, len: u32) -> Result<Bytes, Error> {
+        let segment = self.segment(place)?;
+        read::read(&self.core, &segment, place, skip, len)
+    }
+
+    /// Keeps a body readable until the answer is dropped, whatever is released and cut meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if it is already released.
+    pub fn hold(&self, place: &Place) -> Result<Hold, Error> {
+        let segment = self.segment(place)?;
+        Hold::new(&self.core, segment, place)
+    }
+
+    /// Adds references to `len` bytes of a body: another file shares them, or replay found them needed.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if the body is already released in full.
+    pub fn retain(&self, place: &Place, len: u64) -> Result<(), Error> {
+        self.core.retain(&*self.segment(place)?, place, len)
+    }
+
+    /// Takes references to `len` bytes of a body away.
+    pub fn release(&self, place: &Place, len: u64) {
+        if let Ok(segment) = self.segment(place) {
+            self.core.release(&segment, place, len);
+        }
+    }
+
+    /// Records up to `through` are not needed for replay any more. Segments that end before it, and have no
+    /// live bytes now or later, are removed.
+    ///
+    /// # Errors
+    /// As [`Spool::append`].
+    pub fn cut(&self, through: Seq) -> Result<(), Error> {
+        self.core.cut(through)
+    }
+
+    /// What the spool holds.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let totals = &self.core.totals;
+        Usage {
+            disk_bytes: totals.disk_bytes.load(Ordering::Relaxed),
+            live_bytes: totals.live_bytes.load(Ordering::Relaxed),
+            records: totals.records.load(Ordering::Relaxed),
+            segments: read_lock(&self.core.segments).len() as u64,
+            limit_bytes: self.core.settings.limit_bytes,
+            appended: self.core.commit.appended(),
+            synced: self.core.commit.synced(),
+            data_syncs: self.core.commit.data_syncs(),
+        }
+    }
+
+    /// Makes everything durable and stops the background. Dropping a spool does the same and logs a failure.
+    ///
+    /// # Errors
+    /// As [`Spool::sync`].
+    pub fn close(mut self) -> Result<(), Error> {
+        self.stop();
+        self.core.close()
+    }
+
+    fn stop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.core.submit(Job::Stop);
+            if thread.join().is_err() {
+                log::error!("the spool's thread has panicked");
+            }
+        }
+    }
+
+    fn segment(&self, place: &Place) -> Result<Arc<Segment>, Error> {
+        let gone = Error::Gone {
+            segment: place.segment,
+            position: place.position,
+        };
+        let segments = read_lock(&self.core.segments);
+        segments.get(&place.segment).cloned().ok_or(gone)
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.stop();
+        if let Err(fault) = self.core.close() {
+            log::error!("closing the spool: {fault}");
+        }
+    }
+}
+
+/// Does the log end with a record, or with something else?
+enum Tail {
+    Whole,
+    Broken,
+}
+
+fn random_id() -> Result<record::SpoolId, Error> {
+    let mut id = record::SpoolId::default();
+    getrandom::fill(&mut id).map_err(|fault| Error::Io {
+        doing: "asking for random bytes",
+        source: std::io::Error::other(fault.to_string()),
+    })?;
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_is_replayed() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let spool = Spool::open(dir.path(), Settings::default()).expect("new spool");
+        let body = vec![7; 200_000];
+        let (seq, place) = spool.append(b"head", &body).expect("room");
+        assert_eq!(seq, Seq(1));
+        assert_eq!(
+            spool.read(&place, 65_530, 70_000).expect("whole"),
+            body[..70_000]
+        );
+        spool.sync().expect("good disk");
+        spool.close().expect("good disk");
+
+        let spool = Spool::open(dir.path(), Settings::default()).expect("same spool");
+        let mut seen = 0;
+        spool
+            .replay(|found| {
+                assert_eq!(
+                    found,
+                    Replayed::Record {
+                        seq,
+                        head: b"head",
+                        place
+                    }
+                );
+                seen += 1;
+                spool.retain(&place, 200_000)
+            })
+            .expect("whole");
+        assert_eq!(seen, 1);
+        assert_eq!(spool.append(b"", b"").expect("room").0, Seq(2));
+        assert_eq!(spool.read(&place, 0, 200_000).expect("whole"), body);
+        spool.release(&place, 200_000);
+        spool.cut(Seq(2)).expect("good disk");
+        assert_eq!(spool.usage().live_bytes, 0);
+        assert_eq!(spool.usage().segments, 1);
+    }
+}

@@ -3,12 +3,17 @@
 //! For Discord a shelf is a thread under an archive card, or the journal channel; for a folder it
 //! would be a directory. Nothing above this seam knows messages, nothing below it knows files.
 
-use std::{fmt, ops::Range, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::codec::Sealed;
+
+pub mod counting;
+pub mod discord;
+pub mod faulty;
+pub mod memory;
 
 /// Where an object lies; small and opaque. Made by a store, kept in the index.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,7 +27,8 @@ pub struct Shelf(pub String);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Mark(pub u64);
 
-/// Something to put: a name (`[A-Za-z0-9.-]`, not starting with a dot) and sealed bytes.
+/// Something to put: a name (1 to [`NAME_CHARS_MAX`] of `[A-Za-z0-9.-]`, no dot at either end) and
+/// sealed bytes.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// Unique within the drive.
@@ -30,6 +36,9 @@ pub struct Object {
     /// What is kept.
     pub body: Sealed,
 }
+
+/// Longest name of an object; what people can still read in a list.
+pub const NAME_CHARS_MAX: usize = 100;
 
 /// An object as a store lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +56,7 @@ pub struct Entry {
 /// Which part of a shelf to list. Pages hold at most what one request of the store gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// The newest objects, newest first.
+    /// The newest objects, newest first; the exact reverse of the order of arrival, also within a put.
     Newest,
     /// Objects older than the mark, newest first.
     Before(Mark),
@@ -179,7 +188,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         objects: Vec<Object>,
     ) -> BoxFuture<'a, Result<Vec<Locator>, Error>>;
 
-    /// Reads a range of an object; the range must lie inside the object.
+    /// Reads a range of an object; the range must lie inside the object, or it is [`Error::Broken`].
+    /// The answer has exactly the range's length.
     fn get<'a>(
         &'a self,
         locator: &'a Locator,
@@ -198,23 +208,26 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn list<'a>(&'a self, shelf: &'a Shelf, span: Span) -> BoxFuture<'a, Result<Page, Error>>;
 
     /// Removes objects; those already gone count as removed. Objects that were put together are
-    /// removed together only when all of them are named.
+    /// removed together, and only when all of them are named in this one call; otherwise they stay.
     fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>>;
 
     /// The shelf of journal, checkpoints, lease and superblock; exists from the beginning.
     fn journal(&self) -> Shelf;
 
-    /// Makes a new shelf, shown to people by `card`. Idempotent per `label` for a few minutes.
+    /// Makes a new shelf, shown to people by `card`. Idempotent per `label` for a few minutes, so
+    /// labels are unique within the drive.
     fn shelf<'a>(&'a self, label: &'a str, card: &'a Card) -> BoxFuture<'a, Result<Shelf, Error>>;
 
-    /// Shows people what a shelf holds now. Never the source of truth.
+    /// Shows people what a shelf holds now. Never the source of truth: an error here costs nothing but
+    /// the view, and [`Error::Missing`] means that somebody removed the card by hand.
     fn describe<'a>(&'a self, shelf: &'a Shelf, card: &'a Card)
     -> BoxFuture<'a, Result<(), Error>>;
 
     /// Removes a shelf and everything on it.
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Marks an object on the journal shelf so that [`Store::pinned`] finds it among millions.
+    /// Marks an object on the journal shelf so that [`Store::pinned`] finds it among millions. What was
+    /// put together with it is marked too.
     fn pin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Undoes [`Store::pin`].
@@ -225,4 +238,124 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// What the store knows of its own work.
     fn status(&self) -> Status;
+}
+
+/// What [`Store::put`] refuses before anything is sent.
+fn check_put(objects: &[Object], limits: Limits) -> Result<(), Error> {
+    let broken = |what: String| Err(Error::Broken { what });
+    if objects.len() > limits.objects_max {
+        return broken(format!(
+            "{} objects in one put, at most {} are possible",
+            objects.len(),
+            limits.objects_max
+        ));
+    }
+    for (at, Object { name, .. }) in objects.iter().enumerate() {
+        if !is_name(name) {
+            return broken(format!(
+                "`{}` cannot be an object's name",
+                name.escape_debug()
+            ));
+        }
+        if objects[..at].iter().any(|other| other.name == *name) {
+            return broken(format!("`{name}` twice in one put"));
+        }
+    }
+    let largest = objects.iter().map(|object| object.body.len()).max();
+    if largest.is_some_and(|bytes| bytes > limits.object_bytes_max) {
+        return Err(Error::TooLarge {
+            limit_bytes: limits.object_bytes_max,
+        });
+    }
+    if objects.iter().map(|object| object.body.len()).sum::<u64>() > limits.put_bytes_max {
+        return Err(Error::TooLarge {
+            limit_bytes: limits.put_bytes_max,
+        });
+    }
+    Ok(())
+}
+
+/// Does this name survive every store unchanged?
+fn is_name(name: &str) -> bool {
+    (1..=NAME_CHARS_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.ends_with('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
+}
+
+/// What [`Store::get`] refuses before anything is asked.
+fn check_range(range: &Range<u64>, object_bytes: u64) -> Result<(), Error> {
+    if range.start <= range.end && range.end <= object_bytes {
+        return Ok(());
+    }
+    Err(Error::Broken {
+        what: format!(
+            "bytes {}..{} of an object of {object_bytes}",
+            range.start, range.end
+        ),
+    })
+}
+
+impl<S: Store + ?Sized> Store for Arc<S> {
+    fn limits(&self) -> Limits {
+        (**self).limits()
+    }
+    fn put<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        objects: Vec<Object>,
+    ) -> BoxFuture<'a, Result<Vec<Locator>, Error>> {
+        (**self).put(shelf, objects)
+    }
+    fn get<'a>(
+        &'a self,
+        locator: &'a Locator,
+        range: Range<u64>,
+        urgency: Urgency,
+    ) -> BoxFuture<'a, Result<Bytes, Error>> {
+        (**self).get(locator, range, urgency)
+    }
+    fn get_again<'a>(
+        &'a self,
+        locator: &'a Locator,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, Error>> {
+        (**self).get_again(locator, range)
+    }
+    fn list<'a>(&'a self, shelf: &'a Shelf, span: Span) -> BoxFuture<'a, Result<Page, Error>> {
+        (**self).list(shelf, span)
+    }
+    fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).remove(locators)
+    }
+    fn journal(&self) -> Shelf {
+        (**self).journal()
+    }
+    fn shelf<'a>(&'a self, label: &'a str, card: &'a Card) -> BoxFuture<'a, Result<Shelf, Error>> {
+        (**self).shelf(label, card)
+    }
+    fn describe<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).describe(shelf, card)
+    }
+    fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).remove_shelf(shelf)
+    }
+    fn pin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).pin(locator)
+    }
+    fn unpin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>> {
+        (**self).unpin(locator)
+    }
+    fn pinned(&self) -> BoxFuture<'_, Result<Vec<Entry>, Error>> {
+        (**self).pinned()
+    }
+    fn status(&self) -> Status {
+        (**self).status()
+    }
 }

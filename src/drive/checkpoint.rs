@@ -1,0 +1,95 @@
+//! Checkpoints: now and then the whole index goes to the journal, so that a rebuild need not read all history.
+
+use std::ops::Bound;
+
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::journal::Gatherer;
+use crate::drive::journal::Head;
+use crate::drive::journal::PartWriter;
+use crate::drive::names::Series;
+use crate::index::Batch;
+use crate::index::key;
+use crate::size::MIB;
+use crate::store::Mark;
+
+/// Segments after which a checkpoint is due at the latest: a rebuild lists 100 messages at a time.
+const TAIL_SEGMENTS_MAX: u32 = 400;
+
+/// Segments before which none is due, however big they are.
+const TAIL_SEGMENTS_MIN: u32 = 8;
+
+/// Bytes of segments that are always accepted before a checkpoint.
+const TAIL_BYTES_MIN: u64 = 32 * MIB;
+
+/// How many checkpoints are kept.
+const KEPT: usize = 3;
+
+impl Head {
+    /// Is it time? When the tail is as big as a checkpoint, so that history costs at most twice the state.
+    pub(in crate::drive) fn wants_checkpoint(&self) -> bool {
+        let big = self.tail_bytes > TAIL_BYTES_MIN.max(self.checkpoint_bytes);
+        self.tail_segments >= TAIL_SEGMENTS_MAX || (big && self.tail_segments >= TAIL_SEGMENTS_MIN)
+    }
+}
+
+impl Drive {
+    /// Puts the state as of the published head on the journal shelf. Only the publisher calls this,
+    /// so sled does not change meanwhile.
+    pub(in crate::drive) async fn checkpoint(&self) -> Result<(), Error> {
+        let mut head = self.journal_head();
+        let mut writer = PartWriter::new(
+            self,
+            Series::Checkpoint,
+            head.epoch,
+            head.hash,
+            head.through,
+        );
+        let mut bytes = 0;
+        for entry in self.index.base_scan(Bound::Unbounded, Bound::Unbounded) {
+            let (key, value) = entry?;
+            if key.first() == Some(&key::LOCAL) {
+                continue;
+            }
+            if let Some(part) = writer.push(key.to_vec(), Some(value.to_vec()))? {
+                bytes += part.object.body.len();
+                self.put_journal(vec![part.object]).await?;
+            }
+        }
+        let part = writer.finish()?;
+        bytes += part.object.body.len();
+        self.put_journal(vec![part.object]).await?;
+        head.checkpoint_bytes = bytes;
+        head.tail_segments = 0;
+        head.tail_bytes = 0;
+        self.settle_head(head)?;
+        self.prune_journal().await
+    }
+
+    /// Remembers the head durably.
+    pub(in crate::drive) fn settle_head(&self, head: Head) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        batch.put(Head::key(), head.encode())?;
+        self.index.load(&batch)?;
+        self.index.load_done()?;
+        self.set_journal_head(head);
+        Ok(())
+    }
+
+    /// Removes history that no rebuild would read: what is older than the third newest checkpoint.
+    async fn prune_journal(&self) -> Result<(), Error> {
+        let mut gatherer = Gatherer::default();
+        for entry in self.journal_after(Mark(0)).await? {
+            gatherer.add(&entry);
+        }
+        let checkpoints = gatherer.complete(Series::Checkpoint);
+        if checkpoints.len() >= KEPT {
+            let oldest_kept = checkpoints[checkpoints.len() - KEPT].epoch;
+            let old = gatherer.below(oldest_kept);
+            if !old.is_empty() {
+                self.store.remove(&old).await?;
+            }
+        }
+        Ok(())
+    }
+}

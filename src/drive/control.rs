@@ -1,0 +1,225 @@
+//! What the parts of an open drive tell each other: there is work, stop, this far it is published.
+
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use std::time::Instant;
+
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::status::Phase;
+use crate::id::Seq;
+
+/// How far a close goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(in crate::drive) enum Stop {
+    /// Not closing.
+    #[default]
+    Run,
+    /// Stop at once; what is in the spool stays there for the next time.
+    Now,
+}
+
+/// The shared board, and the bell that rings when something on it changes.
+#[derive(Debug, Default)]
+pub(in crate::drive) struct Control {
+    board: Mutex<Board>,
+    bell: Condvar,
+}
+
+/// What is on the board.
+#[derive(Clone, Debug, Default)]
+pub(in crate::drive) struct Board {
+    pub(in crate::drive) stop: Stop,
+    /// Somebody waits until this record is published.
+    pub(in crate::drive) wanted: Seq,
+    /// Every change up to this record is published.
+    pub(in crate::drive) published: Seq,
+    /// When the oldest and the newest unfrozen change happened.
+    pub(in crate::drive) first_change: Option<Instant>,
+    pub(in crate::drive) last_change: Option<Instant>,
+    /// Why the drive takes no changes.
+    pub(in crate::drive) read_only: Option<String>,
+    /// Why the last attempt to reach the store failed; cleared by the next success.
+    pub(in crate::drive) error: Option<String>,
+    /// Will the error go away without help?
+    pub(in crate::drive) error_is_passing: bool,
+    /// Counts failures, so that a waiter can tell a new one from an old one.
+    pub(in crate::drive) failures: u64,
+    /// What the drain is doing.
+    pub(in crate::drive) phase: Phase,
+    /// Bytes of the epoch: all, and those the store has.
+    pub(in crate::drive) epoch_bytes: u64,
+    pub(in crate::drive) epoch_done_bytes: u64,
+    pub(in crate::drive) epoch_started: Option<Instant>,
+    /// Epochs published since the drive was opened.
+    pub(in crate::drive) epochs: u64,
+    /// Packs and their bytes put since the drive was opened.
+    pub(in crate::drive) packs: u64,
+    pub(in crate::drive) pack_bytes: u64,
+    pub(in crate::drive) publisher_gone: bool,
+}
+
+impl Control {
+    pub(in crate::drive) fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the board and rings the bell.
+    pub(in crate::drive) fn post(&self, change: impl FnOnce(&mut Board)) {
+        change(&mut self.board());
+        self.bell.notify_all();
+    }
+
+    /// Waits for the bell, at most so long.
+    pub(in crate::drive) fn wait<'b>(
+        &self,
+        board: MutexGuard<'b, Board>,
+        most: Duration,
+    ) -> MutexGuard<'b, Board> {
+        self.bell
+            .wait_timeout(board, most)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    /// A change was committed. Rings only for the first: later ones only move the time of the last.
+    pub(in crate::drive) fn changed(&self) {
+        let now = Instant::now();
+        let mut board = self.board();
+        board.last_change = Some(now);
+        if board.first_change.is_none() {
+            board.first_change = Some(now);
+            drop(board);
+            self.bell.notify_all();
+        }
+    }
+
+    pub(in crate::drive) fn stopping(&self) -> bool {
+        self.board().stop == Stop::Now
+    }
+
+    pub(in crate::drive) fn read_only(&self) -> Option<String> {
+        self.board().read_only.clone()
+    }
+
+    pub(in crate::drive) fn make_read_only(&self, why: String) {
+        log::error!("the drive is read-only now: {why}");
+        self.post(|board| {
+            board.read_only.get_or_insert(why);
+        });
+    }
+
+    pub(in crate::drive) fn failed(&self, error: &Error) {
+        let is_passing = match error {
+            Error::Store(error) => error.is_passing(),
+            _ => false,
+        };
+        log::warn!("{error}");
+        self.post(|board| {
+            board.error = Some(error.to_string());
+            board.error_is_passing = is_passing;
+            board.failures += 1;
+        });
+    }
+
+    pub(in crate::drive) fn succeeded(&self) {
+        if self.board().error.is_some() {
+            self.post(|board| board.error = None);
+        }
+    }
+}
+
+/// How long a writer has waited for space.
+pub(in crate::drive) struct Patience {
+    since: Instant,
+}
+
+/// Longest wait of one write for space in the spool. A process waiting in FUSE cannot be killed,
+/// and Linux reports a task as hung after 120 s.
+const SPACE_WAIT_MAX: Duration = Duration::from_secs(90);
+
+/// Share of the spool's limit from which on writers are slowed down: 7/8.
+const SLOW_FROM: (u64, u64) = (7, 8);
+
+impl Patience {
+    pub(in crate::drive) fn new() -> Patience {
+        Patience {
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Drive {
+    /// Waits for the drain to free some spool; false when there is no hope.
+    pub(in crate::drive) fn wait_for_space(&self, patience: &mut Patience) -> bool {
+        let board = self.control.board();
+        let hopeless = board.error.is_some() || board.publisher_gone || board.stop == Stop::Now;
+        if hopeless || patience.since.elapsed() > SPACE_WAIT_MAX {
+            return false;
+        }
+        drop(board);
+        self.control
+            .post(|board| board.wanted = board.wanted.max(Seq(board.published.0 + 1)));
+        let board = self.control.board();
+        drop(self.control.wait(board, Duration::from_millis(200)));
+        true
+    }
+
+    /// Near the spool's limit, each change takes a little longer the nearer it is.
+    pub(in crate::drive) fn slow_down(&self) {
+        let usage = self.spool.usage();
+        let from = usage.limit_bytes / SLOW_FROM.1 * SLOW_FROM.0;
+        if usage.disk_bytes > from && usage.limit_bytes > from {
+            let over = (usage.disk_bytes - from).min(usage.limit_bytes - from);
+            let milliseconds = over * 10 / (usage.limit_bytes - from);
+            let board = self.control.board();
+            drop(
+                self.control
+                    .wait(board, Duration::from_millis(milliseconds.max(1))),
+            );
+        }
+    }
+
+    /// Publishes everything changed so far; returns when the store has it and the journal says so.
+    /// `watch` is called now and then and may end the wait by returning false.
+    ///
+    /// # Errors
+    /// What keeps it from being published; [`Error::Timeout`] when `watch` ended the wait.
+    pub fn flush(&self, mut watch: impl FnMut() -> bool) -> Result<(), Error> {
+        let started = Instant::now();
+        let target = self
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .changed;
+        let failures = self.control.board().failures;
+        self.control
+            .post(|board| board.wanted = board.wanted.max(target));
+        loop {
+            let board = self.control.board();
+            if board.published >= target {
+                return Ok(());
+            }
+            if let Some(why) = &board.read_only {
+                return Err(Error::ReadOnly(why.clone()));
+            }
+            if board.publisher_gone || board.stop == Stop::Now {
+                return Err(Error::Closing);
+            }
+            if let (Some(error), false, true) = (
+                &board.error,
+                board.error_is_passing,
+                board.failures > failures,
+            ) {
+                return Err(Error::State(error.clone()));
+            }
+            drop(self.control.wait(board, Duration::from_millis(100)));
+            if !watch() {
+                return Err(Error::Timeout(started.elapsed()));
+            }
+        }
+    }
+}

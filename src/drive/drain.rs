@@ -1,0 +1,380 @@
+//! The drain's first half: frozen pieces become chunks, chunks become packs.
+//!
+//! One thread walks the frozen files in the order of archives and inodes, so that files made
+//! together lie together. A run of consecutive pieces is cut by content; a chunk the drive already
+//! has is only referred to. What comes out is a plan: which extents each changed region of each
+//! file will have, once every pack is acknowledged.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::ops::Bound;
+
+use crate::codec::chunker::Chunker;
+use crate::codec::chunker::End;
+use crate::codec::pack::PackBuilder;
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::dirty::Piece;
+use crate::drive::dirty::Source;
+use crate::drive::upload::Uploads;
+use crate::drive::view::Layer;
+use crate::drive::view::extents;
+use crate::id::ArchiveNo;
+use crate::id::ChunkId;
+use crate::id::InodeNo;
+use crate::index::Batch;
+use crate::index::inode::Inode;
+use crate::index::key;
+use crate::index::manifest::Extent;
+use crate::index::manifest::INLINE_BYTES_MAX;
+
+/// An extent before the changed region that is shorter than this is cut anew together with it, so
+/// that a file grown by small appends does not end as thousands of tiny chunks: the least chunk.
+const MERGE_BYTES_MAX: u64 = 256 << 10;
+
+/// What a changed region of a file will be made of.
+#[derive(Debug)]
+pub(in crate::drive) struct Region {
+    ino: InodeNo,
+    start: u64,
+    end: u64,
+    extents: Vec<(u64, Extent)>,
+}
+
+/// The drain of one epoch.
+pub(in crate::drive) struct Drain<'d> {
+    drive: &'d Drive,
+    chunker: Chunker,
+    uploads: Uploads<'d>,
+    builders: HashMap<ArchiveNo, PackBuilder>,
+    fresh: HashSet<ChunkId>,
+    regions: Vec<Region>,
+}
+
+/// A file of the epoch and what is to be done about it.
+struct Work {
+    archive: ArchiveNo,
+    ino: InodeNo,
+    size: u64,
+    pieces: Vec<(u64, Piece)>,
+}
+
+impl<'d> Drain<'d> {
+    pub(in crate::drive) fn new(drive: &'d Drive) -> Drain<'d> {
+        Drain {
+            drive,
+            chunker: Chunker::new(&drive.keys),
+            uploads: Uploads::new(drive),
+            builders: HashMap::new(),
+            fresh: HashSet::new(),
+            regions: Vec::new(),
+        }
+    }
+
+    /// Uploads everything the frozen epoch needs and adds manifests and places to its delta.
+    /// Returns the packs that were put for each archive: how many, how many bytes.
+    pub(in crate::drive) fn run(mut self) -> Result<HashMap<ArchiveNo, (u64, u64)>, Error> {
+        for (archive, ino) in self.order()? {
+            if self.drive.control.stopping() {
+                return Err(Error::Closing);
+            }
+            let work = self.work(archive, ino)?;
+            self.file(&work)?;
+        }
+        for (archive, builder) in std::mem::take(&mut self.builders) {
+            if !builder.frames().is_empty() {
+                self.uploads.add(archive, builder.finish())?;
+            }
+        }
+        let put = self.uploads.finish()?;
+        for region in &self.regions {
+            splice(self.drive, region)?;
+        }
+        Ok(put)
+    }
+
+    fn order(&self) -> Result<Vec<(ArchiveNo, InodeNo)>, Error> {
+        let inodes: Vec<InodeNo> = {
+            let view = self.drive.view();
+            view.state
+                .frozen
+                .as_ref()
+                .map(|frozen| frozen.inodes().collect())
+                .unwrap_or_default()
+        };
+        let mut order = Vec::with_capacity(inodes.len());
+        for ino in inodes {
+            let archive = self
+                .frozen_inode(ino)?
+                .map_or(ArchiveNo(0), |inode| inode.archive);
+            order.push((archive, ino));
+        }
+        order.sort_unstable();
+        Ok(order)
+    }
+
+    fn frozen_inode(&self, ino: InodeNo) -> Result<Option<Inode>, Error> {
+        let value = self.drive.index.frozen_get(&key::inode(ino))?;
+        Ok(value.map(|value| Inode::decode(&value)).transpose()?)
+    }
+
+    fn work(&self, archive: ArchiveNo, ino: InodeNo) -> Result<Work, Error> {
+        let size = self.frozen_inode(ino)?.map_or(0, |inode| inode.size);
+        let view = self.drive.view();
+        let pieces = view
+            .state
+            .frozen
+            .as_ref()
+            .map(|frozen| frozen.within(ino, 0, u64::MAX));
+        Ok(Work {
+            archive,
+            ino,
+            size,
+            pieces: pieces.unwrap_or_default(),
+        })
+    }
+
+    /// Splits a file's pieces into regions without gaps and handles each.
+    fn file(&mut self, work: &Work) -> Result<(), Error> {
+        let mut rest = &work.pieces[..];
+        while let Some((start, _)) = rest.first().copied() {
+            let mut end = start;
+            let count = rest
+                .iter()
+                .take_while(|(at, piece)| {
+                    let joins = *at == end;
+                    if joins {
+                        end = end.saturating_add(piece.len);
+                    }
+                    joins
+                })
+                .count();
+            let (region, later) = rest.split_at(count);
+            rest = later;
+            self.region(work, start, end, region)?;
+        }
+        Ok(())
+    }
+
+    fn region(
+        &mut self,
+        work: &Work,
+        start: u64,
+        end: u64,
+        pieces: &[(u64, Piece)],
+    ) -> Result<(), Error> {
+        let mut region = Region {
+            ino: work.ino,
+            start,
+            end,
+            extents: Vec::new(),
+        };
+        let mut run = Run::default();
+        if let Some((at, bytes)) = self.small_extent_before(work, start, pieces)? {
+            region.start = at;
+            run = Run { start: at, bytes };
+        }
+        for (at, piece) in pieces {
+            match piece.source {
+                Source::Spool { place, skip } if *at < work.size => {
+                    if run.bytes.is_empty() {
+                        run.start = *at;
+                    }
+                    let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
+                    let bytes = self
+                        .drive
+                        .spool
+                        .read(&place, skip, len)
+                        .map_err(|error| self.lost(work.ino, error))?;
+                    run.bytes.extend_from_slice(&bytes);
+                    self.cut(work, &mut run, &mut region, End::More)?;
+                }
+                Source::Chunk { id, skip } => {
+                    self.cut(work, &mut run, &mut region, End::Last)?;
+                    let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
+                    region.extents.push((*at, Extent::Chunk { id, skip, len }));
+                }
+                Source::Zero | Source::Spool { .. } => {
+                    self.cut(work, &mut run, &mut region, End::Last)?
+                }
+            }
+        }
+        self.cut(work, &mut run, &mut region, End::Last)?;
+        self.regions.push(region);
+        Ok(())
+    }
+
+    /// Spooled bytes that cannot be read back are lost: that is told, and the epoch cannot go on
+    /// pretending.
+    fn lost(&self, ino: InodeNo, error: crate::spool::Error) -> Error {
+        let what = format!("bytes of inode {ino} in the spool cannot be read back: {error}");
+        self.drive.note_damage(ino, &what);
+        Error::Damaged(what)
+    }
+
+    /// The bytes of the extent that ends where the region begins, when it is small and here.
+    fn small_extent_before(
+        &self,
+        work: &Work,
+        start: u64,
+        pieces: &[(u64, Piece)],
+    ) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        let grows = matches!(
+            pieces.first(),
+            Some((
+                _,
+                Piece {
+                    source: Source::Spool { .. },
+                    ..
+                }
+            ))
+        );
+        if start == 0 || !grows {
+            return Ok(None);
+        }
+        let floor = start.saturating_sub(MERGE_BYTES_MAX);
+        let before = extents(&self.drive.index, Layer::Frozen, work.ino, floor, start)?;
+        match before.last() {
+            Some((at, extent)) if at + extent.len() == start && *at > floor => {
+                let bytes = match extent {
+                    Extent::Inline(bytes) => Some(bytes.clone()),
+                    Extent::Chunk { id, skip, len } => self.drive.local_chunk_part(id, *skip, *len),
+                };
+                Ok(bytes.map(|bytes| (*at, bytes)))
+            }
+            Some((0, extent)) if extent.len() == start => {
+                let bytes = match extent {
+                    Extent::Inline(bytes) => Some(bytes.clone()),
+                    Extent::Chunk { id, skip, len } => self.drive.local_chunk_part(id, *skip, *len),
+                };
+                Ok(bytes.map(|bytes| (0, bytes)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes as many chunks off the front of the run as there are.
+    fn cut(
+        &mut self,
+        work: &Work,
+        run: &mut Run,
+        region: &mut Region,
+        end: End,
+    ) -> Result<(), Error> {
+        let visible = usize::try_from(work.size.saturating_sub(run.start)).unwrap_or(usize::MAX);
+        run.bytes.truncate(visible);
+        if end == End::Last && !run.bytes.is_empty() && run.bytes.len() <= INLINE_BYTES_MAX {
+            region
+                .extents
+                .push((run.start, Extent::Inline(std::mem::take(&mut run.bytes))));
+            return Ok(());
+        }
+        let mut taken = 0;
+        while taken < run.bytes.len() {
+            let Some(len) = self.chunker.cut(&run.bytes[taken..], end) else {
+                break;
+            };
+            let chunk = &run.bytes[taken..taken + len];
+            let id = self.chunk(work.archive, chunk)?;
+            let len_u32 = u32::try_from(len).unwrap_or(u32::MAX);
+            region.extents.push((
+                run.start + taken as u64,
+                Extent::Chunk {
+                    id,
+                    skip: 0,
+                    len: len_u32,
+                },
+            ));
+            taken += len;
+        }
+        run.bytes.drain(..taken);
+        run.start += taken as u64;
+        Ok(())
+    }
+
+    /// Makes sure that a chunk is stored, or on its way.
+    fn chunk(&mut self, archive: ArchiveNo, plain: &[u8]) -> Result<ChunkId, Error> {
+        let id = self.drive.keys.chunk_id(plain);
+        if self.fresh.contains(&id) || self.drive.index.get(&key::chunk(&id))?.is_some() {
+            self.drive
+                .control
+                .post(|board| board.epoch_done_bytes += plain.len() as u64);
+            return Ok(id);
+        }
+        if self
+            .builders
+            .get(&archive)
+            .is_some_and(|builder| !builder.fits(plain.len()))
+            && let Some(full) = self.builders.remove(&archive)
+        {
+            self.uploads.add(archive, full.finish())?;
+        }
+        let capacity = self.drive.store.limits().object_bytes_max;
+        let builder = self
+            .builders
+            .entry(archive)
+            .or_insert_with(|| PackBuilder::new(&self.drive.keys, capacity));
+        builder.push(id, plain)?;
+        self.fresh.insert(id);
+        Ok(id)
+    }
+}
+
+/// Consecutive bytes that wait to be cut.
+#[derive(Default)]
+struct Run {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// Replaces a region of a manifest in the frozen epoch: extents that reach over its borders are split.
+fn splice(drive: &Drive, region: &Region) -> Result<(), Error> {
+    let Region {
+        ino, start, end, ..
+    } = *region;
+    let mut batch = Batch::default();
+    let floor = key::extent(ino, 0);
+    if let Some((key, value)) = drive.index.frozen_last(
+        Bound::Included(&floor),
+        Bound::Excluded(&key::extent(ino, start)),
+    )? {
+        let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
+        let extent = Extent::decode(&value)?;
+        let extent_end = at + extent.len();
+        if extent_end > start {
+            batch.put(key, extent.part(0, start - at).encode())?;
+        }
+        if extent_end > end {
+            batch.put(
+                key::extent(ino, end),
+                extent.part(end - at, extent_end - end).encode(),
+            )?;
+        }
+    }
+    let last = if end == u64::MAX {
+        key::of(b'M', ino).1
+    } else {
+        key::extent(ino, end)
+    };
+    for entry in drive.index.frozen_scan(
+        Bound::Included(&key::extent(ino, start)),
+        Bound::Excluded(&last),
+    ) {
+        let (key, value) = entry?;
+        let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
+        let extent = Extent::decode(&value)?;
+        batch.delete(key);
+        let extent_end = at + extent.len();
+        if extent_end > end {
+            batch.put(
+                key::extent(ino, end),
+                extent.part(end - at, extent_end - end).encode(),
+            )?;
+        }
+    }
+    for (at, extent) in &region.extents {
+        batch.put(key::extent(ino, *at), extent.encode())?;
+    }
+    drive.index.amend(batch)?;
+    Ok(())
+}

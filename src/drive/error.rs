@@ -1,0 +1,95 @@
+//! Why the engine could not do it.
+
+use std::time::Duration;
+
+use crate::codec;
+use crate::index;
+use crate::spool;
+use crate::store;
+
+/// Why the engine could not do it. Each variant is something a caller does differently.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The spool is full and the store does not take what is in it.
+    #[error("the spool is full")]
+    NoSpace,
+    /// No changes are taken; the text says why.
+    #[error("the drive is read-only: {0}")]
+    ReadOnly(String),
+    /// A local disk failed.
+    #[error("the local disk failed: {0}")]
+    Disk(String),
+    /// Data does not match its seal or its checksum, wherever it was read.
+    #[error("{0}")]
+    Damaged(String),
+    /// The index holds something that cannot be there.
+    #[error("the index holds a value of an unknown form")]
+    Malformed,
+    /// The store did not answer in time.
+    #[error("the store did not answer within {0:?}")]
+    Timeout(Duration),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    /// Another machine holds the drive.
+    #[error("the drive is in use by {holder} since {since}, last seen {seen}")]
+    Leased {
+        /// The other machine.
+        holder: String,
+        /// When it mounted the drive.
+        since: String,
+        /// When it last said so.
+        seen: String,
+    },
+    /// History went on elsewhere while there are unpublished changes here.
+    #[error("{0}")]
+    Forked(String),
+    /// The state directory cannot be used; the text says why and what to do.
+    #[error("{0}")]
+    State(String),
+    /// The drive was written by a newer ods.
+    #[error("{0}")]
+    Newer(String),
+    /// One change is too big to be kept whole.
+    #[error("one change touches too many pieces of a file")]
+    TooManyChanges,
+    /// The drive is being closed.
+    #[error("the drive is being closed")]
+    Closing,
+}
+
+impl From<spool::Error> for Error {
+    fn from(error: spool::Error) -> Error {
+        match error {
+            spool::Error::Full => Error::NoSpace,
+            spool::Error::Damaged { .. } | spool::Error::Gone { .. } => {
+                Error::Damaged(error.to_string())
+            }
+            spool::Error::TooLong => Error::TooManyChanges,
+            spool::Error::Newer { .. } => Error::Newer(error.to_string()),
+            spool::Error::Poisoned => Error::Disk(error.to_string()),
+            spool::Error::Io { doing, source } => Error::Disk(format!("{doing}: {source}")),
+        }
+    }
+}
+
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Error {
+        Error::Disk(error.to_string())
+    }
+}
+
+impl From<index::record::Malformed> for Error {
+    fn from(_: index::record::Malformed) -> Error {
+        Error::Malformed
+    }
+}
+
+impl From<codec::Error> for Error {
+    fn from(error: codec::Error) -> Error {
+        match error {
+            codec::Error::NewerVersion { .. } => Error::Newer(error.to_string()),
+            _ => Error::Damaged(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The journal: epochs on the store, each segment naming the hash of the one before it.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+
+use crate::clock::Time;
+use crate::codec::key::random;
+use crate::codec::segment;
+use crate::codec::segment::Kind;
+use crate::codec::segment::PartHeader;
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::names::Name;
+use crate::drive::names::PartName;
+use crate::drive::names::Series;
+use crate::id::EpochNo;
+use crate::id::Seq;
+use crate::index::Batch;
+use crate::index::key;
+use crate::store;
+use crate::store::Entry;
+use crate::store::Locator;
+use crate::store::Mark;
+use crate::store::Object;
+use crate::store::Span;
+
+/// How far this machine's index has followed the journal. Kept in the index under a local key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::drive) struct Head {
+    /// The last epoch that the index holds.
+    pub(in crate::drive) epoch: EpochNo,
+    /// Hash of that epoch's segment.
+    pub(in crate::drive) hash: [u8; 32],
+    /// Everything on the journal shelf up to here has been looked at.
+    pub(in crate::drive) mark: Mark,
+    /// Segments since the last checkpoint, and their bytes.
+    pub(in crate::drive) tail_segments: u32,
+    /// Bytes of those segments.
+    pub(in crate::drive) tail_bytes: u64,
+    /// Bytes of the last checkpoint.
+    pub(in crate::drive) checkpoint_bytes: u64,
+    /// Every record of our own spool up to here is in the journal.
+    pub(in crate::drive) through: Seq,
+}
+
+impl Head {
+    /// The local key it is kept under.
+    pub(in crate::drive) fn key() -> Vec<u8> {
+        key::local("head")
+    }
+
+    pub(in crate::drive) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(76);
+        out.extend_from_slice(&self.epoch.0.to_le_bytes());
+        out.extend_from_slice(&self.hash);
+        out.extend_from_slice(&self.mark.0.to_le_bytes());
+        out.extend_from_slice(&self.tail_segments.to_le_bytes());
+        out.extend_from_slice(&self.tail_bytes.to_le_bytes());
+        out.extend_from_slice(&self.checkpoint_bytes.to_le_bytes());
+        out.extend_from_slice(&self.through.0.to_le_bytes());
+        out
+    }
+
+    pub(in crate::drive) fn decode(value: &[u8]) -> Option<Head> {
+        let number = |at: usize| Some(u64::from_le_bytes(value.get(at..at + 8)?.try_into().ok()?));
+        Some(Head {
+            epoch: EpochNo(number(0)?),
+            hash: value.get(8..40)?.try_into().ok()?,
+            mark: Mark(number(40)?),
+            tail_segments: u32::from_le_bytes(value.get(48..52)?.try_into().ok()?),
+            tail_bytes: number(52)?,
+            checkpoint_bytes: number(60)?,
+            through: Seq(number(68)?),
+        })
+    }
+}
+
+/// What the first part of a segment says before its batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::drive) struct Preamble {
+    /// When it was published.
+    pub(in crate::drive) time: Time,
+    /// By which state directory.
+    pub(in crate::drive) instance: [u8; 8],
+    /// Which records of that state directory's spool it covers.
+    pub(in crate::drive) through: Seq,
+}
+
+const PREAMBLE_BYTES: usize = 24;
+
+impl Preamble {
+    fn encode(&self) -> [u8; PREAMBLE_BYTES] {
+        let mut out = [0; PREAMBLE_BYTES];
+        out[..8].copy_from_slice(&self.time.0.to_le_bytes());
+        out[8..16].copy_from_slice(&self.instance);
+        out[16..].copy_from_slice(&self.through.0.to_le_bytes());
+        out
+    }
+
+    fn decode(plain: &[u8]) -> Result<(Preamble, &[u8]), Error> {
+        let (head, rest) = plain
+            .split_first_chunk::<PREAMBLE_BYTES>()
+            .ok_or(Error::Malformed)?;
+        let field = |at: usize| head[at..at + 8].try_into().map_err(|_| Error::Malformed);
+        let time = Time(i64::from_le_bytes(field(0)?));
+        let preamble = Preamble {
+            time,
+            instance: field(8)?,
+            through: Seq(u64::from_le_bytes(field(16)?)),
+        };
+        Ok((preamble, rest))
+    }
+}
+
+/// Plain bytes of one part, at most: sealed it stays below every store's object limit.
+const PART_BYTES: usize = 6 << 20;
+
+/// Makes the parts of a segment or a checkpoint out of changes, one part at a time.
+pub(in crate::drive) struct PartWriter<'d> {
+    drive: &'d Drive,
+    series: Series,
+    epoch: EpochNo,
+    previous: [u8; 32],
+    attempt: [u8; 8],
+    set: [u8; 16],
+    part: u32,
+    lead: Vec<u8>,
+    batch: Batch,
+    batch_bytes: usize,
+}
+
+/// A part that is ready to be put.
+pub(in crate::drive) struct SealedPart {
+    pub(in crate::drive) object: Object,
+    pub(in crate::drive) hash: [u8; 32],
+}
+
+impl<'d> PartWriter<'d> {
+    pub(in crate::drive) fn new(
+        drive: &'d Drive,
+        series: Series,
+        epoch: EpochNo,
+        previous: [u8; 32],
+        through: Seq,
+    ) -> PartWriter<'d> {
+        let preamble = Preamble {
+            time: drive.now(),
+            instance: drive.instance,
+            through,
+        };
+        PartWriter {
+            drive,
+            series,
+            epoch,
+            previous,
+            attempt: random(),
+            set: random(),
+            part: 0,
+            lead: preamble.encode().to_vec(),
+            batch: Batch::default(),
+            batch_bytes: 0,
+        }
+    }
+
+    /// Adds a change; gives a part when one is full.
+    pub(in crate::drive) fn push(
+        &mut self,
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    ) -> Result<Option<SealedPart>, Error> {
+        let bytes = key.len() + value.as_ref().map_or(0, Vec::len) + 8;
+        let full = self.batch_bytes + bytes > PART_BYTES;
+        let part = if full {
+            Some(self.seal(End::More)?)
+        } else {
+            None
+        };
+        self.batch_bytes += bytes;
+        match value {
+            Some(value) => self.batch.put(key, value)?,
+            None => self.batch.delete(key),
+        }
+        Ok(part)
+    }
+
+    /// The last part; there is always one.
+    pub(in crate::drive) fn finish(mut self) -> Result<SealedPart, Error> {
+        self.seal(End::Last)
+    }
+
+    fn seal(&mut self, end: End) -> Result<SealedPart, Error> {
+        let mut plain = std::mem::take(&mut self.lead);
+        plain.extend_from_slice(&std::mem::take(&mut self.batch).encode());
+        self.batch_bytes = 0;
+        let last = end == End::Last;
+        let name = PartName {
+            series: self.series,
+            epoch: self.epoch,
+            attempt: self.attempt,
+            part: self.part,
+            last,
+        };
+        let kind = match self.series {
+            Series::Segment => Kind::Segment,
+            Series::Checkpoint => Kind::Checkpoint,
+        };
+        let header = PartHeader {
+            kind,
+            epoch: self.epoch,
+            set: self.set,
+            part: self.part,
+            parts: if last { self.part + 1 } else { 0 },
+            previous: self.previous,
+        };
+        let body = segment::seal_part(&self.drive.keys, &header, &plain)?;
+        let hash = segment::part_hash(&body.to_bytes());
+        self.part += 1;
+        Ok(SealedPart {
+            object: Object {
+                name: Name::Part(name).text(),
+                body,
+            },
+            hash,
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    More,
+    Last,
+}
+
+/// A complete set of parts found on the journal shelf.
+#[derive(Clone, Debug)]
+pub(in crate::drive) struct Found {
+    pub(in crate::drive) epoch: EpochNo,
+    pub(in crate::drive) parts: Vec<Entry>,
+}
+
+impl Found {
+    pub(in crate::drive) fn bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    pub(in crate::drive) fn last_mark(&self) -> Mark {
+        self.parts
+            .iter()
+            .map(|part| part.mark)
+            .max()
+            .unwrap_or_default()
+    }
+}
+
+/// Collects listed parts into complete segments and checkpoints.
+#[derive(Debug, Default)]
+pub(in crate::drive) struct Gatherer {
+    sets: HashMap<(Series, EpochNo, [u8; 8]), BTreeMap<u32, (Entry, bool)>>,
+}
+
+impl Gatherer {
+    pub(in crate::drive) fn add(&mut self, entry: &Entry) {
+        if let Some(Name::Part(name)) = Name::parse(&entry.name) {
+            let set = self
+                .sets
+                .entry((name.series, name.epoch, name.attempt))
+                .or_default();
+            set.insert(name.part, (entry.clone(), name.last));
+        }
+    }
+
+    /// The sets that have all their parts, oldest epoch first; within an epoch the earliest first.
+    pub(in crate::drive) fn complete(&self, series: Series) -> Vec<Found> {
+        let mut found: Vec<Found> = self
+            .sets
+            .iter()
+            .filter(|((of, _, _), parts)| *of == series && is_complete(parts))
+            .map(|((_, epoch, _), parts)| Found {
+                epoch: *epoch,
+                parts: parts.values().map(|(entry, _)| entry.clone()).collect(),
+            })
+            .collect();
+        found.sort_by_key(|set| (set.epoch, set.last_mark()));
+        found
+    }
+
+    /// Every entry of this series that belongs to no complete set or to an epoch below the limit.
+    pub(in crate::drive) fn below(&self, limit: EpochNo) -> Vec<Locator> {
+        let old = self.sets.iter().filter(|((_, epoch, _), _)| *epoch < limit);
+        old.flat_map(|(_, parts)| parts.values().map(|(entry, _)| entry.locator.clone()))
+            .collect()
+    }
+}
+
+fn is_complete(parts: &BTreeMap<u32, (Entry, bool)>) -> bool {
+    let ends = parts.last_key_value().is_some_and(|(_, (_, last))| *last);
+    ends && parts
+        .keys()
+        .copied()
+        .eq(0..u32::try_from(parts.len()).unwrap_or(u32::MAX))
+}
+
+/// A segment or checkpoint as read back.
+pub(in crate::drive) struct Opened {
+    pub(in crate::drive) preamble: Preamble,
+    pub(in crate::drive) previous: [u8; 32],
+    pub(in crate::drive) hash: [u8; 32],
+    pub(in crate::drive) batches: Vec<Batch>,
+}
+
+impl Drive {
+    /// Everything on the journal shelf that is newer than the mark, oldest first.
+    pub(in crate::drive) async fn journal_after(&self, mark: Mark) -> Result<Vec<Entry>, Error> {
+        let shelf = self.store.journal();
+        let (mut found, mut span) = (Vec::new(), Span::After(mark));
+        loop {
+            let page = self.store.list(&shelf, span).await?;
+            found.extend(page.entries);
+            match page.next {
+                Some(next) => span = Span::After(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// Puts parts on the journal shelf, as few at a time as the store's limits demand.
+    pub(in crate::drive) async fn put_journal(&self, objects: Vec<Object>) -> Result<(), Error> {
+        let shelf = self.store.journal();
+        let mut group: Vec<Object> = Vec::new();
+        for object in objects {
+            let limits = self.store.limits();
+            let bytes: u64 = group.iter().map(|object| object.body.len()).sum();
+            let full = group.len() >= limits.objects_max
+                || bytes + object.body.len() > limits.put_bytes_max;
+            if full && !group.is_empty() {
+                self.store.put(&shelf, std::mem::take(&mut group)).await?;
+            }
+            group.push(object);
+        }
+        self.store.put(&shelf, group).await?;
+        Ok(())
+    }
+
+    /// Reads one part and opens it; fetched again by another way when it does not open.
+    pub(in crate::drive) async fn open_part(
+        &self,
+        entry: &Entry,
+    ) -> Result<(PartHeader, Vec<u8>, [u8; 32]), Error> {
+        let bytes = self
+            .store
+            .get(&entry.locator, 0..entry.bytes, store::Urgency::Background)
+            .await?;
+        let (opened, bytes) = match segment::open_part(&self.keys, &bytes) {
+            Ok(opened) => (opened, bytes),
+            Err(_) => {
+                let again = self.store.get_again(&entry.locator, 0..entry.bytes).await?;
+                (segment::open_part(&self.keys, &again)?, again)
+            }
+        };
+        let (header, plain) = opened;
+        Ok((header, plain, segment::part_hash(&bytes)))
+    }
+
+    /// Reads a whole segment back.
+    pub(in crate::drive) async fn open_segment(&self, found: &Found) -> Result<Opened, Error> {
+        let (mut hashes, mut batches, mut start) = (Vec::new(), Vec::new(), None);
+        for (number, entry) in (0_u32..).zip(&found.parts) {
+            let (header, plain, hash) = self.open_part(entry).await?;
+            if header.kind != Kind::Segment || header.epoch != found.epoch || header.part != number
+            {
+                return Err(Error::Damaged(format!(
+                    "journal object {} is not what its name says",
+                    entry.name
+                )));
+            }
+            let batch = if number == 0 {
+                let (preamble, rest) = Preamble::decode(&plain)?;
+                start = Some((preamble, header.previous));
+                rest
+            } else {
+                &plain[..]
+            };
+            batches.push(Batch::decode(batch).map_err(|_| Error::Malformed)?);
+            hashes.push(hash);
+        }
+        let (preamble, previous) = start.ok_or(Error::Malformed)?;
+        Ok(Opened {
+            preamble,
+            previous,
+            hash: segment::segment_hash(&hashes),
+            batches,
+        })
+    }
+
+    /// Splits the first part of a checkpoint into what it says and its batch.
+    pub(in crate::drive) fn checkpoint_batch(number: u32, plain: &[u8]) -> Result<Batch, Error> {
+        let rest = if number == 0 {
+            Preamble::decode(plain)?.1
+        } else {
+            plain
+        };
+        Batch::decode(rest).map_err(|_| Error::Malformed)
+    }
+}

@@ -1,0 +1,455 @@
+//! Opening a drive, which is recovering it; and closing it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::RwLock;
+
+use crate::cache::Cache;
+use crate::codec::key::Keys;
+use crate::drive::Access;
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::Look;
+use crate::drive::Settings;
+use crate::drive::State;
+use crate::drive::control::Control;
+use crate::drive::control::Stop;
+use crate::drive::fetch;
+use crate::drive::journal::Head;
+use crate::drive::names::Name;
+use crate::drive::rebuild::Watch;
+use crate::drive::record::Entry;
+use crate::drive::record::Intent;
+use crate::id::ArchiveNo;
+use crate::id::DriveId;
+use crate::id::InodeNo;
+use crate::id::PackId;
+use crate::id::Seq;
+use crate::index::Batch;
+use crate::index::Index;
+use crate::index::chunk::PackPlace;
+use crate::index::inode::Inode;
+use crate::index::inode::Kind;
+use crate::index::key;
+use crate::size::MIB;
+use crate::spool;
+use crate::spool::Replayed;
+use crate::spool::Spool;
+use crate::store::Shelf;
+use crate::store::Span;
+use crate::store::Store;
+
+/// Keeps two processes off one state directory, for as long as it lives.
+#[derive(Debug)]
+pub(in crate::drive) struct Lock(#[expect(dead_code, reason = "held for its flock")] File);
+
+/// Memory that sled may use for its pages, bytes.
+const INDEX_CACHE_BYTES: u64 = 64 * MIB;
+
+/// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
+const FIRST_NUMBER: u64 = 16;
+
+fn lock(state_dir: &Path) -> Result<Lock, Error> {
+    let disk = |error: std::io::Error| {
+        Error::State(format!("cannot use {}: {error}", state_dir.display()))
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .map_err(disk)?;
+    let path = state_dir.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(disk)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(_) => Err(Error::State(format!(
+            "{} is in use by another ods process; see `ods status`, or end it with `ods umount`",
+            state_dir.display()
+        ))),
+    }
+}
+
+/// The random name of this state directory, made with it, and a check that it is this drive's.
+fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
+    let path = state_dir.join("identity");
+    let fault = |what: String| Error::State(format!("{}: {what}", path.display()));
+    if let Ok(mut file) = File::open(&path) {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .map_err(|error| fault(error.to_string()))?;
+        let (of, instance) = bytes.split_at_checked(16).ok_or_else(|| {
+            fault(String::from(
+                "is damaged; remove the state directory and run `ods init --join`",
+            ))
+        })?;
+        if of != drive.0 {
+            return Err(fault(String::from(
+                "this state directory belongs to another drive; choose another one with `state_dir`",
+            )));
+        }
+        return instance.try_into().map_err(|_| {
+            fault(String::from(
+                "is damaged; remove the state directory and run `ods init --join`",
+            ))
+        });
+    }
+    let instance: [u8; 8] = crate::codec::key::random();
+    let write = || {
+        let temporary = path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(&[&drive.0[..], &instance].concat())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, &path)?;
+        File::open(state_dir)?.sync_all()
+    };
+    write().map_err(|error: std::io::Error| fault(error.to_string()))?;
+    Ok(instance)
+}
+
+fn open_index(dir: &Path) -> Result<Index, Error> {
+    match Index::open(dir, INDEX_CACHE_BYTES) {
+        Ok(index) => Ok(index),
+        Err(error) => {
+            log::warn!("the index cannot be used ({error}); it is rebuilt from the journal");
+            std::fs::remove_dir_all(dir).map_err(|error| Error::Disk(error.to_string()))?;
+            Ok(Index::open(dir, INDEX_CACHE_BYTES)?)
+        }
+    }
+}
+
+impl Drive {
+    /// Opens a drive: locks the state directory, takes the lease, follows the journal, replays the
+    /// spool and starts the drain.
+    ///
+    /// # Errors
+    /// [`Error::State`] for a state directory in use or of another drive, [`Error::Leased`],
+    /// [`Error::Forked`], [`Error::Newer`], and whatever disk and store have to say.
+    pub async fn open(
+        settings: Settings,
+        id: DriveId,
+        keys: Keys,
+        store: Arc<dyn Store>,
+        watch: Watch<'_>,
+    ) -> Result<Arc<Drive>, Error> {
+        let drive = Arc::new(Drive::assemble(settings, id, keys, store)?);
+        drive.this.get_or_init(|| Arc::downgrade(&drive));
+        if drive.settings.access == Access::Write {
+            drive.take_lease().await?;
+        }
+        let recovered = drive.recover(watch).await;
+        if recovered.is_err() {
+            drop(drive.drop_lease().await);
+        }
+        recovered?;
+        drive.start();
+        Ok(drive)
+    }
+
+    fn assemble(
+        settings: Settings,
+        id: DriveId,
+        keys: Keys,
+        store: Arc<dyn Store>,
+    ) -> Result<Drive, Error> {
+        let lock = lock(&settings.state_dir)?;
+        let instance = instance(&settings.state_dir, id)?;
+        let index = open_index(&settings.state_dir.join("index"))?;
+        let head = index
+            .get(&Head::key())?
+            .and_then(|value| Head::decode(&value))
+            .unwrap_or_default();
+        let spool_dir = settings
+            .spool_dir
+            .clone()
+            .unwrap_or_else(|| settings.state_dir.join("spool"));
+        let spool = spool::Settings {
+            limit_bytes: settings.spool_bytes_max,
+            reserve_bytes: settings.reserve_bytes,
+            ..spool::Settings::default()
+        };
+        let spool = Spool::open(&spool_dir, spool)?;
+        let cache_dir = settings
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| settings.state_dir.join("cache"));
+        let cache = Cache::open(&cache_dir, settings.cache_bytes_max);
+        let state = State {
+            gathering: crate::drive::dirty::Dirty::default(),
+            frozen: None,
+            next_number: FIRST_NUMBER,
+            changed: Seq::default(),
+        };
+        Ok(Drive {
+            id,
+            keys,
+            clock: settings.clock.clone(),
+            state: RwLock::new(state),
+            index,
+            spool,
+            cache,
+            memory: fetch::Memory::new(settings.memory_bytes_max),
+            fetches: fetch::Fetches::default(),
+            store,
+            cards: crate::drive::archive::Cards::default(),
+            this: std::sync::OnceLock::new(),
+            runtime: tokio::runtime::Handle::current(),
+            control: Control::default(),
+            head: Mutex::new(head),
+            lease: Mutex::new(None),
+            damaged: Mutex::new(HashMap::new()),
+            instance,
+            settings,
+            _lock: lock,
+        })
+    }
+
+    async fn recover(self: &Arc<Drive>, watch: Watch<'_>) -> Result<(), Error> {
+        let unpublished = |through| self.has_changes_after(through);
+        self.catch_up(unpublished, watch).await?;
+        let through = self.journal_head().through;
+        let intents = self.replay(through)?;
+        self.find_lost_packs(intents).await?;
+        if self.view().inode(InodeNo::ROOT)?.is_none() {
+            self.make_root()?;
+        }
+        let published = self.journal_head().through;
+        self.control.post(|board| board.published = published);
+        Ok(())
+    }
+
+    fn has_changes_after(&self, through: Seq) -> Result<bool, Error> {
+        let mut any = false;
+        self.spool.replay(|replayed| -> Result<(), Error> {
+            if let Replayed::Record { seq, head, .. } = replayed {
+                any |= seq > through && matches!(Entry::decode(head), Ok(Entry::Change(_)));
+            }
+            Ok(())
+        })?;
+        Ok(any)
+    }
+
+    /// Applies what the spool holds beyond the journal; gives the packs whose fate is unknown.
+    fn replay(&self, through: Seq) -> Result<Vec<Intent>, Error> {
+        let mut state = self
+            .state
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut intents: HashMap<PackId, Intent> = HashMap::new();
+        let malformed = |_| {
+            Error::Damaged(String::from(
+                "the spool holds a record of an unknown form; it may come from a newer ods",
+            ))
+        };
+        self.spool.replay(|replayed| -> Result<(), Error> {
+            let (seq, head, place) = match replayed {
+                Replayed::Record { seq, head, place } if seq > through => (seq, head, place),
+                Replayed::Record { .. } => return Ok(()),
+                Replayed::Missing { first, last } => return self.miss(first, last, through),
+            };
+            match Entry::decode(head).map_err(malformed)? {
+                Entry::Change(record) => {
+                    self.spool.retain(&place, u64::from(place.body_len))?;
+                    state.apply(self, seq, place, record);
+                }
+                Entry::Fact(batch) => {
+                    for (key, _) in batch.iter() {
+                        if key.first() == Some(&b'P')
+                            && let Ok(id) = key[1..].try_into()
+                        {
+                            intents.remove(&PackId(id));
+                        }
+                    }
+                    self.index.apply(batch);
+                }
+                Entry::Intent(list) => {
+                    for intent in list {
+                        if let Some((_, place)) = intent.frames.first() {
+                            intents.insert(place.pack, intent);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        self.spool.reclaim();
+        self.spool.cut(through)?;
+        self.spool.number_after(through)?;
+        let next = self.index.get(&key::root("next"))?;
+        if let Some(next) =
+            next.and_then(|value| Some(u64::from_le_bytes(value[..].try_into().ok()?)))
+        {
+            state.next_number = next;
+        }
+        if state.changed > through {
+            self.control.changed();
+        }
+        Ok(intents.into_values().collect())
+    }
+
+    /// The disk lost records that were not yet published: changes are gone, and that is told.
+    fn miss(&self, first: Seq, last: Option<Seq>, through: Seq) -> Result<(), Error> {
+        if last.is_none_or(|last| last > through) {
+            let upto = last.map_or_else(|| String::from("the end"), |last| last.to_string());
+            log::error!(
+                "the spool lost records {first} to {upto}: changes that were never published are gone"
+            );
+            self.control.post(|board| {
+                board.error = Some(format!(
+                    "the local disk lost spool records {first} to {upto}; what they changed is gone"
+                ));
+            });
+        }
+        Ok(())
+    }
+
+    /// Looks for packs that were sent without an answer, by name, so that nothing is sent twice.
+    async fn find_lost_packs(&self, intents: Vec<Intent>) -> Result<(), Error> {
+        let mut by_shelf: HashMap<String, HashMap<String, Intent>> = HashMap::new();
+        for intent in intents {
+            if let Some((_, place)) = intent.frames.first() {
+                let name = crate::codec::pack::pack_name(place.pack);
+                by_shelf
+                    .entry(intent.shelf.clone())
+                    .or_default()
+                    .insert(name, intent);
+            }
+        }
+        for (shelf, mut wanted) in by_shelf {
+            let (shelf, mut span) = (Shelf(shelf), Span::Newest);
+            for _ in 0..LOST_PAGES_MAX {
+                let page = match self.store.list(&shelf, span).await {
+                    Ok(page) => page,
+                    Err(crate::store::Error::Missing { .. }) => break,
+                    Err(error) => return Err(error.into()),
+                };
+                for entry in page.entries {
+                    let Some(intent) = wanted.remove(&entry.name) else {
+                        continue;
+                    };
+                    if entry.bytes == intent.bytes {
+                        self.keep_fact(&intent, entry.locator.0)?;
+                    }
+                }
+                match page.next {
+                    Some(next) if !wanted.is_empty() => span = Span::Before(next),
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_fact(&self, intent: &Intent, locator: Vec<u8>) -> Result<(), Error> {
+        let batch = intent.places(locator)?;
+        self.spool
+            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        self.index.apply(batch);
+        Ok(())
+    }
+
+    fn make_root(&self) -> Result<(), Error> {
+        let (uid, gid) = self.settings.owner;
+        let make = |change: &mut crate::drive::Change<'_>| -> Result<(), Error> {
+            let now = change.now();
+            let root = Inode {
+                kind: Kind::Directory,
+                mode: 0o755,
+                uid,
+                gid,
+                rdev: 0,
+                nlink: 2,
+                size: 0,
+                stored: 0,
+                atime: now,
+                mtime: now,
+                ctime: now,
+                btime: now,
+                archive: ArchiveNo(0),
+                parent: InodeNo::ROOT,
+                xattrs: 0,
+            };
+            change.put_inode(InodeNo::ROOT, &root);
+            crate::drive::archive::create_first(change)
+        };
+        match self.settings.access {
+            Access::Write => self.change(make),
+            Access::Read => Err(Error::State(String::from(
+                "the drive is empty and mounted read-only; mount it for writing once",
+            ))),
+        }
+    }
+
+    /// Stops the drain and gives the lease back. What is in the spool stays there; call
+    /// [`Drive::flush`] before to have none left. Safe to call twice.
+    pub async fn close(&self) {
+        self.control.post(|board| board.stop = Stop::Now);
+        let _ = tokio::task::block_in_place(|| self.spool.sync());
+        loop {
+            let board = self.control.board();
+            if board.publisher_gone {
+                break;
+            }
+            tokio::task::block_in_place(|| {
+                drop(
+                    self.control
+                        .wait(board, std::time::Duration::from_millis(100)),
+                )
+            });
+        }
+        if let Err(error) = self.drop_lease().await {
+            log::warn!(
+                "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
+            );
+        }
+    }
+
+    /// Leases are only put by whoever mounts; this tells which objects on the journal shelf are superblocks.
+    #[must_use]
+    pub fn is_superblock(name: &str) -> Option<u64> {
+        match Name::parse(name)? {
+            Name::Superblock { generation, .. } => Some(generation),
+            Name::Part(_) | Name::Lease { .. } => None,
+        }
+    }
+}
+
+/// Pages of a shelf that are searched for packs whose acknowledgement was lost: they are among the newest.
+const LOST_PAGES_MAX: usize = 20;
+
+impl Intent {
+    /// What becomes true when the store has the pack.
+    pub(in crate::drive) fn places(&self, locator: Vec<u8>) -> Result<Batch, Error> {
+        let mut batch = Batch::default();
+        for (id, place) in &self.frames {
+            batch.put(key::chunk(id), place.encode())?;
+        }
+        if let Some((_, place)) = self.frames.first() {
+            let pack = PackPlace {
+                archive: self.archive,
+                bytes: self.bytes,
+                locator,
+            };
+            batch.put(key::pack(&place.pack), pack.encode())?;
+        }
+        Ok(batch)
+    }
+}

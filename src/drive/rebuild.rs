@@ -1,0 +1,283 @@
+//! Following the journal: from nothing to the present, or from where this machine left off.
+//!
+//! Both are the same walk. List what is newer than the head; if the head is far behind or there is
+//! none, go back to the newest complete checkpoint; then apply segment after segment, each checked
+//! against the hash of the one before it. Everything lands in sled, and applying twice is harmless,
+//! so an interrupted walk goes on from the last whole segment, or begins the checkpoint again.
+
+use std::ops::Bound;
+
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::journal::Found;
+use crate::drive::journal::Gatherer;
+use crate::drive::journal::Head;
+use crate::drive::names::Series;
+use crate::id::EpochNo;
+use crate::id::Seq;
+use crate::index::Batch;
+use crate::store::Entry;
+use crate::store::Mark;
+use crate::store::Span;
+
+/// How far a rebuild has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Objects fetched and applied.
+    pub parts: u64,
+    /// Objects there are.
+    pub parts_total: u64,
+    /// Bytes of those fetched.
+    pub bytes: u64,
+    /// Bytes of all.
+    pub bytes_total: u64,
+}
+
+/// Keys removed at once when the index is emptied.
+const WIPE_KEYS: usize = 4096;
+
+/// Is called now and then while a rebuild goes on.
+pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
+
+impl Drive {
+    fn lock_head(&self) -> std::sync::MutexGuard<'_, Head> {
+        self.head
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How far this machine has followed the journal.
+    pub(in crate::drive) fn journal_head(&self) -> Head {
+        self.lock_head().clone()
+    }
+
+    pub(in crate::drive) fn set_journal_head(&self, head: Head) {
+        *self.lock_head() = head;
+    }
+
+    /// Brings the index to the newest published epoch. `unpublished` tells whether the spool holds
+    /// changes that are not in the journal: then history must not have gone on elsewhere.
+    pub(in crate::drive) async fn catch_up(
+        &self,
+        unpublished: impl Fn(Seq) -> Result<bool, Error>,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
+        let mut head = self.journal_head();
+        if head.epoch == EpochNo(0) {
+            self.wipe_index()?;
+        }
+        let listed = if head.epoch == EpochNo(0) {
+            self.journal_since_checkpoint().await?
+        } else {
+            self.journal_after(head.mark).await?
+        };
+        let mut gatherer = Gatherer::default();
+        listed.iter().for_each(|entry| gatherer.add(entry));
+        let newest = listed
+            .iter()
+            .map(|entry| entry.mark)
+            .max()
+            .unwrap_or(head.mark);
+        let checkpoint = gatherer.complete(Series::Checkpoint).pop();
+        let mut segments = gatherer.complete(Series::Segment);
+        let mut progress = Progress::default();
+        let next_is_there = segments
+            .iter()
+            .any(|found| found.epoch.0 == head.epoch.0 + 1);
+        let base = checkpoint.filter(|found| found.epoch > head.epoch && !next_is_there);
+        let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
+        segments.retain(|found| found.epoch > from);
+        for found in base.iter().chain(&segments) {
+            progress.parts_total += found.parts.len() as u64;
+            progress.bytes_total += found.bytes();
+        }
+        if progress.parts_total > 0 {
+            self.refuse_fork(&head, &segments, base.is_some(), &unpublished)
+                .await?;
+        }
+        if let Some(checkpoint) = &base {
+            self.apply_checkpoint(checkpoint, &mut head, &mut progress, watch)
+                .await?;
+        }
+        self.apply_segments(&segments, &mut head, &mut progress, watch)
+            .await?;
+        head.mark = newest;
+        self.keep_head(&head)?;
+        Ok(())
+    }
+
+    /// History that went on without us is followed only if nothing of ours would be lost.
+    async fn refuse_fork(
+        &self,
+        head: &Head,
+        segments: &[Found],
+        rebased: bool,
+        unpublished: &impl Fn(Seq) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut foreign = rebased && head.epoch > EpochNo(0);
+        let mut through = head.through;
+        for found in segments {
+            let opened = self.open_segment(found).await?;
+            if opened.preamble.instance == self.instance {
+                through = through.max(opened.preamble.through);
+            } else {
+                foreign = true;
+            }
+        }
+        if foreign && unpublished(through)? {
+            return Err(Error::Forked(format!(
+                "this drive was changed from another machine while {} held changes that were never published; \
+                 keep them with `ods-mount -o ro` and copy what you need, or give them up by removing its `spool` directory",
+                self.settings.state_dir.display()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Lists the journal newest first, until a complete checkpoint and all that follows it are seen.
+    async fn journal_since_checkpoint(&self) -> Result<Vec<Entry>, Error> {
+        let shelf = self.store.journal();
+        let (mut found, mut span) = (Vec::new(), Span::Newest);
+        let mut gatherer = Gatherer::default();
+        loop {
+            let page = self.store.list(&shelf, span).await?;
+            page.entries.iter().for_each(|entry| gatherer.add(entry));
+            found.extend(page.entries);
+            let oldest = found.last().map(|entry: &Entry| entry.mark);
+            let enough = gatherer
+                .complete(Series::Checkpoint)
+                .iter()
+                .any(|checkpoint| {
+                    let covered = gatherer.complete(Series::Segment);
+                    let next = EpochNo(checkpoint.epoch.0 + 1);
+                    let newest = covered
+                        .last()
+                        .map_or(checkpoint.epoch, |segment| segment.epoch);
+                    newest <= checkpoint.epoch
+                        || (covered.iter().any(|segment| segment.epoch == next) && oldest.is_some())
+                });
+            match page.next {
+                Some(next) if !enough => span = Span::Before(next),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    async fn apply_checkpoint(
+        &self,
+        found: &Found,
+        head: &mut Head,
+        progress: &mut Progress,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
+        self.wipe_index()?;
+        let mut previous = [0; 32];
+        for (number, entry) in (0_u32..).zip(&found.parts) {
+            let (header, plain, _) = self.open_part(entry).await?;
+            if header.epoch != found.epoch || header.part != number {
+                return Err(Error::Damaged(format!(
+                    "checkpoint object {} is not what its name says",
+                    entry.name
+                )));
+            }
+            self.index.load(&Drive::checkpoint_batch(number, &plain)?)?;
+            previous = header.previous;
+            progress.parts += 1;
+            progress.bytes += entry.bytes;
+            watch(*progress);
+        }
+        *head = Head {
+            epoch: found.epoch,
+            hash: previous,
+            mark: Mark::default(),
+            checkpoint_bytes: found.bytes(),
+            through: head.through,
+            ..Head::default()
+        };
+        self.keep_head(head)
+    }
+
+    async fn apply_segments(
+        &self,
+        segments: &[Found],
+        head: &mut Head,
+        progress: &mut Progress,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
+        let mut rest = segments;
+        while let Some(first) = rest.first() {
+            let alike = rest
+                .iter()
+                .take_while(|found| found.epoch == first.epoch)
+                .count();
+            let (candidates, later) = rest.split_at(alike);
+            rest = later;
+            if first.epoch.0 != head.epoch.0 + 1 {
+                return Err(Error::Damaged(format!(
+                    "the journal lacks epoch {}; later ones are there",
+                    head.epoch.0 + 1
+                )));
+            }
+            let mut applied = false;
+            for found in candidates.iter().rev() {
+                let opened = self.open_segment(found).await?;
+                progress.parts += found.parts.len() as u64;
+                progress.bytes += found.bytes();
+                if applied || opened.previous != head.hash {
+                    continue;
+                }
+                for batch in opened.batches {
+                    self.index.load(&batch)?;
+                }
+                head.epoch = found.epoch;
+                head.hash = opened.hash;
+                head.tail_segments += 1;
+                head.tail_bytes += found.bytes();
+                if opened.preamble.instance == self.instance {
+                    head.through = head.through.max(opened.preamble.through);
+                }
+                self.keep_head(head)?;
+                applied = true;
+                watch(*progress);
+            }
+            if !applied {
+                return Err(Error::Damaged(format!(
+                    "epoch {} of the journal does not follow the one before it",
+                    first.epoch
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Empties the index; the head goes first, so that an interrupted emptying is begun again.
+    fn wipe_index(&self) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        batch.delete(Head::key());
+        self.index.load(&batch)?;
+        self.index.load_done()?;
+        loop {
+            let mut batch = Batch::default();
+            for entry in self
+                .index
+                .base_scan(Bound::Unbounded, Bound::Unbounded)
+                .take(WIPE_KEYS)
+            {
+                batch.delete(entry?.0);
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.index.load(&batch)?;
+        }
+    }
+
+    fn keep_head(&self, head: &Head) -> Result<(), Error> {
+        let mut batch = Batch::default();
+        batch.put(Head::key(), head.encode())?;
+        self.index.load(&batch)?;
+        self.index.load_done()?;
+        self.set_journal_head(head.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! The seam to an ordered store of small keys and values, and sled behind it.
+//!
+//! sled 0.34's `flush` does not `fsync` on Linux, so [`Sled::flush`] does it on a handle of its own. Damage
+//! makes sled answer an error or panic; both become [`Error::Damaged`], and the index is rebuilt.
+
+use std::{
+    fs::File,
+    ops::Bound,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use super::{Batch, Error, Key, Value};
+
+/// An ordered store of keys and values.
+pub(super) trait Kv: Send + Sync {
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, Error>;
+    /// The first entries of a range, ascending, `most` at most.
+    fn page(&self, range: Range<'_>, most: usize) -> Result<Vec<(Key, Value)>, Error>;
+    /// The greatest entry of a range.
+    fn last(&self, range: Range<'_>) -> Result<Option<(Key, Value)>, Error>;
+    /// Makes changes, all or none of them.
+    fn write(&self, batch: &Batch) -> Result<(), Error>;
+    /// Makes everything durable.
+    fn flush(&self) -> Result<(), Error>;
+}
+
+/// A range of keys.
+pub(super) type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// A database of sled, and one of its trees.
+#[derive(Clone)]
+pub(super) struct Sled {
+    tree: sled::Tree,
+    db: sled::Db,
+    file: std::sync::Arc<File>,
+}
+
+impl Sled {
+    /// Opens the database in `dir`.
+    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Sled, Error> {
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None);
+        let db = guard(|| config.open())?;
+        let tree = sled::Tree::clone(&db);
+        let file = File::open(dir.join("db")).map_err(io("opening the index"))?;
+        // The files that sled has just made must not be lost by name.
+        file.sync_all()
+            .and_then(|()| File::open(dir)?.sync_all())
+            .map_err(io("opening the index"))?;
+        Ok(Sled {
+            tree,
+            db,
+            file: std::sync::Arc::new(file),
+        })
+    }
+}
+
+impl Kv for Sled {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
+        let value = guard(|| self.tree.get(key))?;
+        Ok(value.map(|value| Value::from(&value[..])))
+    }
+
+    fn page(&self, range: Range<'_>, most: usize) -> Result<Vec<(Key, Value)>, Error> {
+        guard(|| {
+            self.tree
+                .range::<&[u8], _>(range)
+                .take(most)
+                .map(owned)
+                .collect()
+        })
+    }
+
+    fn last(&self, range: Range<'_>) -> Result<Option<(Key, Value)>, Error> {
+        guard(|| {
+            self.tree
+                .range::<&[u8], _>(range)
+                .next_back()
+                .map(owned)
+                .transpose()
+        })
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), Error> {
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch.iter() {
+            match value {
+                Some(value) => changes.insert(key, value),
+                None => changes.remove(key),
+            }
+        }
+        guard(|| self.tree.apply_batch(changes))
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        guard(|| self.db.flush())?;
+        self.file.sync_data().map_err(io("syncing the index"))
+    }
+}
+
+fn owned(entry: sled::Result<(sled::IVec, sled::IVec)>) -> sled::Result<(Key, Value)> {
+    entry.map(|(key, value)| (Key::from(&key[..]), Value::from(&value[..])))
+}
+
+/// Runs a piece of sled; damage, reported or panicked upon, is an error like any other.
+fn guard<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, Error> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(fault)))
+            if !matches!(
+                fault.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData
+            ) =>
+        {
+            Err(io("using the index")(fault))
+        }
+        Ok(Err(fault)) => Err(Error::Damaged(fault.to_string())),
+        Err(panic) => {
+            let said = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            Err(Error::Damaged(said.unwrap_or_else(|| "panicked".into())))
+        }
+    }
+}
+
+pub(super) fn io(doing: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |source| Error::Io { doing, source }
+}
+
+/// Does a range hold no key at all? Such a range is a panic to some maps.
+pub(super) fn is_empty((from, to): Range<'_>) -> bool {
+    match (from, to) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
+        | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
+}

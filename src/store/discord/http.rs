@@ -1,0 +1,161 @@
+//! The HTTP clients, and bodies that are sent from where they lie.
+
+use std::{error::Error as _, iter, net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use futures_util::stream;
+use reqwest::{Body, Client, redirect::Policy};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use super::settings::Settings;
+use crate::store::{Error, Object};
+
+/// Bodies go to the socket in pieces of this size, so that no more than a few of them wait in it.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// One client for each kind of traffic, so that none waits in another's connection.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// Small requests.
+    pub(super) api: Client,
+    /// Requests with bodies of many megabytes.
+    pub(super) upload: Client,
+    /// Downloads; knows no token.
+    pub(super) cdn: Client,
+}
+
+impl Clients {
+    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
+        let tls = tls()?;
+        let client = |h1: Protocol| {
+            let mut builder = Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .user_agent(&settings.user_agent)
+                .redirect(Policy::none())
+                .connect_timeout(settings.request_timeout)
+                .read_timeout(settings.silence_timeout.max(settings.request_timeout))
+                .pool_max_idle_per_host(settings.downloads_max);
+            if is_loopback(&settings.api_base) {
+                builder = builder.no_proxy();
+            }
+            if h1 == Protocol::OneConnectionEach {
+                builder = builder.http1_only();
+            }
+            builder.build().map_err(|error| Error::Broken {
+                what: format!("no HTTP client: {}", reason(error)),
+            })
+        };
+        Ok(Self {
+            api: client(Protocol::Any)?,
+            upload: client(Protocol::OneConnectionEach)?,
+            cdn: client(Protocol::OneConnectionEach)?,
+        })
+    }
+}
+
+/// HTTP/2 would send everything over one connection, at the speed of one connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Any,
+    OneConnectionEach,
+}
+
+/// Trusts Mozilla's list, which is built in so that no system files are needed, and the system's, so
+/// that a company's own proxy is trusted where the machine trusts it.
+fn tls() -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Broken {
+            what: format!("no TLS: {error}"),
+        })?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn is_loopback(base: &str) -> bool {
+    let host = reqwest::Url::parse(base).ok();
+    let host = host.as_ref().and_then(|url| url.host_str()).unwrap_or("");
+    let address = host.trim_matches(['[', ']']).parse();
+    host == "localhost" || address.is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// What went wrong, without the address, which may be signed: the first and the last of the chain.
+pub(super) fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut last = None;
+    let mut next = error.source();
+    while let Some(source) = next {
+        last = Some(source);
+        next = source.source();
+    }
+    match last {
+        Some(last) => format!("{error}: {last}"),
+        None => error.to_string(),
+    }
+}
+
+/// A message and its attachments as `multipart/form-data`. Cheap to clone and to send again.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    boundary: String,
+    parts: Vec<Bytes>,
+    bytes: u64,
+}
+
+impl Form {
+    /// `payload` is the message as JSON; the objects become `files[0]`, `files[1]`, ….
+    pub(super) fn new(payload: &[u8], objects: &[Object]) -> Result<Self, Error> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| Error::Broken {
+            what: format!("no random numbers: {error}"),
+        })?;
+        let boundary = format!("ods-{}", HEXLOWER.encode(&random));
+        let mut head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"payload_json\"\r\n\
+             Content-Type: application/json\r\n\r\n"
+        )
+        .into_bytes();
+        head.extend_from_slice(payload);
+        let mut parts = vec![Bytes::from(head)];
+        for (at, object) in objects.iter().enumerate() {
+            let head = format!(
+                "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"files[{at}]\"; filename=\"{}\"\r\n\
+                 Content-Type: application/octet-stream\r\n\r\n",
+                object.name
+            );
+            parts.push(head.into());
+            parts.extend(object.body.parts().iter().cloned());
+        }
+        parts.push(format!("\r\n--{boundary}--\r\n").into());
+        let bytes = parts.iter().map(|part| part.len() as u64).sum();
+        Ok(Self {
+            boundary,
+            parts,
+            bytes,
+        })
+    }
+
+    /// Length of the whole body.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn content_type(&self) -> String {
+        format!("multipart/form-data; boundary={}", self.boundary)
+    }
+
+    /// The body; shares the bytes, copies none.
+    pub(super) fn body(&self) -> Body {
+        let pieces = self.parts.clone().into_iter().flat_map(|mut rest| {
+            iter::from_fn(move || {
+                let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+                (!piece.is_empty()).then_some(Ok::<_, std::io::Error>(piece))
+            })
+        });
+        Body::wrap_stream(stream::iter(pieces))
+    }
+}

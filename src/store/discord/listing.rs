@@ -1,0 +1,100 @@
+//! Lists the objects of a shelf: pages of messages, of which only our own with attachments count.
+
+use tokio::time::Instant;
+use twilight_http::routing::Route;
+
+use super::{
+    Discord,
+    answer::Deed,
+    limiter::Lane,
+    transport::Ask,
+    wire::{Message, Spot},
+};
+use crate::store::{Error, Mark, Page, Shelf, Span, Urgency};
+
+/// Messages on one page, the most that Discord gives.
+pub(super) const PAGE_MESSAGES: u16 = 100;
+
+impl Discord {
+    pub(super) async fn list_page(&self, shelf: &Shelf, span: Span) -> Result<Page, Error> {
+        let spot = Spot::read(shelf)?;
+        let deadline = self.transport.deadline();
+        let (messages, next) = self.messages(spot, span, deadline).await?;
+        let mut entries = Vec::new();
+        for message in &messages {
+            match span {
+                Span::Newest | Span::Before(_) => entries.extend(message.entries().rev()),
+                Span::After(_) => entries.extend(message.entries()),
+            }
+        }
+        Ok(Page { entries, next })
+    }
+
+    /// A page of our own messages with objects, in the order of `span`, and where the next page begins.
+    pub(super) async fn messages(
+        &self,
+        spot: Spot,
+        span: Span,
+        deadline: Instant,
+    ) -> Result<(Vec<Message>, Option<Mark>), Error> {
+        let (before, after) = match span {
+            Span::Newest => (None, None),
+            Span::Before(mark) => (Some(mark.0), None),
+            Span::After(mark) => (None, Some(mark.0)),
+        };
+        let route = Route::GetMessages {
+            channel_id: spot.channel(),
+            before,
+            after,
+            around: None,
+            limit: Some(PAGE_MESSAGES),
+        };
+        let user = self.user(deadline).await?;
+        let ask = read_messages(&route, spot.channel(), spot.place());
+        let mut messages: Vec<Message> = self.transport.read(&ask, deadline).await?;
+        let more = messages.len() >= usize::from(PAGE_MESSAGES);
+        // Discord gives the newest first whatever was asked for; no order is trusted.
+        messages.sort_by_key(|message| message.id);
+        if !matches!(span, Span::After(_)) {
+            messages.reverse();
+        }
+        let last = messages.last().map(|message| Mark(message.id.get()));
+        messages.retain(|message| message.holds_objects_of(user));
+        for message in &messages {
+            self.cdn.remember(message);
+        }
+        Ok((messages, last.filter(|_| more)))
+    }
+
+    /// The messages around one, for their fresh addresses.
+    pub(super) async fn messages_around(
+        &self,
+        channel_id: u64,
+        message: u64,
+        urgency: Urgency,
+        deadline: Instant,
+    ) -> Result<Vec<Message>, Error> {
+        let route = Route::GetMessages {
+            channel_id,
+            before: None,
+            after: None,
+            around: Some(message),
+            limit: Some(PAGE_MESSAGES),
+        };
+        let ask = read_messages(&route, channel_id, format!("channel {channel_id}"));
+        self.transport.read(&ask.urgent(urgency), deadline).await
+    }
+}
+
+fn read_messages(route: &Route<'_>, channel: u64, place: String) -> Ask {
+    let lane = Lane {
+        kind: "GET messages",
+        major: channel,
+    };
+    let deed = Deed {
+        doing: "read the messages of",
+        place,
+        permission: "Read Message History",
+    };
+    Ask::new(lane, route, deed)
+}

@@ -1,0 +1,193 @@
+//! Discord as a store: objects are attachments, a put is a message, a shelf is a thread or a channel.
+//!
+//! ```text
+//!   put  listing  cdn  remove  shelf  pins        what the seam asks for
+//!                 transport                       sends, again where it helps
+//!                 gate  limiter                   not too fast
+//!                 http                            connections and bodies
+//! ```
+//!
+//! What is assumed of Discord: a message with `enforce_nonce` is made once within
+//! [`Settings::nonce_window`]; a message's attachments never change; ids grow with time; a thread has
+//! the id of the message it hangs on. Everything else that it answers is checked.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use tokio::{sync::OnceCell, time::Instant};
+use twilight_http::routing::Route;
+use twilight_model::id::{Id, marker::UserMarker};
+
+use crate::store::{
+    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Urgency,
+};
+
+use self::{
+    answer::Deed,
+    cdn::{Address, Cdn},
+    limiter::Lane,
+    put::Puts,
+    sizes::Sizes,
+    transport::{Ask, Transport},
+    wire::Spot,
+};
+
+mod answer;
+mod cdn;
+mod gate;
+mod http;
+mod limiter;
+mod listing;
+mod pins;
+mod put;
+mod remove;
+mod settings;
+mod shelf;
+mod sizes;
+mod transport;
+mod wire;
+
+pub use self::{
+    limiter::Rates,
+    settings::{API_BASE, ATTACHMENT_BYTES_DEFAULT, Settings, Token},
+};
+
+/// A drive's place in a Discord server.
+#[derive(Debug)]
+pub struct Discord {
+    transport: Transport,
+    cdn: Cdn,
+    puts: Puts,
+    sizes: Mutex<Sizes>,
+    user: OnceCell<u64>,
+}
+
+#[derive(Deserialize)]
+struct Myself {
+    id: Id<UserMarker>,
+}
+
+impl Discord {
+    /// Makes the store. Sends nothing, so it succeeds without a network too; whether token, channels
+    /// and permissions are good shows with the first call, or with [`setup`].
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when no HTTP client can be made.
+    pub fn connect(settings: Settings) -> Result<Self, Error> {
+        let sizes = Sizes::new(
+            settings.object_bytes_max,
+            settings.put_bytes_start,
+            settings.put_bytes_ceiling,
+        );
+        Ok(Self {
+            cdn: Cdn::new(&settings),
+            puts: Puts::new(),
+            sizes: Mutex::new(sizes),
+            user: OnceCell::new_with(settings.token.user()),
+            transport: Transport::new(settings)?,
+        })
+    }
+
+    /// Our own user id: as the token says, or as Discord does.
+    async fn user(&self, deadline: Instant) -> Result<u64, Error> {
+        let ask_discord = || async {
+            let lane = Lane {
+                kind: "GET me",
+                major: 0,
+            };
+            let deed = Deed {
+                doing: "read",
+                place: "the bot's own user".into(),
+                permission: "",
+            };
+            let ask = Ask::new(lane, &Route::GetCurrentUser, deed);
+            let myself: Myself = self.transport.read(&ask, deadline).await?;
+            Ok(myself.id.get())
+        };
+        self.user.get_or_try_init(ask_discord).await.copied()
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, Sizes> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for Discord {
+    fn limits(&self) -> Limits {
+        self.sizes().limits()
+    }
+
+    fn put<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        objects: Vec<Object>,
+    ) -> BoxFuture<'a, Result<Vec<Locator>, Error>> {
+        Box::pin(async move { self.put_objects(shelf, &objects).await })
+    }
+
+    fn get<'a>(
+        &'a self,
+        locator: &'a Locator,
+        range: Range<u64>,
+        urgency: Urgency,
+    ) -> BoxFuture<'a, Result<Bytes, Error>> {
+        Box::pin(self.get_range(locator, range, urgency, Address::Known))
+    }
+
+    fn get_again<'a>(
+        &'a self,
+        locator: &'a Locator,
+        range: Range<u64>,
+    ) -> BoxFuture<'a, Result<Bytes, Error>> {
+        Box::pin(self.get_range(locator, range, Urgency::Foreground, Address::Fresh))
+    }
+
+    fn list<'a>(&'a self, shelf: &'a Shelf, span: Span) -> BoxFuture<'a, Result<Page, Error>> {
+        Box::pin(self.list_page(shelf, span))
+    }
+
+    fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.remove_objects(locators))
+    }
+
+    fn journal(&self) -> Shelf {
+        Spot::Channel(self.transport.settings().journal_channel).shelf()
+    }
+
+    fn shelf<'a>(&'a self, label: &'a str, card: &'a Card) -> BoxFuture<'a, Result<Shelf, Error>> {
+        Box::pin(self.make_shelf(label, card))
+    }
+
+    fn describe<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.describe_shelf(shelf, card))
+    }
+
+    fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.remove_thread(shelf))
+    }
+
+    fn pin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.pin_message(locator))
+    }
+
+    fn unpin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.unpin_message(locator))
+    }
+
+    fn pinned(&self) -> BoxFuture<'_, Result<Vec<Entry>, Error>> {
+        Box::pin(self.pinned_objects())
+    }
+
+    fn status(&self) -> Status {
+        self.transport.status()
+    }
+}

@@ -1,0 +1,212 @@
+//! Shelves: a card in the archives channel and, on it, a thread for the objects.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use twilight_http::routing::Route;
+
+use super::{
+    Discord,
+    answer::{Deed, Fail, code},
+    limiter::Lane,
+    put::nonce_for,
+    transport::{Ask, parse},
+    wire::{Message, Spot},
+};
+use crate::store::{Card, Error, Shelf};
+
+/// A card is worth no more waiting than this.
+const DESCRIBE_PATIENCE: Duration = Duration::from_secs(10);
+/// One week, the longest; a thread wakes up when something is sent to it.
+const AUTO_ARCHIVE_MINUTES: u16 = 10_080;
+
+/// Discord's limits of an embed, in characters.
+const TITLE_CHARS_MAX: usize = 256;
+const TEXT_CHARS_MAX: usize = 4096;
+const FIELDS_MAX: usize = 25;
+const LABEL_CHARS_MAX: usize = 256;
+const VALUE_CHARS_MAX: usize = 1024;
+const EMBED_CHARS_MAX: usize = 6000;
+const THREAD_NAME_CHARS_MAX: usize = 100;
+
+impl Discord {
+    pub(super) async fn make_shelf(&self, label: &str, card: &Card) -> Result<Shelf, Error> {
+        let deadline = self.transport.deadline();
+        let channel_id = self.transport.settings().archives_channel;
+        let payload = json!({
+            "embeds": [embed(card)],
+            "nonce": nonce_for("shelf", label),
+            "enforce_nonce": true,
+            "allowed_mentions": { "parse": [] },
+        });
+        let lane = Lane {
+            kind: "POST messages",
+            major: channel_id,
+        };
+        let deed = Deed {
+            doing: "put an archive's card into",
+            place: format!("channel {channel_id}"),
+            permission: "Send Messages and Embed Links",
+        };
+        let route = Route::CreateMessage { channel_id };
+        let ask = Ask::json(lane, &route, &payload, deed)?;
+        let message: Message = parse(&self.transport.act(&ask, deadline).await?)?;
+        let message_id = message.id.get();
+
+        let payload = json!({
+            "name": text_or(&card.title, label, THREAD_NAME_CHARS_MAX),
+            "auto_archive_duration": AUTO_ARCHIVE_MINUTES,
+        });
+        let lane = Lane {
+            kind: "POST threads",
+            major: 0,
+        };
+        let deed = Deed {
+            doing: "make an archive's thread in",
+            place: format!("channel {channel_id}"),
+            permission: "Create Public Threads",
+        };
+        let route = Route::CreateThreadFromMessage {
+            channel_id,
+            message_id,
+        };
+        let ask = Ask::json(lane, &route, &payload, deed)?;
+        match self.transport.call(&ask, deadline).await {
+            Ok(_) => {}
+            // Made by an attempt whose answer was lost.
+            Err(Fail::Said(said)) if said.code == code::THREAD_EXISTS => {}
+            Err(fail) => return Err(fail.error(&ask.deed)),
+        }
+        // A thread has the id of the message it hangs on.
+        let spot = Spot::Thread {
+            thread: message_id,
+            card: message_id,
+        };
+        Ok(spot.shelf())
+    }
+
+    pub(super) async fn describe_shelf(&self, shelf: &Shelf, card: &Card) -> Result<(), Error> {
+        let Spot::Thread {
+            card: message_id, ..
+        } = Spot::read(shelf)?
+        else {
+            return Ok(());
+        };
+        let channel_id = self.transport.settings().archives_channel;
+        let patience = self.transport.settings().patience.min(DESCRIBE_PATIENCE);
+        let lane = Lane {
+            kind: "PATCH message",
+            major: channel_id,
+        };
+        let deed = Deed {
+            doing: "change",
+            place: format!("the archive's card {message_id} in channel {channel_id}"),
+            permission: "Send Messages and Embed Links",
+        };
+        let route = Route::UpdateMessage {
+            channel_id,
+            message_id,
+        };
+        let ask = Ask::json(lane, &route, &json!({ "embeds": [embed(card)] }), deed)?;
+        let deadline = tokio::time::Instant::now() + patience;
+        self.transport.act(&ask, deadline).await.map(drop)
+    }
+
+    pub(super) async fn remove_thread(&self, shelf: &Shelf) -> Result<(), Error> {
+        let deadline = self.transport.deadline();
+        let Spot::Thread { thread, card } = Spot::read(shelf)? else {
+            return Err(Error::Broken {
+                what: "the journal cannot be removed".into(),
+            });
+        };
+        let lane = Lane {
+            kind: "DELETE channel",
+            major: thread,
+        };
+        let deed = Deed {
+            doing: "remove",
+            place: format!("thread {thread}"),
+            permission: "Manage Threads",
+        };
+        let ask = Ask::new(lane, &Route::DeleteChannel { channel_id: thread }, deed);
+        match self.transport.call(&ask, deadline).await {
+            Ok(_) => {}
+            Err(Fail::Said(said)) if said.status == 404 => {}
+            Err(fail) => return Err(fail.error(&ask.deed)),
+        }
+        let archives = self.transport.settings().archives_channel;
+        self.delete_message(archives, card, deadline).await
+    }
+}
+
+/// The card as Discord shows it, cut to what Discord takes.
+fn embed(card: &Card) -> Value {
+    let title = text_or(&card.title, "…", TITLE_CHARS_MAX);
+    let text = cut(&card.text, TEXT_CHARS_MAX);
+    let mut left = EMBED_CHARS_MAX
+        .saturating_sub(title.chars().count())
+        .saturating_sub(text.chars().count());
+    let mut fields = Vec::new();
+    for (label, value) in card.fields.iter().take(FIELDS_MAX) {
+        let label = text_or(label, "…", LABEL_CHARS_MAX);
+        let value = text_or(value, "–", VALUE_CHARS_MAX);
+        let chars = label.chars().count() + value.chars().count();
+        if chars > left {
+            break;
+        }
+        left -= chars;
+        fields.push(json!({ "name": label, "value": value, "inline": true }));
+    }
+    json!({
+        "title": title,
+        "description": text,
+        "color": card.colour & 0x00ff_ffff,
+        "fields": fields,
+    })
+}
+
+/// Discord takes no empty text, and cuts blanks off the ends.
+fn text_or(text: &str, instead: &str, chars_max: usize) -> String {
+    let text = cut(text, chars_max);
+    if text.is_empty() {
+        return cut(instead, chars_max);
+    }
+    text
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    let text = text.trim();
+    if text.chars().count() <= chars_max {
+        return text.into();
+    }
+    let mut text: String = text.chars().take(chars_max - 1).collect();
+    text.push('…');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_of_any_size_fits() {
+        let card = Card {
+            title: "ä".repeat(300),
+            fields: vec![("x".repeat(300), " ".into()); 40],
+            colour: u32::MAX,
+            text: "y".repeat(5000),
+        };
+        let embed = embed(&card);
+        let chars = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());
+        assert_eq!(chars(&embed["title"]), 256);
+        assert_eq!(chars(&embed["description"]), 4096);
+        assert_eq!(embed["color"], 0x00ff_ffff);
+        let fields = embed["fields"].as_array().expect("fields");
+        let sum: usize = fields
+            .iter()
+            .map(|field| chars(&field["name"]) + chars(&field["value"]))
+            .sum();
+        assert!(!fields.is_empty() && sum + 256 + 4096 <= 6000);
+        assert_eq!(fields[0]["value"], "–");
+    }
+}

@@ -1,0 +1,434 @@
+//! Sends requests: under the gate's limits, again where that may help, and not where it will not.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use reqwest::{
+    RequestBuilder, Response,
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep_until};
+use twilight_http::{
+    request::{Method, Request, RequestBuilder as Building},
+    routing::Route,
+};
+
+use super::{
+    answer::{Deed, Fail, Unclear, fail, hear},
+    gate::{Gate, Permit},
+    http::{Clients, Form, reason},
+    limiter::Lane,
+    settings::Settings,
+};
+use crate::store::{Error, Status, Urgency};
+
+/// Longest answer that is read from the API: a page of messages is below a megabyte.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// One request to the API, to be sent once or more often.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    lane: Lane,
+    urgency: Urgency,
+    request: Request,
+    form: Option<Form>,
+    /// For errors.
+    pub(super) deed: Deed,
+}
+
+impl Ask {
+    /// Without a body.
+    pub(super) fn new(lane: Lane, route: &Route<'_>, deed: Deed) -> Self {
+        Self {
+            lane,
+            urgency: Urgency::Background,
+            request: Request::from_route(route),
+            form: None,
+            deed,
+        }
+    }
+
+    /// On a route that the typed ones do not have; `path` without a leading slash.
+    pub(super) fn raw(lane: Lane, method: Method, path: String, deed: Deed) -> Result<Self, Error> {
+        let request = Building::raw(method, path).build().map_err(unmade)?;
+        let urgency = Urgency::Background;
+        Ok(Self {
+            lane,
+            urgency,
+            request,
+            form: None,
+            deed,
+        })
+    }
+
+    /// With a body of JSON.
+    pub(super) fn json(
+        lane: Lane,
+        route: &Route<'_>,
+        body: &impl Serialize,
+        deed: Deed,
+    ) -> Result<Self, Error> {
+        let request = Request::builder(route).json(body).build().map_err(unmade)?;
+        Ok(Self {
+            request,
+            ..Self::new(lane, route, deed)
+        })
+    }
+
+    /// With a form, sent over a connection for large bodies.
+    pub(super) fn form(lane: Lane, route: &Route<'_>, form: Form, deed: Deed) -> Self {
+        Self {
+            form: Some(form),
+            ..Self::new(lane, route, deed)
+        }
+    }
+
+    /// Said when somebody waits for the answer.
+    pub(super) fn urgent(mut self, urgency: Urgency) -> Self {
+        self.urgency = urgency;
+        self
+    }
+}
+
+fn unmade(error: twilight_http::Error) -> Error {
+    Error::Broken {
+        what: format!("a request could not be made: {error}"),
+    }
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    by_kind: BTreeMap<&'static str, u64>,
+    sent_bytes: u64,
+    received_bytes: u64,
+    last_error: Option<String>,
+}
+
+/// The only way to Discord.
+pub(super) struct Transport {
+    pub(super) clients: Clients,
+    settings: Settings,
+    authorization: HeaderValue,
+    gate: Gate,
+    tally: Mutex<Tally>,
+}
+
+impl Transport {
+    pub(super) fn new(settings: Settings) -> Result<Self, Error> {
+        let token = HeaderValue::from_str(&settings.token.header());
+        let mut authorization = token.map_err(|_| Error::Refused {
+            what: "the bot's token has characters that no token has".into(),
+        })?;
+        authorization.set_sensitive(true);
+        Ok(Self {
+            clients: Clients::new(&settings)?,
+            gate: Gate::new(settings.rates),
+            authorization,
+            settings,
+            tally: Mutex::default(),
+        })
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// When a call that begins now gives up.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.patience
+    }
+
+    /// The time that so many bytes may need, at worst.
+    pub(super) fn time_for(&self, bytes: u64) -> Duration {
+        Duration::from_secs(bytes / self.settings.upload_bytes_per_second_min.max(1))
+    }
+
+    pub(super) fn backoff(&self) -> Backoff {
+        Backoff {
+            next: self.settings.backoff_first,
+            max: self.settings.backoff_max,
+        }
+    }
+
+    /// Sends until there is an answer that counts or the deadline comes; gives the body of a 2xx.
+    /// Only for requests that may be done twice.
+    pub(super) async fn call(&self, ask: &Ask, deadline: Instant) -> Result<Bytes, Fail> {
+        let mut backoff = self.backoff();
+        loop {
+            match self.attempt(ask, deadline, backoff.next).await {
+                Ok(body) => return Ok(body),
+                Err(Fail::Limited) => backoff.grow(),
+                Err(Fail::Unclear(unclear)) => backoff.pause(unclear, deadline).await?,
+                Err(final_one) => return Err(final_one),
+            }
+        }
+    }
+
+    /// [`Transport::call`], with the error for a person.
+    pub(super) async fn act(&self, ask: &Ask, deadline: Instant) -> Result<Bytes, Error> {
+        let answer = self.call(ask, deadline).await;
+        answer.map_err(|fail| fail.error(&ask.deed))
+    }
+
+    /// [`Transport::act`], with the answer read as JSON.
+    pub(super) async fn read<T: DeserializeOwned>(
+        &self,
+        ask: &Ask,
+        deadline: Instant,
+    ) -> Result<T, Error> {
+        let body = self.act(ask, deadline).await?;
+        parse(&body)
+    }
+
+    /// Sends once. A 429 holds the lane for `limited_least` even when it demands less.
+    pub(super) async fn attempt(
+        &self,
+        ask: &Ask,
+        deadline: Instant,
+        limited_least: Duration,
+    ) -> Result<Bytes, Fail> {
+        let entered = self.gate.enter(ask.lane, ask.urgency, deadline).await;
+        let permit = entered.map_err(|error| {
+            self.failed(&error.to_string());
+            Fail::Gave(error)
+        })?;
+        self.count(ask.lane.kind);
+        let sent = self.built(ask, deadline).send().await;
+        let outcome = match sent {
+            Ok(response) => self.heard(response, permit, limited_least).await,
+            Err(error) => Err(unclear(error)),
+        };
+        match &outcome {
+            Ok(_) => self.tally().last_error = None,
+            Err(fail) => self.failed(&fail.in_words(&ask.deed)),
+        }
+        outcome
+    }
+
+    fn built(&self, ask: &Ask, deadline: Instant) -> RequestBuilder {
+        let Ask { request, form, .. } = ask;
+        let base = self.settings.api_base.trim_end_matches('/');
+        let url = format!("{base}/api/v10/{}", request.path());
+        let client = match form {
+            Some(_) => &self.clients.upload,
+            None => &self.clients.api,
+        };
+        let bytes = form.as_ref().map_or(0, Form::bytes);
+        let own = self.settings.request_timeout + self.time_for(bytes);
+        let left = deadline.saturating_duration_since(Instant::now());
+        let building = client
+            .request(method(request.method()), url)
+            .header(AUTHORIZATION, self.authorization.clone())
+            .timeout(own.min(left));
+        let sent_bytes = match (form, request.body()) {
+            (Some(form), _) => form.bytes(),
+            (None, body) => body.map_or(0, |body| body.len() as u64),
+        };
+        self.tally().sent_bytes += sent_bytes;
+        match (form, request.body()) {
+            (Some(form), _) => building
+                .header(CONTENT_TYPE, form.content_type())
+                .header(CONTENT_LENGTH, form.bytes())
+                .body(form.body()),
+            (None, Some(body)) => building
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_vec()),
+            // Discord wants a length with every POST and PUT.
+            (None, None) if request.method() == Method::Get => building,
+            (None, None) => building.header(CONTENT_LENGTH, 0),
+        }
+    }
+
+    async fn heard(
+        &self,
+        response: Response,
+        permit: Permit<'_>,
+        limited_least: Duration,
+    ) -> Result<Bytes, Fail> {
+        let status = response.status().as_u16();
+        let headers: HeaderMap = response.headers().clone();
+        let body = self.body(response, ANSWER_BYTES_MAX).await;
+        let known = body.as_deref().unwrap_or_default();
+        permit.done(&hear(status, &headers, known, limited_least));
+        match status {
+            200..300 => body.map_err(Fail::Unclear),
+            429 => Err(Fail::Limited),
+            _ => Err(fail(status, known)),
+        }
+    }
+
+    /// Reads a body of at most so many bytes.
+    pub(super) async fn body(
+        &self,
+        mut response: Response,
+        bytes_max: usize,
+    ) -> Result<Bytes, Unclear> {
+        let broken_off = |what: String| Unclear { status: None, what };
+        let mut body = BytesMut::new();
+        loop {
+            let piece = response.chunk().await;
+            let piece = piece.map_err(|error| broken_off(reason(error)))?;
+            let Some(piece) = piece else {
+                return Ok(body.freeze());
+            };
+            self.received(piece.len());
+            if body.len() + piece.len() > bytes_max {
+                return Err(broken_off(format!("an answer of over {bytes_max} bytes")));
+            }
+            body.extend_from_slice(&piece);
+        }
+    }
+
+    /// Counts what was received.
+    pub(super) fn received(&self, bytes: usize) {
+        self.tally().received_bytes += bytes as u64;
+    }
+
+    /// Counts a request.
+    pub(super) fn count(&self, kind: &'static str) {
+        *self.tally().by_kind.entry(kind).or_default() += 1;
+    }
+
+    /// Remembers a failure for [`Transport::status`].
+    pub(super) fn failed(&self, what: &str) {
+        log::debug!("discord: {what}");
+        self.tally().last_error = Some(what.into());
+    }
+
+    pub(super) fn succeeded(&self) {
+        self.tally().last_error = None;
+    }
+
+    pub(super) fn status(&self) -> Status {
+        let (budget, waiting) = self.gate.state();
+        let tally = self.tally();
+        let by_kind = tally.by_kind.iter();
+        Status {
+            requests_total: tally.by_kind.values().sum(),
+            requests_by_kind: by_kind.map(|(kind, n)| ((*kind).into(), *n)).collect(),
+            sent_bytes: tally.sent_bytes,
+            received_bytes: tally.received_bytes,
+            budget,
+            waiting,
+            last_error: tally.last_error.clone(),
+        }
+    }
+
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads an answer that arrived whole.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| Error::Broken {
+        what: format!("Discord's answer is not what it should be: {error}"),
+    })
+}
+
+pub(super) fn unclear(error: reqwest::Error) -> Fail {
+    let what = match error.is_timeout() {
+        true => "Discord did not answer in time".into(),
+        false => format!("Discord could not be reached: {}", reason(error)),
+    };
+    Fail::Unclear(Unclear { status: None, what })
+}
+
+fn method(method: Method) -> reqwest::Method {
+    match method {
+        Method::Delete => reqwest::Method::DELETE,
+        Method::Get => reqwest::Method::GET,
+        Method::Patch => reqwest::Method::PATCH,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+        // The enum may grow; none of its other methods is used here.
+        _ => reqwest::Method::OPTIONS,
+    }
+}
+
+impl Fail {
+    /// The error for a person.
+    pub(super) fn error(self, deed: &Deed) -> Error {
+        match self {
+            Fail::Said(said) => said.error(deed),
+            Fail::Limited => Error::Unavailable {
+                what: "Discord asks to wait".into(),
+                retry_after: None,
+            },
+            Fail::Unclear(unclear) => unclear.error(),
+            Fail::Gave(error) => error,
+        }
+    }
+
+    fn in_words(&self, deed: &Deed) -> String {
+        let Deed { doing, place, .. } = deed;
+        match self {
+            Fail::Said(said) => {
+                let (status, code, message) = (said.status, said.code, &said.message);
+                format!("{doing} {place}: {status} ({code}: {message})")
+            }
+            Fail::Limited => format!("{doing} {place}: asked to wait"),
+            Fail::Unclear(unclear) => format!("{doing} {place}: {}", unclear.what),
+            Fail::Gave(error) => format!("{doing} {place}: {error}"),
+        }
+    }
+}
+
+impl Unclear {
+    pub(super) fn error(self) -> Error {
+        Error::Unavailable {
+            what: self.what,
+            retry_after: None,
+        }
+    }
+}
+
+/// Waits that double, each shortened by up to a half at random so that many do not come at once.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    pub(super) next: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    fn step(&mut self) -> Duration {
+        let wait = self.next;
+        self.grow();
+        let mut random = [0; 2];
+        // Without random numbers the wait is simply not shortened.
+        let random = match getrandom::fill(&mut random) {
+            Ok(()) => u16::from_le_bytes(random),
+            Err(_) => u16::MAX,
+        };
+        wait / 2 + wait.mul_f64(f64::from(random) / f64::from(u16::MAX)) / 2
+    }
+
+    /// Makes the next wait twice as long.
+    pub(super) fn grow(&mut self) {
+        self.next = (self.next * 2).min(self.max);
+    }
+
+    /// Waits, or gives up at once if the deadline comes first.
+    pub(super) async fn pause(&mut self, why: Unclear, deadline: Instant) -> Result<(), Fail> {
+        let until = Instant::now() + self.step();
+        if until >= deadline {
+            return Err(Fail::Gave(why.error()));
+        }
+        sleep_until(until).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,254 @@
+//! What ods reads of Discord's messages, and how an object's place in one is written down.
+
+use serde::Deserialize;
+use twilight_model::{
+    channel::message::MessageType,
+    id::{
+        Id,
+        marker::{AttachmentMarker, ChannelMarker, MessageMarker, UserMarker},
+    },
+};
+
+use crate::clock::Time;
+use crate::store::{Entry, Error, Locator, Mark, Shelf};
+
+/// A message: only what is needed, since other people's messages may hold anything and must not spoil
+/// the page they are on.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Message {
+    pub(super) id: Id<MessageMarker>,
+    pub(super) channel_id: Id<ChannelMarker>,
+    author: Author,
+    #[serde(rename = "type")]
+    kind: MessageType,
+    #[serde(default)]
+    pub(super) attachments: Vec<Attachment>,
+    /// Text or number; only in the answer to the message's creation.
+    #[serde(default)]
+    pub(super) nonce: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Author {
+    id: Id<UserMarker>,
+}
+
+/// A file on a message. Its address is signed: whoever has it may read, so it is not shown.
+#[derive(Clone, Deserialize)]
+pub(super) struct Attachment {
+    pub(super) id: Id<AttachmentMarker>,
+    pub(super) filename: String,
+    pub(super) size: u64,
+    pub(super) url: String,
+}
+
+impl std::fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            id, filename, size, ..
+        } = self;
+        write!(f, "Attachment({id}, {filename}, {size} bytes)")
+    }
+}
+
+impl Message {
+    /// Is it one that `user` wrote, with objects on it?
+    pub(super) fn holds_objects_of(&self, user: u64) -> bool {
+        let written = matches!(self.kind, MessageType::Regular | MessageType::Reply);
+        written && self.author.id.get() == user && !self.attachments.is_empty()
+    }
+
+    /// Its objects, in the order they were put.
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
+        self.attachments.iter().map(|attachment| Entry {
+            name: attachment.filename.clone(),
+            locator: self.place(attachment).locator(),
+            bytes: attachment.size,
+            mark: Mark(self.id.get()),
+        })
+    }
+
+    pub(super) fn place(&self, attachment: &Attachment) -> Place {
+        Place {
+            channel: self.channel_id.get(),
+            message: self.id.get(),
+            attachment: attachment.id.get(),
+            bytes: attachment.size,
+            together: u8::try_from(self.attachments.len()).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// Where an object lies. Everything that a read or a removal needs without asking first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    /// Thread or channel.
+    pub(super) channel: u64,
+    pub(super) message: u64,
+    pub(super) attachment: u64,
+    /// Length of the object.
+    pub(super) bytes: u64,
+    /// How many objects are on the message.
+    pub(super) together: u8,
+}
+
+const LOCATOR_VERSION: u8 = 1;
+const LOCATOR_BYTES: usize = 34;
+
+impl Place {
+    /// Version, then channel, message, attachment and length as 8 bytes each, big end first, then the
+    /// number of objects on the message.
+    pub(super) fn locator(self) -> Locator {
+        let mut bytes = vec![LOCATOR_VERSION];
+        for number in [self.channel, self.message, self.attachment, self.bytes] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.push(self.together);
+        Locator(bytes)
+    }
+
+    pub(super) fn read(locator: &Locator) -> Result<Self, Error> {
+        let broken = || Error::Broken {
+            what: "a locator that no Discord store has made".into(),
+        };
+        let bytes: &[u8; LOCATOR_BYTES] = locator.0[..].try_into().map_err(|_| broken())?;
+        let number = |at: usize| {
+            let mut field = [0; 8];
+            field.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_be_bytes(field)
+        };
+        let place = Self {
+            channel: number(1),
+            message: number(9),
+            attachment: number(17),
+            bytes: number(25),
+            together: bytes[33],
+        };
+        if bytes[0] != LOCATOR_VERSION || place.channel == 0 || place.message == 0 {
+            return Err(broken());
+        }
+        Ok(place)
+    }
+}
+
+/// A shelf: the journal's channel, or a thread and the message that shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spot {
+    /// `channel/1`.
+    Channel(u64),
+    /// `thread/1/2`, the second number the card's message.
+    Thread { thread: u64, card: u64 },
+}
+
+impl Spot {
+    pub(super) fn shelf(self) -> Shelf {
+        Shelf(match self {
+            Spot::Channel(channel) => format!("channel/{channel}"),
+            Spot::Thread { thread, card } => format!("thread/{thread}/{card}"),
+        })
+    }
+
+    pub(super) fn read(shelf: &Shelf) -> Result<Self, Error> {
+        let id = |text: &str| text.parse().ok().filter(|id| *id != 0);
+        let words: Vec<&str> = shelf.0.split('/').collect();
+        let spot = match words[..] {
+            ["channel", channel] => id(channel).map(Spot::Channel),
+            ["thread", thread, card] => {
+                let ids = id(thread).zip(id(card));
+                ids.map(|(thread, card)| Spot::Thread { thread, card })
+            }
+            _ => None,
+        };
+        spot.ok_or_else(|| Error::Broken {
+            what: format!("`{}` is no shelf on Discord", shelf.0.escape_debug()),
+        })
+    }
+
+    /// Where its messages are.
+    pub(super) fn channel(self) -> u64 {
+        match self {
+            Spot::Channel(channel) => channel,
+            Spot::Thread { thread, .. } => thread,
+        }
+    }
+
+    /// For errors.
+    pub(super) fn place(self) -> String {
+        match self {
+            Spot::Channel(channel) => format!("channel {channel}"),
+            Spot::Thread { thread, .. } => format!("thread {thread}"),
+        }
+    }
+}
+
+/// Discord's ids begin with the milliseconds since 2015.
+const DISCORD_EPOCH_MS: u64 = 1_420_070_400_000;
+const SNOWFLAKE_TIME_SHIFT: u32 = 22;
+
+/// When the thing with this id was made, milliseconds since 1970.
+pub(super) fn made_ms(id: u64) -> u64 {
+    (id >> SNOWFLAKE_TIME_SHIFT) + DISCORD_EPOCH_MS
+}
+
+/// Milliseconds since 1970.
+pub(super) fn in_ms(time: Time) -> u64 {
+    u64::try_from(time.0 / 1_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locator_reads_back() {
+        let place = Place {
+            channel: 1,
+            message: u64::MAX,
+            attachment: 3,
+            bytes: 10 << 20,
+            together: 10,
+        };
+        let locator = place.locator();
+        assert_eq!(locator.0.len(), LOCATOR_BYTES);
+        assert_eq!(Place::read(&locator).expect("reads"), place);
+        for bytes in [
+            &locator.0[1..],
+            &[],
+            &[0; LOCATOR_BYTES],
+            &[2; LOCATOR_BYTES],
+        ] {
+            assert!(Place::read(&Locator(bytes.to_vec())).is_err());
+        }
+    }
+
+    #[test]
+    fn a_shelf_reads_back() {
+        for spot in [Spot::Channel(5), Spot::Thread { thread: 6, card: 7 }] {
+            assert_eq!(Spot::read(&spot.shelf()).expect("reads"), spot);
+        }
+        for text in [
+            "",
+            "channel/",
+            "channel/0",
+            "thread/5",
+            "thread/5/x",
+            "folder/1",
+        ] {
+            assert!(Spot::read(&Shelf(text.into())).is_err());
+        }
+    }
+
+    #[test]
+    fn an_id_tells_its_time() {
+        assert_eq!(made_ms(175_928_847_299_117_063), 1_462_015_105_796);
+    }
+
+    #[test]
+    fn a_message_of_anybody_reads_and_its_address_is_not_shown() {
+        let message = r#"{"id":"5","channel_id":"6","author":{"id":"7","x":1},"type":99,"nonce":12,
+            "attachments":[{"id":"8","filename":"a","size":3,"url":"https://secret"}],"new":{}}"#;
+        let message: Message = serde_json::from_str(message).expect("reads");
+        assert!(!message.holds_objects_of(7));
+        assert!(!format!("{message:?}").contains("secret"));
+    }
+}
