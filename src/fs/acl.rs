@@ -4,7 +4,6 @@
 //! file is made in a directory with a default ACL, when a file's mode changes, and when its ACL does.
 
 use crate::drive::change::Change;
-use crate::drive::view::Look;
 use crate::fs::Caller;
 use crate::fs::Error;
 use crate::fs::namespace::SET_GID;
@@ -54,15 +53,23 @@ impl Acl {
         if acl.0.is_empty() {
             return Ok(None);
         }
-        if acl.is_valid() { Ok(Some(acl)) } else { Err(Error::Invalid) }
+        if acl.is_valid() {
+            Ok(Some(acl))
+        } else {
+            Err(Error::Invalid)
+        }
     }
 
     fn is_valid(&self) -> bool {
         let count = |tag| self.0.iter().filter(|entry| entry.tag == tag).count();
         let known = [USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER];
         let named = count(USER) + count(GROUP);
-        self.0.iter().all(|entry| known.contains(&entry.tag) && entry.perm <= 7)
-            && [USER_OBJ, GROUP_OBJ, OTHER].into_iter().all(|tag| count(tag) == 1)
+        self.0
+            .iter()
+            .all(|entry| known.contains(&entry.tag) && entry.perm <= 7)
+            && [USER_OBJ, GROUP_OBJ, OTHER]
+                .into_iter()
+                .all(|tag| count(tag) == 1)
             && count(MASK) <= 1
             && (named == 0 || count(MASK) == 1)
     }
@@ -83,7 +90,10 @@ impl Acl {
     }
 
     fn perm(&self, tag: u16) -> Option<u16> {
-        self.0.iter().find(|entry| entry.tag == tag).map(|entry| entry.perm)
+        self.0
+            .iter()
+            .find(|entry| entry.tag == tag)
+            .map(|entry| entry.perm)
     }
 
     /// The permission bits of a mode that this ACL amounts to.
@@ -94,7 +104,11 @@ impl Acl {
 
     /// Replaces the permissions the mode speaks of by `f` of the old ones and the mode's.
     fn with_mode(mut self, mode: u16, f: impl Fn(u16, u16) -> u16) -> Acl {
-        let class = if self.perm(MASK).is_some() { MASK } else { GROUP_OBJ };
+        let class = if self.perm(MASK).is_some() {
+            MASK
+        } else {
+            GROUP_OBJ
+        };
         for entry in &mut self.0 {
             let wanted = match entry.tag {
                 USER_OBJ => mode >> 6 & 7,
@@ -199,14 +213,26 @@ mod tests {
     use super::*;
 
     fn acl(entries: &[(u16, u16, u32)]) -> Acl {
-        Acl(entries.iter().map(|&(tag, perm, id)| Entry { tag, perm, id }).collect())
+        Acl(entries
+            .iter()
+            .map(|&(tag, perm, id)| Entry { tag, perm, id })
+            .collect())
     }
 
     #[test]
     fn what_is_written_is_read() {
         let none = u32::MAX;
-        let list = acl(&[(USER_OBJ, 7, none), (USER, 5, 10), (GROUP_OBJ, 5, none), (MASK, 4, none), (OTHER, 0, none)]);
-        assert_eq!(Acl::parse(&list.encode()).ok().flatten(), Some(list.clone()));
+        let list = acl(&[
+            (USER_OBJ, 7, none),
+            (USER, 5, 10),
+            (GROUP_OBJ, 5, none),
+            (MASK, 4, none),
+            (OTHER, 0, none),
+        ]);
+        assert_eq!(
+            Acl::parse(&list.encode()).ok().flatten(),
+            Some(list.clone())
+        );
         assert_eq!(list.mode(), 0o740);
         assert!(!list.is_minimal());
         let masked = list.with_mode(0o600, |_, wanted| wanted);
@@ -216,9 +242,17 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         let none = u32::MAX;
-        let no_mask = acl(&[(USER_OBJ, 7, none), (USER, 5, 10), (GROUP_OBJ, 5, none), (OTHER, 0, none)]);
+        let no_mask = acl(&[
+            (USER_OBJ, 7, none),
+            (USER, 5, 10),
+            (GROUP_OBJ, 5, none),
+            (OTHER, 0, none),
+        ]);
         for value in [&b""[..], &[2, 0, 0, 0, 1], &[3, 0, 0, 0], &no_mask.encode()] {
-            assert!(matches!(Acl::parse(value), Err(Error::Invalid)), "{value:?}");
+            assert!(
+                matches!(Acl::parse(value), Err(Error::Invalid)),
+                "{value:?}"
+            );
         }
         assert!(matches!(Acl::parse(&[2, 0, 0, 0]), Ok(None)));
     }

@@ -1,8 +1,8 @@
 //! Attributes: what `stat` tells, and `chmod`, `chown`, `truncate`, `utimensat`.
 
 use crate::clock::Time;
-use crate::drive::Space;
 use crate::drive::change::Change;
+use crate::drive::status::Space;
 use crate::drive::view::Look;
 use crate::fs::Caller;
 use crate::fs::Error;
@@ -88,7 +88,11 @@ impl Fs {
             inode.uid = set.uid.unwrap_or(inode.uid);
             inode.gid = set.gid.unwrap_or(inode.gid);
             if let Some(size) = set.size {
-                let rights = if caller.uid == 0 { Privileges::Keep } else { Privileges::Kill };
+                let rights = if caller.uid == 0 {
+                    Privileges::Keep
+                } else {
+                    Privileges::Kill
+                };
                 resize(c, ino, &mut inode, size)?;
                 strip(c, ino, &mut inode, rights)?;
             }
@@ -110,9 +114,11 @@ impl Fs {
     }
 
     /// How much there is room for.
-    #[must_use]
-    pub fn space(&self) -> Space {
-        self.drive.space()
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn space(&self) -> Result<Space, Error> {
+        Ok(self.drive.space()?)
     }
 
     /// An inode as this mount presents it.

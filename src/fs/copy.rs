@@ -42,10 +42,18 @@ impl Fs {
 }
 
 fn lay(c: &mut Change<'_>, copy: Copy, privileges: Privileges) -> Result<u32, Error> {
-    let Copy { from, from_offset, to, to_offset, len } = copy;
+    let Copy {
+        from,
+        from_offset,
+        to,
+        to_offset,
+        len,
+    } = copy;
     let source = regular(c, from)?;
     let mut target = regular(c, to)?;
-    let len = len.min(source.size.saturating_sub(from_offset)).min(BYTES_MAX);
+    let len = len
+        .min(source.size.saturating_sub(from_offset))
+        .min(BYTES_MAX);
     if len == 0 {
         return Ok(0);
     }

@@ -93,7 +93,13 @@ impl Fs {
         let dots: [(u64, InodeNo, &[u8]); 2] = [(DOT, ino, b"."), (DOT_DOT, parent, b"..")];
         for (place, leads_to, name) in dots.into_iter().filter(|(place, ..)| *place > offset) {
             let (kind, name) = (Kind::Directory, name.to_vec());
-            let entry = Entry { ino: leads_to, kind, offset: place, name, attr: None };
+            let entry = Entry {
+                ino: leads_to,
+                kind,
+                offset: place,
+                name,
+                attr: None,
+            };
             if take(entry) == More::No {
                 return Ok(());
             }
@@ -101,7 +107,9 @@ impl Fs {
         let (_, to) = key::of(b'O', ino);
         let mut last = offset.max(DOT_DOT);
         loop {
-            let Some(next) = last.checked_add(1) else { return Ok(()) };
+            let Some(next) = last.checked_add(1) else {
+                return Ok(());
+            };
             let page = self.page(&key::listed(ino, next), &to, detail)?;
             let is_last_page = page.len() < PAGE;
             for entry in page {
@@ -120,14 +128,21 @@ impl Fs {
         let view = self.drive.view();
         let mut entries = Vec::new();
         for (key, value) in view.scan(from, to, PAGE)? {
-            let Listed { ino, kind, name } = Listed::decode(&value).map_err(crate::drive::Error::from)?;
+            let Listed { ino, kind, name } =
+                Listed::decode(&value).map_err(crate::drive::Error::from)?;
             let attr = match detail {
                 Detail::Names => None,
                 Detail::Attributes => view.inode(ino)?.map(|inode| self.attr(ino, inode)),
             };
             // A place is kept where an extent's offset is.
             let offset = key::extent_offset(&key).ok_or(crate::drive::Error::Malformed)?;
-            entries.push(Entry { ino, kind, offset, name, attr });
+            entries.push(Entry {
+                ino,
+                kind,
+                offset,
+                name,
+                attr,
+            });
         }
         Ok(entries)
     }

@@ -51,7 +51,11 @@ impl Caller {
     /// What becomes of set-id bits when this caller changes a file.
     #[must_use]
     pub fn privileges(&self) -> Privileges {
-        if self.uid == 0 { Privileges::Keep } else { Privileges::Kill }
+        if self.uid == 0 {
+            Privileges::Keep
+        } else {
+            Privileges::Kill
+        }
     }
 }
 
@@ -119,7 +123,11 @@ impl Fs {
 
     fn handle(&self, ino: InodeNo) -> u64 {
         let ahead = self.drive.read_ahead();
-        self.open.insert(Handle { ino, ahead, touched: AtomicBool::new(false) })
+        self.open.insert(Handle {
+            ino,
+            ahead,
+            touched: AtomicBool::new(false),
+        })
     }
 
     /// Reads what lies on this machine; `None` when some of it does not: then use [`Fs::read`].
@@ -142,7 +150,10 @@ impl Fs {
         let handle = self.open.get(handle).ok_or(Error::BadHandle)?;
         match self.clamp(&handle, offset, len)? {
             0 => Ok(Vec::new()),
-            len => Ok(self.drive.read(handle.ino, offset, len, &handle.ahead).await?),
+            len => Ok(self
+                .drive
+                .read(handle.ino, offset, len, &handle.ahead)
+                .await?),
         }
     }
 

@@ -38,16 +38,16 @@ use crate::drive::view::Look;
 use crate::id::InodeNo;
 use crate::index::inode::Inode;
 
+pub use allocate::Allocate;
 pub use attr::Attr;
 pub use attr::SetAttr;
 pub use attr::Stamp;
+pub use copy::Copy;
 pub use dir::Entry;
 pub use dir::More;
 pub use error::Error;
 pub use file::Opening;
 pub use file::Privileges;
-pub use allocate::Allocate;
-pub use copy::Copy;
 pub use namespace::Name;
 pub use namespace::Node;
 pub use rename::Rename;
@@ -116,7 +116,9 @@ pub struct Fs {
 
 impl std::fmt::Debug for Fs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fs").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Fs")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,7 +126,11 @@ impl Fs {
     /// The filesystem on this drive. Call [`Fs::recover`] before the first use.
     #[must_use]
     pub fn new(drive: Arc<Drive>, options: Options) -> Fs {
-        Fs { drive, options, open: handle::Open::default() }
+        Fs {
+            drive,
+            options,
+            open: handle::Open::default(),
+        }
     }
 
     /// The drive below.
@@ -158,7 +164,11 @@ fn known(look: &impl Look, ino: InodeNo) -> Result<Inode, Error> {
 /// The inode of a directory.
 fn directory(look: &impl Look, ino: InodeNo) -> Result<Inode, Error> {
     let inode = known(look, ino)?;
-    if inode.is_dir() { Ok(inode) } else { Err(Error::NotADirectory) }
+    if inode.is_dir() {
+        Ok(inode)
+    } else {
+        Err(Error::NotADirectory)
+    }
 }
 
 /// The inode of a regular file.

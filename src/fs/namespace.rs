@@ -72,7 +72,11 @@ impl Name<'_> {
     pub(in crate::fs) fn check_new(&self, look: &impl Look) -> Result<Inode, Error> {
         self.check()?;
         let parent = directory(look, self.parent)?;
-        if parent.nlink == 0 { Err(Error::NotFound) } else { Ok(parent) }
+        if parent.nlink == 0 {
+            Err(Error::NotFound)
+        } else {
+            Ok(parent)
+        }
     }
 }
 
@@ -122,7 +126,12 @@ impl Fs {
         if target.len() > TARGET_BYTES_MAX {
             return Err(Error::NameTooLong);
         }
-        let node = Node { kind: Kind::Symlink, mode: 0o777, umask: 0, rdev: 0 };
+        let node = Node {
+            kind: Kind::Symlink,
+            mode: 0o777,
+            umask: 0,
+            rdev: 0,
+        };
         let (ino, inode) = self.change(|c| {
             let (ino, mut inode) = insert(c, caller, at, node)?;
             inode.size = target.len() as u64;
@@ -171,7 +180,15 @@ impl Fs {
             inode.ctime = c.now();
             c.put_inode(ino, &inode);
             let cookie = c.next_number();
-            attach(c, at, Dirent { ino, kind: inode.kind, cookie })?;
+            attach(
+                c,
+                at,
+                Dirent {
+                    ino,
+                    kind: inode.kind,
+                    cookie,
+                },
+            )?;
             Ok(inode)
         })?;
         Ok(self.attr(ino, inode))
@@ -255,7 +272,11 @@ impl Fs {
     pub(in crate::fs) fn drop_name(&self, c: &mut Change<'_>, ino: InodeNo) -> Result<Gone, Error> {
         let mut inode = known(c, ino)?;
         inode.ctime = c.now();
-        inode.nlink = if inode.is_dir() { 0 } else { inode.nlink.saturating_sub(1) };
+        inode.nlink = if inode.is_dir() {
+            0
+        } else {
+            inode.nlink.saturating_sub(1)
+        };
         if inode.nlink == 0 {
             if inode.is_dir() || !self.open.orphan(ino) {
                 erase(c, ino, &inode)?;
@@ -297,8 +318,16 @@ pub(in crate::fs) fn insert(
         kind: node.kind,
         mode: node.mode & 0o7777 | if is_dir && inherits_group { SET_GID } else { 0 },
         uid: caller.uid,
-        gid: if inherits_group { parent.gid } else { caller.gid },
-        rdev: if matches!(node.kind, Kind::Char | Kind::Block) { node.rdev } else { 0 },
+        gid: if inherits_group {
+            parent.gid
+        } else {
+            caller.gid
+        },
+        rdev: if matches!(node.kind, Kind::Char | Kind::Block) {
+            node.rdev
+        } else {
+            0
+        },
         nlink: if is_dir { 2 } else { 1 },
         size: 0,
         stored: 0,
@@ -316,13 +345,25 @@ pub(in crate::fs) fn insert(
     }
     c.put_inode(ino, &inode);
     let cookie = c.next_number();
-    attach(c, at, Dirent { ino, kind: node.kind, cookie })?;
+    attach(
+        c,
+        at,
+        Dirent {
+            ino,
+            kind: node.kind,
+            cookie,
+        },
+    )?;
     Ok((ino, inode))
 }
 
 /// The archive of what lies in a directory, top-level directories aside.
 pub(in crate::fs) fn archive_of(ino: InodeNo, directory: &Inode) -> ArchiveNo {
-    if ino == InodeNo::ROOT { ArchiveNo(0) } else { directory.archive }
+    if ino == InodeNo::ROOT {
+        ArchiveNo(0)
+    } else {
+        directory.archive
+    }
 }
 
 /// Puts an entry into a directory.
@@ -333,7 +374,11 @@ pub(in crate::fs) fn attach(c: &mut Change<'_>, at: Name<'_>, entry: Dirent) -> 
         parent.nlink += u32::from(entry.kind == Kind::Directory);
         (parent.mtime, parent.ctime) = (now, now);
     })?;
-    let listed = Listed { ino: entry.ino, kind: entry.kind, name: at.name.to_vec() };
+    let listed = Listed {
+        ino: entry.ino,
+        kind: entry.kind,
+        name: at.name.to_vec(),
+    };
     c.put(key::dirent(at.parent, at.name), entry.encode());
     c.put(key::listed(at.parent, entry.cookie), listed.encode());
     Ok(())

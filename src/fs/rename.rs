@@ -86,7 +86,11 @@ impl Fs {
         // Within a directory the entry keeps its place, so that a program that renames what it
         // lists sees each entry once.
         let stays = from.parent == to.parent;
-        let cookie = if stays { source.cookie } else { c.next_number() };
+        let cookie = if stays {
+            source.cookie
+        } else {
+            c.next_number()
+        };
         attach(c, to, Dirent { cookie, ..source })?;
         settle(c, source.ino, from, to)?;
         Ok(gone)
@@ -102,8 +106,22 @@ fn exchange(
     no_loop(c, target, from.parent)?;
     detach(c, from, source)?;
     detach(c, to, target)?;
-    attach(c, to, Dirent { cookie: target.cookie, ..source })?;
-    attach(c, from, Dirent { cookie: source.cookie, ..target })?;
+    attach(
+        c,
+        to,
+        Dirent {
+            cookie: target.cookie,
+            ..source
+        },
+    )?;
+    attach(
+        c,
+        from,
+        Dirent {
+            cookie: source.cookie,
+            ..target
+        },
+    )?;
     settle(c, source.ino, from, to)?;
     settle(c, target.ino, to, from)
 }

@@ -123,7 +123,7 @@ impl Fs {
         if inode.kind != Kind::File {
             return Err(Error::NoAttribute);
         }
-        let state = match self.drive.file_state(ino)? {
+        let state = match self.drive.file_state(ino) {
             FileState::Local => "local",
             FileState::Uploading => "uploading",
             FileState::Remote => "remote",
@@ -159,7 +159,9 @@ fn names(
     let (mut from, to) = key::of(b'X', ino);
     let mut names = Vec::new();
     while let Some((key, _)) = first(&from, &to)? {
-        let Some((name, _)) = key::xattr_of(&key) else { break };
+        let Some((name, _)) = key::xattr_of(&key) else {
+            break;
+        };
         from = key::xattr(ino, name, u16::MAX);
         names.push(name.to_vec());
     }
@@ -173,7 +175,11 @@ fn room_for(c: &Change<'_>, ino: InodeNo, inode: &Inode, name: &[u8]) -> Result<
     }
     let names = names(ino, |from, to| Ok(c.scan_before(from, to, 1)?.pop()))?;
     let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
-    if bytes + name.len() < XATTR_LIST_BYTES_MAX { Ok(()) } else { Err(Error::AttributesFull) }
+    if bytes + name.len() < XATTR_LIST_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(Error::AttributesFull)
+    }
 }
 
 fn has(look: &impl Look, ino: InodeNo, inode: &Inode, name: &[u8]) -> Result<bool, Error> {
@@ -192,7 +198,9 @@ pub(in crate::fs) fn value(
     }
     let mut value = None;
     for piece in 0..u16::MAX {
-        let Some(bytes) = look.get(&key::xattr(ino, name, piece))? else { break };
+        let Some(bytes) = look.get(&key::xattr(ino, name, piece))? else {
+            break;
+        };
         let is_last = bytes.len() < key::PIECE_BYTES;
         value.get_or_insert_with(Vec::new).extend_from_slice(&bytes);
         if is_last {
@@ -212,7 +220,9 @@ pub(in crate::fs) fn store(
 ) -> Result<(), Error> {
     remove(c, ino, inode, name)?;
     let empty: &[u8] = &[];
-    let pieces = value.chunks(key::PIECE_BYTES).chain(value.is_empty().then_some(empty));
+    let pieces = value
+        .chunks(key::PIECE_BYTES)
+        .chain(value.is_empty().then_some(empty));
     for (number, piece) in (0..).zip(pieces) {
         c.put(key::xattr(ino, name, number), piece.to_vec());
     }

@@ -44,6 +44,7 @@ fn of_drive(error: &drive::Error) -> Errno {
         | drive::Error::Store(_)
         | drive::Error::State(_)
         | drive::Error::Newer(_)
+        | drive::Error::TooManyChanges
         | drive::Error::Closing => Errno::EIO,
     }
 }

@@ -22,10 +22,11 @@ const WAITING_MAX: usize = THREADS - 1;
 /// Counts the threads that may be waiting.
 pub(in crate::fuse) struct Lane {
     inside: AtomicUsize,
-    pool: Handle,
+    runtime: Handle,
 }
 
-struct Inside<'a>(&'a AtomicUsize);
+/// A thread that may be waiting, until this is dropped.
+pub(in crate::fuse) struct Inside<'a>(&'a AtomicUsize);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
@@ -34,28 +35,33 @@ impl Drop for Inside<'_> {
 }
 
 impl Lane {
-    pub(in crate::fuse) fn new(pool: Handle) -> Arc<Lane> {
-        Arc::new(Lane { inside: AtomicUsize::new(0), pool })
+    pub(in crate::fuse) fn new(runtime: Handle) -> Arc<Lane> {
+        Arc::new(Lane {
+            inside: AtomicUsize::new(0),
+            runtime,
+        })
     }
 
-    /// Does work that may wait: here if a thread is left for others, else in the pool. `own` makes
-    /// the work independent of the request's buffer; it is called only when that is needed.
-    pub(in crate::fuse) fn run<B, O: Send + 'static>(
-        &self,
-        borrowed: B,
-        own: impl FnOnce(B) -> O,
-        here: impl FnOnce(B),
-        there: impl FnOnce(O) + Send + 'static,
-    ) {
+    /// May this thread do something that can wait? It says so by keeping the answer meanwhile.
+    pub(in crate::fuse) fn enter(&self) -> Option<Inside<'_>> {
         let before = self.inside.fetch_add(1, Ordering::AcqRel);
         let inside = Inside(&self.inside);
-        if before < WAITING_MAX {
-            guard(|| here(borrowed));
-        } else {
-            drop(inside);
-            let owned = own(borrowed);
-            self.pool.spawn_blocking(move || guard(|| there(owned)));
-        }
+        (before < WAITING_MAX).then_some(inside)
+    }
+
+    /// Does it in the pool.
+    pub(in crate::fuse) fn hand_over(&self, job: impl FnOnce() + Send + 'static) {
+        self.runtime.spawn_blocking(|| guard(job));
+    }
+
+    /// Waits for the store in a task.
+    pub(in crate::fuse) fn wait(&self, job: impl Future<Output = ()> + Send + 'static) {
+        let task = self.runtime.spawn(job);
+        self.runtime.spawn(async {
+            if task.await.is_err_and(|error| error.is_panic()) {
+                give_up();
+            }
+        });
     }
 }
 
@@ -67,6 +73,8 @@ pub(in crate::fuse) fn guard<R>(work: impl FnOnce() -> R) -> R {
 
 /// Ends the process after a defect; the panic's own message was printed by its hook.
 pub(in crate::fuse) fn give_up() -> ! {
-    log::error!("a defect in the filesystem: the mount ends here, and the next one recovers everything that was written");
+    log::error!(
+        "a defect in the filesystem: the mount ends here, and the next one recovers everything that was written"
+    );
     std::process::abort()
 }

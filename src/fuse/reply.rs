@@ -22,7 +22,7 @@ use fuser::ReplyStatfs;
 use fuser::ReplyWrite;
 use fuser::ReplyXattr;
 
-use crate::drive::Space;
+use crate::drive::status::Space;
 use crate::fs::Attr;
 use crate::fs::Entry;
 use crate::fs::Error;
@@ -106,16 +106,23 @@ pub(in crate::fuse) fn opened(reply: ReplyOpen, handle: u64) {
 }
 
 pub(in crate::fuse) fn created(reply: ReplyCreate, (attr, handle): (Attr, u64)) {
-    reply.created(&TTL, &translate::attr(&attr), GENERATION, FileHandle(handle), FILE);
+    reply.created(
+        &TTL,
+        &translate::attr(&attr),
+        GENERATION,
+        FileHandle(handle),
+        FILE,
+    );
 }
 
 pub(in crate::fuse) fn offset(reply: ReplyLseek, offset: u64) {
     reply.offset(i64::try_from(offset).unwrap_or(i64::MAX));
 }
 
-pub(in crate::fuse) fn space(reply: ReplyStatfs, space: &Space) {
+pub(in crate::fuse) fn space(reply: ReplyStatfs, space: Space) {
     let blocks = |bytes: u64| bytes / u64::from(translate::PREFERRED);
-    let (all, free) = (blocks(space.total_bytes), blocks(space.free_bytes));
+    let all = blocks(space.total_bytes);
+    let free = all.saturating_sub(blocks(space.used_bytes));
     // Inodes are limited by nothing but their 64-bit numbers; this many can be shown everywhere.
     let nodes_free = u64::from(u32::MAX).saturating_sub(space.files);
     let nodes = space.files + nodes_free;
@@ -143,7 +150,8 @@ pub(in crate::fuse) fn list_plus(reply: &mut ReplyDirectoryPlus, entry: &Entry) 
     let ino = INodeNo(entry.ino.0);
     let attr = match &entry.attr {
         Some(attr) => translate::attr(attr),
-        None => translate::nothing(ino),
+        None if matches!(&entry.name[..], b"." | b"..") => translate::nothing(ino),
+        None => return More::Yes,
     };
     let name = OsStr::from_bytes(&entry.name);
     more(reply.add(ino, entry.offset, name, &TTL, &attr, GENERATION))

@@ -44,11 +44,17 @@ pub(in crate::fuse) struct Place {
 
 impl Place {
     pub(in crate::fuse) fn new(parent: INodeNo, name: &OsStr) -> Place {
-        Place { parent: InodeNo(parent.0), name: name.as_bytes().to_vec() }
+        Place {
+            parent: InodeNo(parent.0),
+            name: name.as_bytes().to_vec(),
+        }
     }
 
     pub(in crate::fuse) fn name(&self) -> Name<'_> {
-        Name { parent: self.parent, name: &self.name }
+        Name {
+            parent: self.parent,
+            name: &self.name,
+        }
     }
 }
 
@@ -57,7 +63,10 @@ pub(in crate::fuse) fn ino(ino: INodeNo) -> InodeNo {
 }
 
 pub(in crate::fuse) fn caller(request: &Request) -> Caller {
-    Caller { uid: request.uid(), gid: request.gid() }
+    Caller {
+        uid: request.uid(),
+        gid: request.gid(),
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "masked")]
@@ -74,10 +83,31 @@ pub(in crate::fuse) fn node(mode: u32, umask: u32, rdev: u32) -> Result<Node, Er
         format if format == libc::S_IFSOCK as u32 => Kind::Socket,
         format if format == libc::S_IFCHR as u32 => Kind::Char,
         format if format == libc::S_IFBLK as u32 => Kind::Block,
-        format if format == libc::S_IFDIR as u32 => Kind::Directory,
         _ => return Err(Error::Invalid),
     };
-    Ok(Node { kind, mode: bits(mode), umask: bits(umask), rdev })
+    Ok(Node {
+        kind,
+        mode: bits(mode),
+        umask: bits(umask),
+        rdev,
+    })
+}
+
+pub(in crate::fuse) fn directory(mode: u32, umask: u32) -> Node {
+    Node {
+        kind: Kind::Directory,
+        mode: bits(mode),
+        umask: bits(umask),
+        rdev: 0,
+    }
+}
+
+/// A list of names as `listxattr` has it: each ends with NUL.
+pub(in crate::fuse) fn names(names: Vec<Vec<u8>>) -> Vec<u8> {
+    names
+        .into_iter()
+        .flat_map(|name| name.into_iter().chain([0]))
+        .collect()
 }
 
 pub(in crate::fuse) fn opening(flags: OpenFlags) -> Opening {
@@ -100,7 +130,11 @@ pub(in crate::fuse) fn rename(flags: RenameFlags) -> Result<Rename, Error> {
 
 #[cfg(not(target_os = "linux"))]
 pub(in crate::fuse) fn rename(flags: RenameFlags) -> Result<Rename, Error> {
-    if flags.is_empty() { Ok(Rename::Replace) } else { Err(Error::Invalid) }
+    if flags.is_empty() {
+        Ok(Rename::Replace)
+    } else {
+        Err(Error::Invalid)
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -161,7 +195,11 @@ pub(in crate::fuse) fn from_system(time: SystemTime) -> Time {
 
 fn to_system(time: Time) -> SystemTime {
     let distance = Duration::from_nanos(time.0.unsigned_abs());
-    if time.0 < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
+    if time.0 < 0 {
+        UNIX_EPOCH - distance
+    } else {
+        UNIX_EPOCH + distance
+    }
 }
 
 pub(in crate::fuse) fn kind(kind: Kind) -> FileType {
@@ -233,10 +271,19 @@ mod tests {
 
     #[test]
     fn times_before_1970_are_read_right() {
-        assert_eq!(from_system(as_fuser_reads(-2, 800_000_000)), Time(-1_200_000_000));
+        assert_eq!(
+            from_system(as_fuser_reads(-2, 800_000_000)),
+            Time(-1_200_000_000)
+        );
         assert_eq!(from_system(as_fuser_reads(-1, 0)), Time(-1_000_000_000));
         assert_eq!(from_system(as_fuser_reads(3, 7)), Time(3_000_000_007));
-        assert_eq!(from_system(as_fuser_reads(i64::from(u32::MAX) << 8, 0)), Time(i64::MAX));
-        assert_eq!(to_system(Time(-1_200_000_000)), UNIX_EPOCH - Duration::from_millis(1200));
+        assert_eq!(
+            from_system(as_fuser_reads(i64::from(u32::MAX) << 8, 0)),
+            Time(i64::MAX)
+        );
+        assert_eq!(
+            to_system(Time(-1_200_000_000)),
+            UNIX_EPOCH - Duration::from_millis(1200)
+        );
     }
 }
