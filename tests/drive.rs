@@ -1,0 +1,387 @@
+//! The engine on a store in memory: what is written comes back, now, after a crash, and after the machine is lost.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ods::clock::Time;
+use ods::codec::key::Keys;
+use ods::codec::key::MasterKey;
+use ods::drive::Drive;
+use ods::drive::Error;
+use ods::drive::Look;
+use ods::drive::Settings;
+use ods::id::ArchiveNo;
+use ods::id::DriveId;
+use ods::id::InodeNo;
+use ods::index::inode::Inode;
+use ods::index::inode::Kind;
+use ods::store::Limits;
+use ods::store::Store;
+use ods::store::memory::Memory;
+use tempfile::TempDir;
+
+const DRIVE: DriveId = DriveId([7; 16]);
+
+fn keys() -> Keys {
+    Keys::derive(&MasterKey::from_bytes([9; 32]), DRIVE)
+}
+
+fn store() -> Arc<Memory> {
+    let limits = Limits {
+        object_bytes_max: 10 << 20,
+        objects_max: 10,
+        put_bytes_max: 25 << 20,
+    };
+    Arc::new(Memory::new(limits))
+}
+
+fn settings(dir: &Path) -> Settings {
+    Settings {
+        reserve_bytes: 0,
+        // Nothing is published unless a test asks for it.
+        linger: Duration::from_secs(3600),
+        age_max: Duration::from_secs(3600),
+        ..Settings::new(dir.to_owned())
+    }
+}
+
+async fn open(dir: &Path, store: &Arc<Memory>) -> Arc<Drive> {
+    try_open(dir, store).await.expect("the drive opens")
+}
+
+async fn try_open(dir: &Path, store: &Arc<Memory>) -> Result<Arc<Drive>, Error> {
+    let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
+    Drive::open(settings(dir), DRIVE, keys(), store, &|_| {}).await
+}
+
+fn create(drive: &Drive) -> InodeNo {
+    drive
+        .change(|change| -> Result<InodeNo, Error> {
+            let ino = InodeNo(change.next_number());
+            let now = Time(1);
+            let inode = Inode {
+                kind: Kind::File,
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+                rdev: 0,
+                nlink: 1,
+                size: 0,
+                stored: 0,
+                atime: now,
+                mtime: now,
+                ctime: now,
+                btime: now,
+                archive: ArchiveNo(0),
+                parent: InodeNo::ROOT,
+                xattrs: 0,
+            };
+            change.put_inode(ino, &inode);
+            Ok(ino)
+        })
+        .expect("a file is made")
+}
+
+fn write(drive: &Drive, ino: InodeNo, at: u64, bytes: &[u8]) {
+    let result = drive.change(|change| -> Result<(), Error> {
+        let mut inode = change.inode(ino)?.expect("the file is there");
+        inode.size = inode.size.max(at + bytes.len() as u64);
+        change.put_inode(ino, &inode);
+        change.write(ino, at, bytes);
+        Ok(())
+    });
+    result.expect("the write is kept");
+}
+
+fn truncate(drive: &Drive, ino: InodeNo, size: u64) {
+    let result = drive.change(|change| -> Result<(), Error> {
+        let mut inode = change.inode(ino)?.expect("the file is there");
+        inode.size = size;
+        change.put_inode(ino, &inode);
+        change.zero(ino, size, u64::MAX);
+        Ok(())
+    });
+    result.expect("the truncation is kept");
+}
+
+async fn content(drive: &Drive, ino: InodeNo) -> Vec<u8> {
+    let size = drive
+        .view()
+        .inode(ino)
+        .expect("readable")
+        .expect("there")
+        .size;
+    let (mut bytes, ahead) = (Vec::new(), drive.read_ahead());
+    while (bytes.len() as u64) < size {
+        let len = (size - bytes.len() as u64).min(100_000) as u32;
+        let at = bytes.len() as u64;
+        let part = match drive
+            .read_local(ino, at, len)
+            .expect("the local read works")
+        {
+            Some(part) => part,
+            None => drive
+                .read(ino, at, len, &ahead)
+                .await
+                .expect("the read works"),
+        };
+        assert_eq!(part.len(), len as usize);
+        bytes.extend_from_slice(&part);
+    }
+    bytes
+}
+
+async fn flush(drive: &Arc<Drive>) {
+    let drive = Arc::clone(drive);
+    tokio::task::spawn_blocking(move || drive.flush(|| true))
+        .await
+        .expect("the flush does not panic")
+        .expect("the flush works");
+}
+
+/// Bytes that do not compress, the same for the same seed.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_survives_the_loss_of_the_machine() {
+    let (store, first, second) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(first.path(), &store).await;
+    let (small, big) = (create(&drive), create(&drive));
+    write(&drive, small, 0, b"hello");
+    let expected = noise(1, 23 << 20);
+    for (number, part) in (0..).zip(expected.chunks(1 << 20)) {
+        write(&drive, big, number << 20, part);
+    }
+    assert!(content(&drive, big).await == expected, "before the flush");
+    flush(&drive).await;
+    assert!(content(&drive, big).await == expected, "after the flush");
+    let status = drive.status().unwrap();
+    assert_eq!((status.dirty_bytes, status.unpublished), (0, false));
+    assert!(
+        status.discord.packs >= 3,
+        "23 MiB need at least three packs of 10 MiB"
+    );
+    drive.close().await;
+    drop(drive);
+
+    let again = open(second.path(), &store).await;
+    assert!(content(&again, big).await == expected, "rebuilt elsewhere");
+    assert_eq!(content(&again, small).await, b"hello");
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_returned_survives_a_kill() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    write(&drive, ino, 0, &noise(2, 300_000));
+    write(&drive, ino, 100_000, b"changed");
+    truncate(&drive, ino, 200_000);
+    write(&drive, ino, 250_000, b"end");
+    let expected = content(&drive, ino).await;
+    // A drive that was neither flushed nor closed in order, as after kill -9.
+    let copy = TempDir::new().unwrap();
+    copy_tree(dir.path(), copy.path());
+    let again = open(copy.path(), &store).await;
+    assert!(content(&again, ino).await == expected);
+    flush(&again).await;
+    again.close().await;
+    drive.close().await;
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_in_the_middle_split_extents_and_holes_stay_holes() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let mut expected = noise(3, 6 << 20);
+    write(&drive, ino, 0, &expected[..3 << 20]);
+    write(&drive, ino, 3 << 20, &expected[3 << 20..]);
+    flush(&drive).await;
+    let mut random = noise(4, 600).into_iter();
+    for round in 0..60 {
+        let at = (0..3).fold(0_usize, |at, _| {
+            at << 8 | usize::from(random.next().unwrap_or(0))
+        }) % expected.len();
+        let len = (1 + usize::from(random.next().unwrap_or(0)) * 97).min(expected.len() - at);
+        if round % 7 == 0 {
+            let (from, to) = (at as u64, (at + len) as u64);
+            drive
+                .change(|change| -> Result<(), Error> {
+                    change.zero(ino, from, to);
+                    Ok(())
+                })
+                .unwrap();
+            expected[at..at + len].fill(0);
+        } else {
+            let bytes = noise(100 + round, len);
+            write(&drive, ino, at as u64, &bytes);
+            expected[at..at + len].copy_from_slice(&bytes);
+        }
+        if round % 10 == 9 {
+            flush(&drive).await;
+        }
+    }
+    assert!(content(&drive, ino).await == expected);
+    flush(&drive).await;
+    drive.close().await;
+    drop(drive);
+    let fresh = TempDir::new().unwrap();
+    let again = open(fresh.path(), &store).await;
+    assert!(content(&again, ino).await == expected);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_content_is_stored_once() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let bytes = noise(5, 4 << 20);
+    write(&drive, create(&drive), 0, &bytes);
+    flush(&drive).await;
+    let before = drive.status().unwrap().discord.pack_bytes;
+    write(&drive, create(&drive), 0, &bytes);
+    flush(&drive).await;
+    assert_eq!(
+        drive.status().unwrap().discord.pack_bytes,
+        before,
+        "the second copy costs no pack"
+    );
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_writer_at_a_time() {
+    let (store, first, second) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(first.path(), &store).await;
+    match try_open(second.path(), &store).await {
+        Err(Error::Leased { holder, .. }) => assert_eq!(holder, "this machine"),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+    assert!(
+        matches!(try_open(first.path(), &store).await, Err(Error::State(_))),
+        "the directory is locked"
+    );
+    drive.close().await;
+    let second = open(second.path(), &store).await;
+    second.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_is_refused_before_anything_is_published() {
+    let (store, first, second) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(first.path(), &store).await;
+    let ino = create(&drive);
+    flush(&drive).await;
+    write(&drive, ino, 0, b"mine");
+    let mut settings = settings(second.path());
+    settings.takeover = ods::drive::Takeover::Force;
+    let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let other = Drive::open(settings, DRIVE, keys(), dynamic, &|_| {})
+        .await
+        .unwrap();
+    write(&other, ino, 0, b"theirs");
+    flush(&other).await;
+    let late = Arc::clone(&drive);
+    let refused = tokio::task::spawn_blocking(move || late.flush(|| true))
+        .await
+        .unwrap();
+    assert!(
+        matches!(refused, Err(Error::ReadOnly(_) | Error::State(_))),
+        "{refused:?}"
+    );
+    assert!(drive.read_only().is_some());
+    assert_eq!(
+        content(&drive, ino).await,
+        b"mine",
+        "local data stays readable"
+    );
+    drive.close().await;
+    drop(drive);
+    assert!(matches!(
+        try_open(first.path(), &store).await,
+        Err(Error::Leased { .. })
+    ));
+    other.close().await;
+    assert!(matches!(
+        try_open(first.path(), &store).await,
+        Err(Error::Forked(_))
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_is_rebuilt() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    write(&drive, ino, 0, b"published");
+    flush(&drive).await;
+    write(&drive, ino, 9, b" and not yet");
+    drive.close().await;
+    drop(drive);
+    let copy = TempDir::new().unwrap();
+    copy_tree(dir.path(), copy.path());
+    std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+    let again = open(copy.path(), &store).await;
+    assert_eq!(content(&again, ino).await, b"published and not yet");
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_joins_the_short_chunk_before_it() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let expected = noise(6, 40 * 3000);
+    for (number, part) in (0..).zip(expected.chunks(3000)) {
+        write(&drive, ino, number * 3000, part);
+        flush(&drive).await;
+    }
+    assert!(content(&drive, ino).await == expected);
+    let parts = drive.view().resolve(ino, 0, expected.len() as u64).unwrap();
+    assert_eq!(parts.len(), 1, "forty appends end as one extent");
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holdings_count_what_is_there() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let (one, two) = (create(&drive), create(&drive));
+    write(&drive, one, 0, &noise(7, 10_000));
+    write(&drive, two, 0, &noise(8, 20_000));
+    flush(&drive).await;
+    truncate(&drive, two, 5_000);
+    flush(&drive).await;
+    let archives = drive.status().unwrap().archives;
+    let counts: BTreeMap<_, _> = archives
+        .iter()
+        .map(|archive| (archive.name.clone(), (archive.files, archive.file_bytes)))
+        .collect();
+    assert_eq!(counts, BTreeMap::from([(String::new(), (2, 15_000))]));
+    drive.close().await;
+}
