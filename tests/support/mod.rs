@@ -155,6 +155,9 @@ impl Mounted {
 
     /// Unmounts, closes, forgets the cache if asked to, opens and mounts again.
     pub fn remount(&mut self, forget: Forget) {
+        let _no_forks = sys::FORKS
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         self.unmount();
         if forget == Forget::Everything {
             std::fs::remove_dir_all(&self.state).expect("the state goes");
@@ -175,7 +178,7 @@ impl Mounted {
         if let Some(session) = self.session.take() {
             let unmounted = session.unmount();
             if std::thread::panicking() || !matches!(unmounted, Ok(fuse::Unmounted::Clean)) {
-                drop(sys::detach(&self.path));
+                let _ = sys::detach(&self.path);
             }
             drop(session.wait());
         }

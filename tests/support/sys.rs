@@ -12,6 +12,12 @@ use std::os::fd::AsRawFd;
 use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+/// A forked process holds every file of its parent, locks included, until it ends; whoever waits
+/// for a lock to go keeps forks away by this one.
+pub static FORKS: RwLock<()> = RwLock::new(());
 
 /// What a system call answers.
 pub type Answer<T> = Result<T, i32>;
@@ -172,6 +178,7 @@ pub fn statvfs(path: impl AsRef<OsStr>) -> Answer<libc::statvfs> {
 /// Does something as somebody else, in a process of its own; its answer is an errno or 0.
 /// Between fork and exit only what POSIX allows there: no allocation in `f`, please.
 pub fn as_user(uid: u32, gid: u32, f: impl FnOnce() -> Answer<i64>) -> Answer<()> {
+    let _forked = FORKS.read().unwrap_or_else(PoisonError::into_inner);
     let child = unsafe { libc::fork() };
     if child == 0 {
         let became = unsafe {
