@@ -13,6 +13,7 @@
 //! always a state the drive really had, and an index that is damaged or lost costs a download.
 
 pub mod archive;
+mod cards;
 pub mod change;
 mod checkpoint;
 mod control;
@@ -20,6 +21,7 @@ mod dirty;
 mod drain;
 mod error;
 mod fetch;
+mod history;
 mod journal;
 mod lease;
 mod names;
@@ -29,6 +31,7 @@ mod read;
 mod readahead;
 mod rebuild;
 mod record;
+mod recover;
 pub mod status;
 mod upload;
 pub mod view;
@@ -182,7 +185,7 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     store: Arc<dyn Store>,
-    cards: archive::Cards,
+    cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
     runtime: tokio::runtime::Handle,
     control: Control,

@@ -9,8 +9,8 @@ use std::ops::Bound;
 
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::journal::Found;
-use crate::drive::journal::Gatherer;
+use crate::drive::history::Found;
+use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::names::Series;
 use crate::id::EpochNo;
