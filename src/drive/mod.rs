@@ -219,21 +219,32 @@ pub struct State {
 }
 
 impl State {
-    /// Makes a record of the spool visible.
+    /// Makes a record of the spool visible, and keeps count of which spooled bytes are still needed.
     fn apply(&mut self, drive: &Drive, seq: Seq, place: Place, record: Record) {
-        drive.index.apply(record.batch);
         for change in &record.content {
-            let piece = change.piece(place);
             if let record::Becomes::Source(Source::Spool { place, .. }) = change.becomes
                 && let Err(error) = drive.spool.retain(&place, change.len)
             {
                 log::error!("a clone refers to bytes the spool no longer has: {error}");
             }
-            for (place, len) in self.gathering.put(change.ino, change.start, piece) {
-                drive.spool.release(&place, u64::from(len));
-            }
+        }
+        for (place, len) in self.lay(drive, seq, place, record) {
+            drive.spool.release(&place, u64::from(len));
+        }
+    }
+
+    /// Makes a record of the spool visible; gives the spooled bytes that it hides.
+    fn lay(&mut self, drive: &Drive, seq: Seq, place: Place, record: Record) -> dirty::Released {
+        drive.index.apply(record.batch);
+        let mut hidden = dirty::Released::new();
+        for change in &record.content {
+            hidden.extend(
+                self.gathering
+                    .put(change.ino, change.start, change.piece(place)),
+            );
         }
         self.changed = seq;
+        hidden
     }
 }
 

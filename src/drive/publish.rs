@@ -336,7 +336,7 @@ impl Drive {
         self.set_journal_head(head);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(frozen) = state.frozen.take() {
-            for (place, len) in frozen.references() {
+            for (_, place, len) in frozen.references() {
                 self.spool.release(&place, u64::from(len));
             }
         }

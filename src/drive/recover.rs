@@ -69,8 +69,9 @@ impl Drive {
             };
             match Entry::decode(head).map_err(malformed)? {
                 Entry::Change(record) => {
-                    self.spool.retain(&place, u64::from(place.body_len))?;
-                    state.apply(self, seq, place, record);
+                    // Which bytes are needed is known only at the end: later records hide earlier ones,
+                    // whose space may be gone already.
+                    state.lay(self, seq, place, record);
                 }
                 Entry::Fact(batch) => {
                     for (key, _) in batch.iter() {
@@ -92,6 +93,11 @@ impl Drive {
             }
             Ok(())
         })?;
+        for (ino, place, len) in state.gathering.references() {
+            if let Err(error) = self.spool.retain(&place, u64::from(len)) {
+                self.note_damage(ino, &error.to_string());
+            }
+        }
         self.spool.reclaim();
         self.spool.cut(through)?;
         self.spool.number_after(through)?;
