@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::ops::Bound;
 
 use crate::codec::chunker::Chunker;
 use crate::codec::chunker::End;
@@ -16,13 +15,14 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
+use crate::drive::splice::Region;
+use crate::drive::splice::splice;
 use crate::drive::upload::Uploads;
 use crate::drive::view::Layer;
 use crate::drive::view::extents;
 use crate::id::ArchiveNo;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
-use crate::index::Batch;
 use crate::index::inode::Inode;
 use crate::index::key;
 use crate::index::manifest::Extent;
@@ -31,15 +31,6 @@ use crate::index::manifest::INLINE_BYTES_MAX;
 /// An extent before the changed region that is shorter than this is cut anew together with it, so
 /// that a file grown by small appends does not end as thousands of tiny chunks: the least chunk.
 const MERGE_BYTES_MAX: u64 = 256 << 10;
-
-/// What a changed region of a file will be made of.
-#[derive(Debug)]
-pub(in crate::drive) struct Region {
-    ino: InodeNo,
-    start: u64,
-    end: u64,
-    extents: Vec<(u64, Extent)>,
-}
 
 /// The drain of one epoch.
 pub(in crate::drive) struct Drain<'d> {
@@ -363,56 +354,4 @@ impl Run {
             self.taken = 0;
         }
     }
-}
-
-/// Replaces a region of a manifest in the frozen epoch: extents that reach over its borders are split.
-fn splice(drive: &Drive, region: &Region) -> Result<(), Error> {
-    let Region {
-        ino, start, end, ..
-    } = *region;
-    let mut batch = Batch::default();
-    let floor = key::extent(ino, 0);
-    if let Some((key, value)) = drive.index.frozen_last(
-        Bound::Included(&floor),
-        Bound::Excluded(&key::extent(ino, start)),
-    )? {
-        let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
-        let extent = Extent::decode(&value)?;
-        let extent_end = at + extent.len();
-        if extent_end > start {
-            batch.put(key, extent.part(0, start - at).encode())?;
-        }
-        if extent_end > end {
-            batch.put(
-                key::extent(ino, end),
-                extent.part(end - at, extent_end - end).encode(),
-            )?;
-        }
-    }
-    let last = if end == u64::MAX {
-        key::of(b'M', ino).1
-    } else {
-        key::extent(ino, end)
-    };
-    for entry in drive.index.frozen_scan(
-        Bound::Included(&key::extent(ino, start)),
-        Bound::Excluded(&last),
-    ) {
-        let (key, value) = entry?;
-        let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
-        let extent = Extent::decode(&value)?;
-        batch.delete(key);
-        let extent_end = at + extent.len();
-        if extent_end > end {
-            batch.put(
-                key::extent(ino, end),
-                extent.part(end - at, extent_end - end).encode(),
-            )?;
-        }
-    }
-    for (at, extent) in &region.extents {
-        batch.put(key::extent(ino, *at), extent.encode())?;
-    }
-    drive.index.amend(batch)?;
-    Ok(())
 }

@@ -32,6 +32,7 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+mod splice;
 pub mod status;
 mod upload;
 pub mod view;
