@@ -105,7 +105,9 @@ impl<S: Store> Store for Counting<S> {
         let mut counts = self.tally();
         counts.gets += 1;
         counts.gets_foreground += u64::from(urgency == Urgency::Foreground);
-        counts.get_bytes += range.end.saturating_sub(range.start);
+        counts.get_bytes = counts
+            .get_bytes
+            .saturating_add(range.end.saturating_sub(range.start));
         self.inner.get(locator, range, urgency)
     }
 
@@ -116,7 +118,9 @@ impl<S: Store> Store for Counting<S> {
     ) -> BoxFuture<'a, Result<Bytes, Error>> {
         let mut counts = self.tally();
         counts.gets_again += 1;
-        counts.get_bytes += range.end.saturating_sub(range.start);
+        counts.get_bytes = counts
+            .get_bytes
+            .saturating_add(range.end.saturating_sub(range.start));
         self.inner.get_again(locator, range)
     }
 

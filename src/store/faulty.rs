@@ -96,7 +96,7 @@ impl Rule {
 }
 
 /// Passes calls on to the store inside, except where a rule strikes. Of several rules for a call
-/// the one added first that is not used up counts.
+/// the one added first that is not used up decides, also that it passes.
 #[derive(Debug, Default)]
 pub struct Faulty<S> {
     inner: S,
@@ -140,6 +140,7 @@ impl<S> Faulty<S> {
         for rule in rules.iter_mut().filter(meant) {
             if rule.skip > 0 {
                 rule.skip -= 1;
+                return None;
             } else if rule.times > 0 {
                 rule.times -= u64::from(rule.times != u64::MAX);
                 *struck += 1;

@@ -229,6 +229,44 @@ impl Said {
     }
 }
 
+impl Fail {
+    /// The error for a person.
+    pub(super) fn error(self, deed: &Deed) -> Error {
+        match self {
+            Fail::Said(said) => said.error(deed),
+            Fail::Limited => Error::Unavailable {
+                what: "Discord asks to wait".into(),
+                retry_after: None,
+            },
+            Fail::Unclear(unclear) => unclear.error(),
+            Fail::Gave(error) => error,
+        }
+    }
+
+    /// For the log.
+    pub(super) fn in_words(&self, deed: &Deed) -> String {
+        let Deed { doing, place, .. } = deed;
+        match self {
+            Fail::Said(said) => {
+                let (status, code, message) = (said.status, said.code, &said.message);
+                format!("{doing} {place}: {status} ({code}: {message})")
+            }
+            Fail::Limited => format!("{doing} {place}: asked to wait"),
+            Fail::Unclear(unclear) => format!("{doing} {place}: {}", unclear.what),
+            Fail::Gave(error) => format!("{doing} {place}: {error}"),
+        }
+    }
+}
+
+impl Unclear {
+    pub(super) fn error(self) -> Error {
+        Error::Unavailable {
+            what: self.what,
+            retry_after: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,13 @@
 //! Lists the objects of a shelf: pages of messages, of which only our own with attachments count.
 
+use serde::Deserialize;
 use tokio::time::Instant;
 use twilight_http::routing::Route;
+use twilight_model::id::{Id, marker::GenericMarker};
 
 use super::{
     Discord,
-    answer::Deed,
+    answer::{Deed, Fail, code},
     limiter::Lane,
     transport::Ask,
     wire::{Message, Spot},
@@ -14,6 +16,11 @@ use crate::store::{Error, Mark, Page, Shelf, Span, Urgency};
 
 /// Messages on one page, the most that Discord gives.
 pub(super) const PAGE_MESSAGES: u16 = 100;
+
+#[derive(Deserialize)]
+struct Channel {
+    last_message_id: Option<Id<GenericMarker>>,
+}
 
 impl Discord {
     pub(super) async fn list_page(&self, shelf: &Shelf, span: Span) -> Result<Page, Error> {
@@ -52,6 +59,9 @@ impl Discord {
         let user = self.user(deadline).await?;
         let ask = read_messages(&route, spot.channel(), spot.place());
         let mut messages: Vec<Message> = self.transport.read(&ask, deadline).await?;
+        if messages.is_empty() && !is_news(span) {
+            self.check_is_empty(spot, deadline).await?;
+        }
         let more = messages.len() >= usize::from(PAGE_MESSAGES);
         // Discord gives the newest first whatever was asked for; no order is trusted.
         messages.sort_by_key(|message| message.id);
@@ -64,6 +74,40 @@ impl Discord {
             self.cdn.remember(message);
         }
         Ok((messages, last.filter(|_| more)))
+    }
+
+    /// Makes sure that a channel has no messages to show. To a bot without the permission to read the
+    /// history every channel is empty, and nothing must be concluded from that.
+    async fn check_is_empty(&self, spot: Spot, deadline: Instant) -> Result<(), Error> {
+        let channel_id = spot.channel();
+        let lane = Lane {
+            kind: "GET channel",
+            major: channel_id,
+        };
+        let read = |route: &Route<'_>| {
+            let deed = Deed {
+                doing: "read the history of",
+                place: spot.place(),
+                permission: "Read Message History",
+            };
+            Ask::new(lane, route, deed)
+        };
+        let ask = read(&Route::GetChannel { channel_id });
+        let channel: Channel = self.transport.read(&ask, deadline).await?;
+        let Some(last) = channel.last_message_id else {
+            return Ok(());
+        };
+        let ask = read(&Route::GetMessage {
+            channel_id,
+            message_id: last.get(),
+        });
+        match self.transport.call(&ask, deadline).await {
+            // It is there: the channel is not empty, but for this page it was.
+            Ok(_) => Ok(()),
+            // The last message may have been removed.
+            Err(Fail::Said(said)) if said.code == code::UNKNOWN_MESSAGE => Ok(()),
+            Err(fail) => Err(fail.error(&ask.deed)),
+        }
     }
 
     /// The messages around one, for their fresh addresses.
@@ -84,6 +128,11 @@ impl Discord {
         let ask = read_messages(&route, channel_id, format!("channel {channel_id}"));
         self.transport.read(&ask.urgent(urgency), deadline).await
     }
+}
+
+/// Is it asked what came lately, where "nothing" is the usual answer?
+fn is_news(span: Span) -> bool {
+    matches!(span, Span::After(mark) if mark > Mark(0))
 }
 
 fn read_messages(route: &Route<'_>, channel: u64, place: String) -> Ask {

@@ -1,7 +1,8 @@
 //! Discord as a store: objects are attachments, a put is a message, a shelf is a thread or a channel.
 //!
 //! ```text
-//!   put  listing  cdn  remove  shelf  pins        what the seam asks for
+//!   put  get  listing  remove  shelf  pins        what the seam asks for
+//!           cdn  sizes                            what was learnt
 //!                 transport                       sends, again where it helps
 //!                 gate  limiter                   not too fast
 //!                 http                            connections and bodies
@@ -29,7 +30,8 @@ use crate::store::{
 
 use self::{
     answer::Deed,
-    cdn::{Address, Cdn},
+    cdn::Cdn,
+    get::Address,
     limiter::Lane,
     put::Puts,
     sizes::Sizes,
@@ -38,15 +40,19 @@ use self::{
 };
 
 mod answer;
+mod backoff;
 mod cdn;
 mod gate;
+mod get;
 mod http;
 mod limiter;
 mod listing;
+mod permissions;
 mod pins;
 mod put;
 mod remove;
 mod settings;
+pub mod setup;
 mod shelf;
 mod sizes;
 mod transport;

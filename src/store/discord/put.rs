@@ -18,10 +18,11 @@ use twilight_http::routing::Route;
 use super::{
     Discord,
     answer::{Deed, Fail, Said, Unclear, code},
+    backoff::Backoff,
     http::Form,
     limiter::Lane,
     sizes::SAFE_PUT_BYTES,
-    transport::{Ask, Backoff, parse},
+    transport::{Ask, parse},
     wire::{Attachment, Message, Spot, in_ms, made_ms},
 };
 use crate::store::{Error, Locator, Object, Shelf, Span, Store, check_put};

@@ -13,7 +13,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use twilight_http::{
     request::{Method, Request, RequestBuilder as Building},
     routing::Route,
@@ -21,6 +21,7 @@ use twilight_http::{
 
 use super::{
     answer::{Deed, Fail, Unclear, fail, hear},
+    backoff::Backoff,
     gate::{Gate, Permit},
     http::{Clients, Form, reason},
     limiter::Lane,
@@ -150,10 +151,7 @@ impl Transport {
     }
 
     pub(super) fn backoff(&self) -> Backoff {
-        Backoff {
-            next: self.settings.backoff_first,
-            max: self.settings.backoff_max,
-        }
+        Backoff::new(self.settings.backoff_first, self.settings.backoff_max)
     }
 
     /// Sends until there is an answer that counts or the deadline comes; gives the body of a 2xx.
@@ -357,78 +355,5 @@ fn method(method: Method) -> reqwest::Method {
         Method::Put => reqwest::Method::PUT,
         // The enum may grow; none of its other methods is used here.
         _ => reqwest::Method::OPTIONS,
-    }
-}
-
-impl Fail {
-    /// The error for a person.
-    pub(super) fn error(self, deed: &Deed) -> Error {
-        match self {
-            Fail::Said(said) => said.error(deed),
-            Fail::Limited => Error::Unavailable {
-                what: "Discord asks to wait".into(),
-                retry_after: None,
-            },
-            Fail::Unclear(unclear) => unclear.error(),
-            Fail::Gave(error) => error,
-        }
-    }
-
-    fn in_words(&self, deed: &Deed) -> String {
-        let Deed { doing, place, .. } = deed;
-        match self {
-            Fail::Said(said) => {
-                let (status, code, message) = (said.status, said.code, &said.message);
-                format!("{doing} {place}: {status} ({code}: {message})")
-            }
-            Fail::Limited => format!("{doing} {place}: asked to wait"),
-            Fail::Unclear(unclear) => format!("{doing} {place}: {}", unclear.what),
-            Fail::Gave(error) => format!("{doing} {place}: {error}"),
-        }
-    }
-}
-
-impl Unclear {
-    pub(super) fn error(self) -> Error {
-        Error::Unavailable {
-            what: self.what,
-            retry_after: None,
-        }
-    }
-}
-
-/// Waits that double, each shortened by up to a half at random so that many do not come at once.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    pub(super) next: Duration,
-    max: Duration,
-}
-
-impl Backoff {
-    fn step(&mut self) -> Duration {
-        let wait = self.next;
-        self.grow();
-        let mut random = [0; 2];
-        // Without random numbers the wait is simply not shortened.
-        let random = match getrandom::fill(&mut random) {
-            Ok(()) => u16::from_le_bytes(random),
-            Err(_) => u16::MAX,
-        };
-        wait / 2 + wait.mul_f64(f64::from(random) / f64::from(u16::MAX)) / 2
-    }
-
-    /// Makes the next wait twice as long.
-    pub(super) fn grow(&mut self) {
-        self.next = (self.next * 2).min(self.max);
-    }
-
-    /// Waits, or gives up at once if the deadline comes first.
-    pub(super) async fn pause(&mut self, why: Unclear, deadline: Instant) -> Result<(), Fail> {
-        let until = Instant::now() + self.step();
-        if until >= deadline {
-            return Err(Fail::Gave(why.error()));
-        }
-        sleep_until(until).await;
-        Ok(())
     }
 }

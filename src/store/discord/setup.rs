@@ -1,0 +1,388 @@
+//! Gets a server ready for a drive: is the token good, where is the bot, what may it do there.
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::Instant;
+use twilight_http::routing::Route;
+use twilight_model::{
+    channel::{
+        ChannelType,
+        permission_overwrite::{PermissionOverwrite, PermissionOverwriteType},
+    },
+    guild::Permissions,
+    id::{
+        Id,
+        marker::{ChannelMarker, GuildMarker, RoleMarker, UserMarker},
+    },
+};
+
+use super::{
+    answer::{Deed, Fail},
+    limiter::Lane,
+    permissions::{Member, Role},
+    settings::Settings,
+    transport::{Ask, Transport, parse},
+};
+use crate::size::MIB;
+use crate::store::Error;
+
+pub use super::permissions::{NEEDS, Need, PERMISSIONS, Purpose};
+
+/// Name of the channel with the archives' cards, where ods makes it.
+pub const ARCHIVES_NAME: &str = "ods-archives";
+/// Name of the journal's channel, where ods makes it.
+pub const JOURNAL_NAME: &str = "ods-journal";
+
+/// Servers on one page, the most that Discord gives; a bot of one drive is in a few.
+const GUILDS_MAX: u16 = 200;
+
+/// Asks and prepares; keeps nothing.
+#[derive(Debug)]
+pub struct Setup {
+    transport: Transport,
+}
+
+/// The bot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bot {
+    /// Its user id, which is also its application's.
+    pub user: u64,
+    /// Its name.
+    pub name: String,
+}
+
+impl Bot {
+    /// The address at which a person lets the bot into a server, with exactly [`PERMISSIONS`].
+    #[must_use]
+    pub fn invite(&self) -> String {
+        format!(
+            "https://discord.com/oauth2/authorize?client_id={}&scope=bot%20applications.commands&permissions={PERMISSIONS}",
+            self.user
+        )
+    }
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guild {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// 0..=3.
+    pub boost_tier: u8,
+    /// The largest attachment that such a server takes, in bytes, as far as is known.
+    pub attachment_bytes_max: u64,
+}
+
+/// Who sees a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The bot, and who manages the server.
+    Private,
+    /// Whoever the server's own settings let.
+    AsTheServerSays,
+}
+
+/// A channel for a drive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Who sees it.
+    pub audience: Audience,
+    /// Was it made just now?
+    pub is_new: bool,
+}
+
+#[derive(Deserialize)]
+struct RawUser {
+    id: Id<UserMarker>,
+    username: String,
+}
+
+#[derive(Deserialize)]
+struct RawGuildName {
+    id: Id<GuildMarker>,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct RawGuild {
+    id: Id<GuildMarker>,
+    name: String,
+    owner_id: Id<UserMarker>,
+    #[serde(default)]
+    premium_tier: u8,
+    roles: Vec<Role>,
+}
+
+#[derive(Deserialize)]
+struct RawMember {
+    roles: Vec<Id<RoleMarker>>,
+}
+
+#[derive(Deserialize)]
+struct RawChannel {
+    id: Id<ChannelMarker>,
+    #[serde(rename = "type")]
+    kind: ChannelType,
+    name: Option<String>,
+    #[serde(default)]
+    permission_overwrites: Vec<PermissionOverwrite>,
+}
+
+impl Setup {
+    /// Begins; of the settings, server and channels are not used.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when no HTTP client can be made.
+    pub fn new(settings: Settings) -> Result<Self, Error> {
+        let transport = Transport::new(settings)?;
+        Ok(Self { transport })
+    }
+
+    /// Who the token is for.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when Discord does not accept the token; [`Error::Unavailable`].
+    pub async fn bot(&self) -> Result<Bot, Error> {
+        let user: RawUser = self
+            .read("GET me", 0, &Route::GetCurrentUser, "the bot's own user")
+            .await?;
+        Ok(Bot {
+            user: user.id.get(),
+            name: user.username,
+        })
+    }
+
+    /// The servers the bot is in: id and name.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Unavailable`].
+    pub async fn guilds(&self) -> Result<Vec<(u64, String)>, Error> {
+        let route = Route::GetGuilds {
+            after: None,
+            before: None,
+            limit: Some(GUILDS_MAX),
+            shard: None,
+        };
+        let guilds: Vec<RawGuildName> = self
+            .read("GET guilds", 0, &route, "the bot's servers")
+            .await?;
+        let guilds = guilds.into_iter();
+        Ok(guilds.map(|guild| (guild.id.get(), guild.name)).collect())
+    }
+
+    /// A server's name and what it takes.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] or [`Error::Refused`] when the bot is not in it; [`Error::Unavailable`].
+    pub async fn guild(&self, guild: u64) -> Result<Guild, Error> {
+        let guild = self.raw_guild(guild).await?;
+        Ok(Guild {
+            id: guild.id.get(),
+            name: guild.name,
+            boost_tier: guild.premium_tier,
+            attachment_bytes_max: match guild.premium_tier {
+                0 | 1 => 10 * MIB,
+                2 => 50 * MIB,
+                _ => 100 * MIB,
+            },
+        })
+    }
+
+    /// Finds the channel for this purpose by its name, or makes it. The journal's is made for the bot
+    /// alone where the bot may do that.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when there is none and the bot may not make one; [`Error::Unavailable`].
+    pub async fn channel(&self, guild: u64, purpose: Purpose) -> Result<Channel, Error> {
+        let deadline = self.transport.deadline();
+        let bot = self.bot().await?;
+        let name = match purpose {
+            Purpose::Journal => JOURNAL_NAME,
+            Purpose::Archives => ARCHIVES_NAME,
+        };
+        let mut audience = match purpose {
+            Purpose::Journal => Audience::Private,
+            Purpose::Archives => Audience::AsTheServerSays,
+        };
+        let mut backoff = self.transport.backoff();
+        loop {
+            // Looks before each attempt: one whose answer was lost may have made it.
+            let channels = self.raw_channels(guild).await?;
+            let of_name = |one: &&RawChannel| {
+                one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name)
+            };
+            if let Some(found) = channels.iter().find(of_name) {
+                return Ok(Channel {
+                    id: found.id.get(),
+                    name: name.into(),
+                    audience: found.audience(guild),
+                    is_new: false,
+                });
+            }
+            let ask = self.creation(guild, bot.user, name, audience).await?;
+            let made = self.transport.attempt(&ask, deadline, backoff.next).await;
+            match made {
+                Ok(body) => {
+                    let made: RawChannel = parse(&body)?;
+                    return Ok(Channel {
+                        id: made.id.get(),
+                        name: name.into(),
+                        audience: made.audience(guild),
+                        is_new: true,
+                    });
+                }
+                Err(Fail::Limited) => backoff.grow(),
+                Err(Fail::Unclear(why)) => {
+                    let paused = backoff.pause(why, deadline).await;
+                    paused.map_err(|fail| fail.error(&ask.deed))?;
+                }
+                Err(Fail::Said(said)) if said.status == 403 && audience == Audience::Private => {
+                    audience = Audience::AsTheServerSays;
+                }
+                Err(fail) => return Err(fail.error(&ask.deed)),
+            }
+        }
+    }
+
+    /// What ods needs in a channel and the bot may not do there. Empty is good.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when there is no such channel; [`Error::Refused`], [`Error::Unavailable`].
+    pub async fn missing(
+        &self,
+        guild: u64,
+        channel: u64,
+        purpose: Purpose,
+    ) -> Result<Vec<Need>, Error> {
+        let bot = self.bot().await?;
+        let channels = self.raw_channels(guild).await?;
+        let found = channels.iter().find(|one| one.id.get() == channel);
+        let found = found.ok_or_else(|| Error::Missing {
+            what: format!("channel {channel} in server {guild}"),
+        })?;
+        let (raw, own) = self.member(guild, bot.user).await?;
+        let may = raw
+            .member(bot.user, &own)
+            .in_channel(&found.permission_overwrites);
+        let lacks = |need: &&Need| may.bits() & need.bit == 0;
+        Ok(purpose.needs().iter().filter(lacks).copied().collect())
+    }
+
+    async fn creation(
+        &self,
+        guild: u64,
+        user: u64,
+        name: &str,
+        audience: Audience,
+    ) -> Result<Ask, Error> {
+        let topic = match name {
+            JOURNAL_NAME => {
+                "The journal of an ods drive. Nothing here is for reading; removing anything damages the drive."
+            }
+            _ => {
+                "The archives of an ods drive. Removing a card's thread removes what the archive holds."
+            }
+        };
+        let mut payload = json!({ "name": name, "type": ChannelType::GuildText, "topic": topic });
+        if audience == Audience::Private {
+            // Only what the bot has itself may be given in an overwrite.
+            let (raw, own) = self.member(guild, user).await?;
+            let needed = Purpose::Journal.needs().iter();
+            let needed = needed.fold(0, |bits, need| bits | need.bit);
+            let given = raw.member(user, &own).in_guild().bits() & needed;
+            payload["permission_overwrites"] = json!([
+                { "id": guild.to_string(), "type": 0, "allow": "0",
+                  "deny": Permissions::VIEW_CHANNEL.bits().to_string() },
+                { "id": user.to_string(), "type": 1, "allow": given.to_string(), "deny": "0" },
+            ]);
+        }
+        let lane = Lane {
+            kind: "POST channels",
+            major: guild,
+        };
+        let deed = Deed {
+            doing: "make a channel in",
+            place: format!("server {guild}"),
+            permission: "Manage Channels",
+        };
+        let route = Route::CreateChannel { guild_id: guild };
+        Ask::json(lane, &route, &payload, deed)
+    }
+
+    async fn raw_guild(&self, guild_id: u64) -> Result<RawGuild, Error> {
+        let route = Route::GetGuild {
+            guild_id,
+            with_counts: false,
+        };
+        let place = format!("server {guild_id}");
+        self.read("GET guild", guild_id, &route, &place).await
+    }
+
+    async fn raw_channels(&self, guild_id: u64) -> Result<Vec<RawChannel>, Error> {
+        let route = Route::GetChannels { guild_id };
+        let place = format!("the channels of server {guild_id}");
+        self.read("GET channels", guild_id, &route, &place).await
+    }
+
+    /// The server, and the roles the user has in it.
+    async fn member(
+        &self,
+        guild_id: u64,
+        user_id: u64,
+    ) -> Result<(RawGuild, Vec<Id<RoleMarker>>), Error> {
+        let route = Route::GetMember { guild_id, user_id };
+        let place = format!("the bot's roles in server {guild_id}");
+        let member: RawMember = self.read("GET member", guild_id, &route, &place).await?;
+        Ok((self.raw_guild(guild_id).await?, member.roles))
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        major: u64,
+        route: &Route<'_>,
+        place: &str,
+    ) -> Result<T, Error> {
+        let deed = Deed {
+            doing: "read",
+            place: place.into(),
+            permission: "View Channel",
+        };
+        let ask = Ask::new(Lane { kind, major }, route, deed);
+        let deadline: Instant = self.transport.deadline();
+        self.transport.read(&ask, deadline).await
+    }
+}
+
+impl RawGuild {
+    fn member<'a>(&'a self, user: u64, own: &'a [Id<RoleMarker>]) -> Member<'a> {
+        Member {
+            guild: self.id.get(),
+            owner: self.owner_id.get(),
+            user,
+            roles: &self.roles,
+            own,
+        }
+    }
+}
+
+impl RawChannel {
+    fn audience(&self, guild: u64) -> Audience {
+        let hides = |one: &PermissionOverwrite| {
+            one.kind == PermissionOverwriteType::Role
+                && one.id.get() == guild
+                && one.deny.contains(Permissions::VIEW_CHANNEL)
+        };
+        if self.permission_overwrites.iter().any(hides) {
+            Audience::Private
+        } else {
+            Audience::AsTheServerSays
+        }
+    }
+}
