@@ -385,3 +385,36 @@ async fn holdings_count_what_is_there() {
     assert_eq!(counts, BTreeMap::from([(String::new(), (2, 15_000))]));
     drive.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_history_is_cut_by_checkpoints_and_still_rebuilt() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    for round in 0..1300_u64 {
+        write(&drive, ino, round * 8, &round.to_le_bytes());
+        flush(&drive).await;
+    }
+    let expected = content(&drive, ino).await;
+    drive.close().await;
+    drop(drive);
+    let journal = store.journal();
+    let (mut objects, mut span) = (0, ods::store::Span::After(ods::store::Mark(0)));
+    loop {
+        let page = store.list(&journal, span).await.unwrap();
+        objects += page.entries.len();
+        match page.next {
+            Some(next) => span = ods::store::Span::After(next),
+            None => break,
+        }
+    }
+    assert!(
+        objects < 1300,
+        "history before the third newest checkpoint is gone: {objects} objects are left"
+    );
+    let fresh = TempDir::new().unwrap();
+    let again = open(fresh.path(), &store).await;
+    assert!(content(&again, ino).await == expected);
+    assert_eq!(again.status().unwrap().epoch, 1300);
+    again.close().await;
+}

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::journal::Gatherer;
+use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
 use crate::drive::names::Series;

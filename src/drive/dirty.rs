@@ -117,17 +117,19 @@ impl Dirty {
         pieces
     }
 
-    /// Every spooled range that is referred to.
-    pub(in crate::drive) fn references(&self) -> impl Iterator<Item = (Place, u32)> + '_ {
-        self.files
-            .values()
-            .flat_map(|pieces| pieces.values())
-            .filter_map(|piece| match piece.source {
+    /// Every spooled range that is referred to, and by which file.
+    pub(in crate::drive) fn references(&self) -> impl Iterator<Item = (InodeNo, Place, u32)> + '_ {
+        let of_file = |(ino, pieces): (&InodeNo, &'_ Pieces)| {
+            let ino = *ino;
+            let spooled = pieces.values().filter_map(move |piece| match piece.source {
                 Source::Spool { place, .. } => {
-                    Some((place, u32::try_from(piece.len).unwrap_or(u32::MAX)))
+                    Some((ino, place, u32::try_from(piece.len).unwrap_or(u32::MAX)))
                 }
                 Source::Chunk { .. } | Source::Zero => None,
-            })
+            });
+            spooled.collect::<Vec<_>>()
+        };
+        self.files.iter().flat_map(of_file)
     }
 
     /// The pieces inside `start..end`, cut to it, in order; what lies between them is not dirty.

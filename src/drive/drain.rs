@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
-use std::ops::Bound;
 
 use crate::codec::chunker::Chunker;
 use crate::codec::chunker::End;
@@ -16,13 +15,14 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
+use crate::drive::splice::Region;
+use crate::drive::splice::splice;
 use crate::drive::upload::Uploads;
 use crate::drive::view::Layer;
 use crate::drive::view::extents;
 use crate::id::ArchiveNo;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
-use crate::index::Batch;
 use crate::index::inode::Inode;
 use crate::index::key;
 use crate::index::manifest::Extent;
@@ -32,21 +32,12 @@ use crate::index::manifest::INLINE_BYTES_MAX;
 /// that a file grown by small appends does not end as thousands of tiny chunks: the least chunk.
 const MERGE_BYTES_MAX: u64 = 256 << 10;
 
-/// What a changed region of a file will be made of.
-#[derive(Debug)]
-pub(in crate::drive) struct Region {
-    ino: InodeNo,
-    start: u64,
-    end: u64,
-    extents: Vec<(u64, Extent)>,
-}
-
 /// The drain of one epoch.
 pub(in crate::drive) struct Drain<'d> {
     drive: &'d Drive,
     chunker: Chunker,
     uploads: Uploads<'d>,
-    builders: HashMap<ArchiveNo, PackBuilder>,
+    builder: Option<(ArchiveNo, PackBuilder)>,
     fresh: HashSet<ChunkId>,
     regions: Vec<Region>,
 }
@@ -65,7 +56,7 @@ impl<'d> Drain<'d> {
             drive,
             chunker: Chunker::new(&drive.keys),
             uploads: Uploads::new(drive),
-            builders: HashMap::new(),
+            builder: None,
             fresh: HashSet::new(),
             regions: Vec::new(),
         }
@@ -74,23 +65,35 @@ impl<'d> Drain<'d> {
     /// Uploads everything the frozen epoch needs and adds manifests and places to its delta.
     /// Returns the packs that were put for each archive: how many, how many bytes.
     pub(in crate::drive) fn run(mut self) -> Result<HashMap<ArchiveNo, (u64, u64)>, Error> {
+        let mut current = None;
         for (archive, ino) in self.order()? {
             if self.drive.control.stopping() {
                 return Err(Error::Closing);
             }
+            if current
+                .replace(archive)
+                .is_some_and(|before| before != archive)
+            {
+                self.finish_pack()?;
+                self.uploads.depart()?;
+            }
             let work = self.work(archive, ino)?;
             self.file(&work)?;
         }
-        for (archive, builder) in std::mem::take(&mut self.builders) {
-            if !builder.frames().is_empty() {
-                self.uploads.add(archive, builder.finish())?;
-            }
-        }
+        self.finish_pack()?;
         let put = self.uploads.finish()?;
         for region in &self.regions {
             splice(self.drive, region)?;
         }
         Ok(put)
+    }
+
+    /// Sends the pack that is being filled.
+    fn finish_pack(&mut self) -> Result<(), Error> {
+        match self.builder.take() {
+            Some((archive, builder)) => self.uploads.add(archive, builder.finish()),
+            None => Ok(()),
+        }
     }
 
     fn order(&self) -> Result<Vec<(ArchiveNo, InodeNo)>, Error> {
@@ -172,13 +175,17 @@ impl<'d> Drain<'d> {
         let mut run = Run::default();
         if let Some((at, bytes)) = self.small_extent_before(work, start, pieces)? {
             region.start = at;
-            run = Run { start: at, bytes };
+            run = Run {
+                start: at,
+                bytes,
+                taken: 0,
+            };
         }
         for (at, piece) in pieces {
             match piece.source {
                 Source::Spool { place, skip } if *at < work.size => {
-                    if run.bytes.is_empty() {
-                        run.start = *at;
+                    if run.is_empty() {
+                        run.restart(*at);
                     }
                     let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
                     let bytes = self
@@ -263,32 +270,25 @@ impl<'d> Drain<'d> {
     ) -> Result<(), Error> {
         let visible = usize::try_from(work.size.saturating_sub(run.start)).unwrap_or(usize::MAX);
         run.bytes.truncate(visible);
-        if end == End::Last && !run.bytes.is_empty() && run.bytes.len() <= INLINE_BYTES_MAX {
-            region
-                .extents
-                .push((run.start, Extent::Inline(std::mem::take(&mut run.bytes))));
+        if end == End::Last && !run.is_empty() && run.rest().len() <= INLINE_BYTES_MAX {
+            let inline = run.rest().to_vec();
+            region.extents.push((run.at(), Extent::Inline(inline)));
+            run.restart(0);
             return Ok(());
         }
-        let mut taken = 0;
-        while taken < run.bytes.len() {
-            let Some(len) = self.chunker.cut(&run.bytes[taken..], end) else {
+        while !run.is_empty() {
+            let Some(len) = self.chunker.cut(run.rest(), end) else {
                 break;
             };
-            let chunk = &run.bytes[taken..taken + len];
-            let id = self.chunk(work.archive, chunk)?;
-            let len_u32 = u32::try_from(len).unwrap_or(u32::MAX);
-            region.extents.push((
-                run.start + taken as u64,
-                Extent::Chunk {
-                    id,
-                    skip: 0,
-                    len: len_u32,
-                },
-            ));
-            taken += len;
+            let id = self.chunk(work.archive, &run.rest()[..len])?;
+            let chunk = Extent::Chunk {
+                id,
+                skip: 0,
+                len: u32::try_from(len).unwrap_or(u32::MAX),
+            };
+            region.extents.push((run.at(), chunk));
+            run.take(len);
         }
-        run.bytes.drain(..taken);
-        run.start += taken as u64;
         Ok(())
     }
 
@@ -302,79 +302,56 @@ impl<'d> Drain<'d> {
             return Ok(id);
         }
         if self
-            .builders
-            .get(&archive)
-            .is_some_and(|builder| !builder.fits(plain.len()))
-            && let Some(full) = self.builders.remove(&archive)
+            .builder
+            .as_ref()
+            .is_some_and(|(_, builder)| !builder.fits(plain.len()))
         {
-            self.uploads.add(archive, full.finish())?;
+            self.finish_pack()?;
         }
         let capacity = self.drive.store.limits().object_bytes_max;
-        let builder = self
-            .builders
-            .entry(archive)
-            .or_insert_with(|| PackBuilder::new(&self.drive.keys, capacity));
-        builder.push(id, plain)?;
+        let fresh = || (archive, PackBuilder::new(&self.drive.keys, capacity));
+        self.builder.get_or_insert_with(fresh).1.push(id, plain)?;
         self.fresh.insert(id);
         Ok(id)
     }
 }
 
-/// Consecutive bytes that wait to be cut.
+/// Consecutive bytes of a file, of which those up to `taken` are cut already.
 #[derive(Default)]
 struct Run {
     start: u64,
     bytes: Vec<u8>,
+    taken: usize,
 }
 
-/// Replaces a region of a manifest in the frozen epoch: extents that reach over its borders are split.
-fn splice(drive: &Drive, region: &Region) -> Result<(), Error> {
-    let Region {
-        ino, start, end, ..
-    } = *region;
-    let mut batch = Batch::default();
-    let floor = key::extent(ino, 0);
-    if let Some((key, value)) = drive.index.frozen_last(
-        Bound::Included(&floor),
-        Bound::Excluded(&key::extent(ino, start)),
-    )? {
-        let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
-        let extent = Extent::decode(&value)?;
-        let extent_end = at + extent.len();
-        if extent_end > start {
-            batch.put(key, extent.part(0, start - at).encode())?;
-        }
-        if extent_end > end {
-            batch.put(
-                key::extent(ino, end),
-                extent.part(end - at, extent_end - end).encode(),
-            )?;
-        }
+/// Bytes that are cut already are kept in front of the others up to this length: moving the others is not free.
+const TAKEN_BYTES_MAX: usize = 8 << 20;
+
+impl Run {
+    fn is_empty(&self) -> bool {
+        self.taken >= self.bytes.len()
     }
-    let last = if end == u64::MAX {
-        key::of(b'M', ino).1
-    } else {
-        key::extent(ino, end)
-    };
-    for entry in drive.index.frozen_scan(
-        Bound::Included(&key::extent(ino, start)),
-        Bound::Excluded(&last),
-    ) {
-        let (key, value) = entry?;
-        let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
-        let extent = Extent::decode(&value)?;
-        batch.delete(key);
-        let extent_end = at + extent.len();
-        if extent_end > end {
-            batch.put(
-                key::extent(ino, end),
-                extent.part(end - at, extent_end - end).encode(),
-            )?;
+
+    fn rest(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or_default()
+    }
+
+    fn at(&self) -> u64 {
+        self.start + self.taken as u64
+    }
+
+    fn restart(&mut self, start: u64) {
+        self.start = start;
+        self.bytes.clear();
+        self.taken = 0;
+    }
+
+    fn take(&mut self, len: usize) {
+        self.taken += len;
+        if self.taken >= TAKEN_BYTES_MAX {
+            self.bytes.drain(..self.taken);
+            self.start += self.taken as u64;
+            self.taken = 0;
         }
     }
-    for (at, extent) in &region.extents {
-        batch.put(key::extent(ino, *at), extent.encode())?;
-    }
-    drive.index.amend(batch)?;
-    Ok(())
 }

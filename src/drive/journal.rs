@@ -1,8 +1,5 @@
 //! The journal: epochs on the store, each segment naming the hash of the one before it.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
-
 use crate::clock::Time;
 use crate::codec::key::random;
 use crate::codec::segment;
@@ -17,12 +14,8 @@ use crate::id::EpochNo;
 use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
-use crate::store;
-use crate::store::Entry;
-use crate::store::Locator;
 use crate::store::Mark;
 use crate::store::Object;
-use crate::store::Span;
 
 /// How far this machine's index has followed the journal. Kept in the index under a local key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +90,7 @@ impl Preamble {
         out
     }
 
-    fn decode(plain: &[u8]) -> Result<(Preamble, &[u8]), Error> {
+    pub(in crate::drive) fn decode(plain: &[u8]) -> Result<(Preamble, &[u8]), Error> {
         let (head, rest) = plain
             .split_first_chunk::<PREAMBLE_BYTES>()
             .ok_or(Error::Malformed)?;
@@ -231,98 +224,7 @@ enum End {
     Last,
 }
 
-/// A complete set of parts found on the journal shelf.
-#[derive(Clone, Debug)]
-pub(in crate::drive) struct Found {
-    pub(in crate::drive) epoch: EpochNo,
-    pub(in crate::drive) parts: Vec<Entry>,
-}
-
-impl Found {
-    pub(in crate::drive) fn bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.bytes).sum()
-    }
-
-    pub(in crate::drive) fn last_mark(&self) -> Mark {
-        self.parts
-            .iter()
-            .map(|part| part.mark)
-            .max()
-            .unwrap_or_default()
-    }
-}
-
-/// Collects listed parts into complete segments and checkpoints.
-#[derive(Debug, Default)]
-pub(in crate::drive) struct Gatherer {
-    sets: HashMap<(Series, EpochNo, [u8; 8]), BTreeMap<u32, (Entry, bool)>>,
-}
-
-impl Gatherer {
-    pub(in crate::drive) fn add(&mut self, entry: &Entry) {
-        if let Some(Name::Part(name)) = Name::parse(&entry.name) {
-            let set = self
-                .sets
-                .entry((name.series, name.epoch, name.attempt))
-                .or_default();
-            set.insert(name.part, (entry.clone(), name.last));
-        }
-    }
-
-    /// The sets that have all their parts, oldest epoch first; within an epoch the earliest first.
-    pub(in crate::drive) fn complete(&self, series: Series) -> Vec<Found> {
-        let mut found: Vec<Found> = self
-            .sets
-            .iter()
-            .filter(|((of, _, _), parts)| *of == series && is_complete(parts))
-            .map(|((_, epoch, _), parts)| Found {
-                epoch: *epoch,
-                parts: parts.values().map(|(entry, _)| entry.clone()).collect(),
-            })
-            .collect();
-        found.sort_by_key(|set| (set.epoch, set.last_mark()));
-        found
-    }
-
-    /// Every entry of this series that belongs to no complete set or to an epoch below the limit.
-    pub(in crate::drive) fn below(&self, limit: EpochNo) -> Vec<Locator> {
-        let old = self.sets.iter().filter(|((_, epoch, _), _)| *epoch < limit);
-        old.flat_map(|(_, parts)| parts.values().map(|(entry, _)| entry.locator.clone()))
-            .collect()
-    }
-}
-
-fn is_complete(parts: &BTreeMap<u32, (Entry, bool)>) -> bool {
-    let ends = parts.last_key_value().is_some_and(|(_, (_, last))| *last);
-    ends && parts
-        .keys()
-        .copied()
-        .eq(0..u32::try_from(parts.len()).unwrap_or(u32::MAX))
-}
-
-/// A segment or checkpoint as read back.
-pub(in crate::drive) struct Opened {
-    pub(in crate::drive) preamble: Preamble,
-    pub(in crate::drive) previous: [u8; 32],
-    pub(in crate::drive) hash: [u8; 32],
-    pub(in crate::drive) batches: Vec<Batch>,
-}
-
 impl Drive {
-    /// Everything on the journal shelf that is newer than the mark, oldest first.
-    pub(in crate::drive) async fn journal_after(&self, mark: Mark) -> Result<Vec<Entry>, Error> {
-        let shelf = self.store.journal();
-        let (mut found, mut span) = (Vec::new(), Span::After(mark));
-        loop {
-            let page = self.store.list(&shelf, span).await?;
-            found.extend(page.entries);
-            match page.next {
-                Some(next) => span = Span::After(next),
-                None => return Ok(found),
-            }
-        }
-    }
-
     /// Puts parts on the journal shelf, as few at a time as the store's limits demand.
     pub(in crate::drive) async fn put_journal(&self, objects: Vec<Object>) -> Result<(), Error> {
         let shelf = self.store.journal();
@@ -339,66 +241,5 @@ impl Drive {
         }
         self.store.put(&shelf, group).await?;
         Ok(())
-    }
-
-    /// Reads one part and opens it; fetched again by another way when it does not open.
-    pub(in crate::drive) async fn open_part(
-        &self,
-        entry: &Entry,
-    ) -> Result<(PartHeader, Vec<u8>, [u8; 32]), Error> {
-        let bytes = self
-            .store
-            .get(&entry.locator, 0..entry.bytes, store::Urgency::Background)
-            .await?;
-        let (opened, bytes) = match segment::open_part(&self.keys, &bytes) {
-            Ok(opened) => (opened, bytes),
-            Err(_) => {
-                let again = self.store.get_again(&entry.locator, 0..entry.bytes).await?;
-                (segment::open_part(&self.keys, &again)?, again)
-            }
-        };
-        let (header, plain) = opened;
-        Ok((header, plain, segment::part_hash(&bytes)))
-    }
-
-    /// Reads a whole segment back.
-    pub(in crate::drive) async fn open_segment(&self, found: &Found) -> Result<Opened, Error> {
-        let (mut hashes, mut batches, mut start) = (Vec::new(), Vec::new(), None);
-        for (number, entry) in (0_u32..).zip(&found.parts) {
-            let (header, plain, hash) = self.open_part(entry).await?;
-            if header.kind != Kind::Segment || header.epoch != found.epoch || header.part != number
-            {
-                return Err(Error::Damaged(format!(
-                    "journal object {} is not what its name says",
-                    entry.name
-                )));
-            }
-            let batch = if number == 0 {
-                let (preamble, rest) = Preamble::decode(&plain)?;
-                start = Some((preamble, header.previous));
-                rest
-            } else {
-                &plain[..]
-            };
-            batches.push(Batch::decode(batch).map_err(|_| Error::Malformed)?);
-            hashes.push(hash);
-        }
-        let (preamble, previous) = start.ok_or(Error::Malformed)?;
-        Ok(Opened {
-            preamble,
-            previous,
-            hash: segment::segment_hash(&hashes),
-            batches,
-        })
-    }
-
-    /// Splits the first part of a checkpoint into what it says and its batch.
-    pub(in crate::drive) fn checkpoint_batch(number: u32, plain: &[u8]) -> Result<Batch, Error> {
-        let rest = if number == 0 {
-            Preamble::decode(plain)?.1
-        } else {
-            plain
-        };
-        Batch::decode(rest).map_err(|_| Error::Malformed)
     }
 }

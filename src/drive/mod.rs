@@ -13,6 +13,7 @@
 //! always a state the drive really had, and an index that is damaged or lost costs a download.
 
 pub mod archive;
+mod cards;
 pub mod change;
 mod checkpoint;
 mod control;
@@ -20,6 +21,7 @@ mod dirty;
 mod drain;
 mod error;
 mod fetch;
+mod history;
 mod journal;
 mod lease;
 mod names;
@@ -29,6 +31,8 @@ mod read;
 mod readahead;
 mod rebuild;
 mod record;
+mod recover;
+mod splice;
 pub mod status;
 mod upload;
 pub mod view;
@@ -182,7 +186,7 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     store: Arc<dyn Store>,
-    cards: archive::Cards,
+    cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
     runtime: tokio::runtime::Handle,
     control: Control,
@@ -216,21 +220,32 @@ pub struct State {
 }
 
 impl State {
-    /// Makes a record of the spool visible.
+    /// Makes a record of the spool visible, and keeps count of which spooled bytes are still needed.
     fn apply(&mut self, drive: &Drive, seq: Seq, place: Place, record: Record) {
-        drive.index.apply(record.batch);
         for change in &record.content {
-            let piece = change.piece(place);
             if let record::Becomes::Source(Source::Spool { place, .. }) = change.becomes
                 && let Err(error) = drive.spool.retain(&place, change.len)
             {
                 log::error!("a clone refers to bytes the spool no longer has: {error}");
             }
-            for (place, len) in self.gathering.put(change.ino, change.start, piece) {
-                drive.spool.release(&place, u64::from(len));
-            }
+        }
+        for (place, len) in self.lay(drive, seq, place, record) {
+            drive.spool.release(&place, u64::from(len));
+        }
+    }
+
+    /// Makes a record of the spool visible; gives the spooled bytes that it hides.
+    fn lay(&mut self, drive: &Drive, seq: Seq, place: Place, record: Record) -> dirty::Released {
+        drive.index.apply(record.batch);
+        let mut hidden = dirty::Released::new();
+        for change in &record.content {
+            hidden.extend(
+                self.gathering
+                    .put(change.ino, change.start, change.piece(place)),
+            );
         }
         self.changed = seq;
+        hidden
     }
 }
 

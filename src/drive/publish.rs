@@ -14,10 +14,10 @@ use std::time::Instant;
 use crate::codec::segment::segment_hash;
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::archive::Pace;
+use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
-use crate::drive::journal::Gatherer;
+use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
 use crate::drive::lease;
@@ -32,6 +32,9 @@ use crate::store::Object;
 
 /// How often the publisher looks around when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Memory that unpublished changes of the index may take before they are published at once.
+const GATHERING_BYTES_MAX: usize = 32 << 20;
 
 /// Pause after a failed step, doubled each time up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -179,6 +182,7 @@ impl Drive {
         since(board.last_change) >= self.settings.linger
             || since(board.first_change) >= self.settings.age_max
             || self.spool.usage().live_bytes >= self.settings.epoch_bytes
+            || self.index.counts().gathering_bytes >= GATHERING_BYTES_MAX
     }
 
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
@@ -212,17 +216,18 @@ impl Drive {
     fn freeze(&self) -> Result<Option<Epoch>, Error> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let through = state.changed;
-        self.index.freeze()?;
-        let mut frozen = std::mem::take(&mut state.gathering);
         let (from, to) = key::all(b'U');
+        let mut orphans = Vec::new();
         for entry in self
             .index
-            .frozen_scan(Bound::Included(&from), Bound::Excluded(&to))
+            .scan(Bound::Included(&from), Bound::Excluded(&to))
         {
-            let (key, _) = entry?;
-            let Some(ino) = key::inode_of(&key) else {
-                continue;
-            };
+            orphans.extend(key::inode_of(&entry?.0));
+        }
+        self.index.freeze()?;
+        let mut frozen = std::mem::take(&mut state.gathering);
+        // Content that nobody can reach by name is not worth sending; it ends with its last handle.
+        for ino in orphans {
             for (at, piece) in frozen.take(ino) {
                 state.gathering.put(ino, at, piece);
             }
@@ -287,6 +292,7 @@ impl Drive {
         };
         let mut head = self.journal_head();
         let mut others = Gatherer::default();
+        let mut ours_found = 0;
         for entry in self.journal_after(head.mark).await? {
             let ours = segment
                 .objects
@@ -297,7 +303,9 @@ impl Drive {
                     "another machine took the drive over; mount it again with --takeover to take it back",
                 )));
             }
-            if !ours {
+            if ours {
+                ours_found += 1;
+            } else {
                 others.add(&entry);
                 head.mark = head.mark.max(entry.mark);
             }
@@ -312,6 +320,10 @@ impl Drive {
             )));
         }
         self.set_journal_head(head);
+        if ours_found == segment.objects.len() {
+            // An earlier attempt got through; only its answer was lost.
+            return Ok(());
+        }
         self.put_journal(segment.objects.clone()).await
     }
 
@@ -336,7 +348,7 @@ impl Drive {
         self.set_journal_head(head);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(frozen) = state.frozen.take() {
-            for (place, len) in frozen.references() {
+            for (_, place, len) in frozen.references() {
                 self.spool.release(&place, u64::from(len));
             }
         }

@@ -9,8 +9,8 @@ use std::ops::Bound;
 
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::journal::Found;
-use crate::drive::journal::Gatherer;
+use crate::drive::history::Found;
+use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::names::Series;
 use crate::id::EpochNo;
@@ -143,19 +143,8 @@ impl Drive {
             let page = self.store.list(&shelf, span).await?;
             page.entries.iter().for_each(|entry| gatherer.add(entry));
             found.extend(page.entries);
-            let oldest = found.last().map(|entry: &Entry| entry.mark);
-            let enough = gatherer
-                .complete(Series::Checkpoint)
-                .iter()
-                .any(|checkpoint| {
-                    let covered = gatherer.complete(Series::Segment);
-                    let next = EpochNo(checkpoint.epoch.0 + 1);
-                    let newest = covered
-                        .last()
-                        .map_or(checkpoint.epoch, |segment| segment.epoch);
-                    newest <= checkpoint.epoch
-                        || (covered.iter().any(|segment| segment.epoch == next) && oldest.is_some())
-                });
+            // Segments that follow a checkpoint were put after it, so they have been listed by now.
+            let enough = !gatherer.complete(Series::Checkpoint).is_empty();
             match page.next {
                 Some(next) if !enough => span = Span::Before(next),
                 _ => return Ok(found),

@@ -8,10 +8,12 @@ use serde::Serialize;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
+use crate::drive::control::Board;
 use crate::id::InodeNo;
 use crate::index::archive::Archive;
 use crate::index::archive::Holding;
 use crate::index::key;
+use crate::store;
 
 /// What the drain is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +143,21 @@ pub struct Space {
 /// What `statfs` calls the size of the drive.
 const TOTAL_BYTES: u64 = 1 << 50;
 
+impl Discord {
+    fn new(store: store::Status, board: &Board) -> Discord {
+        Discord {
+            requests_total: store.requests_total,
+            requests: store.requests_by_kind,
+            sent_bytes: store.sent_bytes,
+            received_bytes: store.received_bytes,
+            rate_budget: store.budget,
+            waiting_s: store.waiting.map(|wait| wait.as_secs()),
+            packs: board.packs,
+            pack_bytes: board.pack_bytes,
+        }
+    }
+}
+
 impl Drive {
     /// How the drive is.
     ///
@@ -189,7 +206,7 @@ impl Drive {
             unpublished,
             epoch: self.journal_head().epoch.0,
             read_only: self.read_only(),
-            last_error: board.error.or(store.last_error),
+            last_error: board.error.clone().or_else(|| store.last_error.clone()),
             spool: Spool {
                 bytes: spool.disk_bytes,
                 limit_bytes: spool.limit_bytes,
@@ -199,16 +216,7 @@ impl Drive {
                 limit_bytes: cache.limit_bytes,
                 memory_bytes: self.memory.bytes(),
             },
-            discord: Discord {
-                requests_total: store.requests_total,
-                requests: store.requests_by_kind,
-                sent_bytes: store.sent_bytes,
-                received_bytes: store.received_bytes,
-                rate_budget: store.budget,
-                waiting_s: store.waiting.map(|wait| wait.as_secs()),
-                packs: board.packs,
-                pack_bytes: board.pack_bytes,
-            },
+            discord: Discord::new(store, &board),
             damaged: self
                 .damaged()
                 .into_iter()

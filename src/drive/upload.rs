@@ -17,8 +17,10 @@ use crate::drive::record::Intent;
 use crate::id::ArchiveNo;
 use crate::index::chunk::ChunkPlace;
 use crate::store;
+use crate::store::Locator;
 use crate::store::Object;
 use crate::store::Shelf;
+use crate::store::Span;
 
 /// Puts that are under way at once. One is on the wire while the next is answered.
 const PUTS_MAX: usize = 3;
@@ -61,6 +63,15 @@ impl<'d> Uploads<'d> {
         group.push(pack);
         self.send(archive, ready)?;
         self.relieve()
+    }
+
+    /// Sends what waits, because nothing more comes for those archives.
+    pub(in crate::drive) fn depart(&mut self) -> Result<(), Error> {
+        let mut groups: Vec<_> = std::mem::take(&mut self.waiting).into_iter().collect();
+        groups.sort_by_key(|(archive, _)| *archive);
+        groups
+            .into_iter()
+            .try_for_each(|(archive, packs)| self.send(archive, packs))
     }
 
     /// Sends the biggest group early when the packs that wait use too much memory.
@@ -114,11 +125,7 @@ impl<'d> Uploads<'d> {
 
     /// Sends what is left and waits until the store has everything. Gives packs and bytes by archive.
     pub(in crate::drive) fn finish(&mut self) -> Result<HashMap<ArchiveNo, (u64, u64)>, Error> {
-        let mut groups: Vec<_> = std::mem::take(&mut self.waiting).into_iter().collect();
-        groups.sort_by_key(|(archive, _)| *archive);
-        for (archive, packs) in groups {
-            self.send(archive, packs)?;
-        }
+        self.depart()?;
         while !self.puts.is_empty() {
             self.reap()?;
         }
@@ -135,14 +142,34 @@ async fn put_until_done(
     let mut groups = vec![packs];
     let (mut count, mut bytes) = (0, 0);
     let mut pause = Duration::from_millis(500);
-    while let Some(packs) = groups.pop() {
+    let mut doubtful: Vec<Vec<Pack>> = Vec::new();
+    loop {
         if drive.control.stopping() {
             return Err(Error::Closing);
         }
+        if let Some(packs) = doubtful.pop() {
+            let (all, all_bytes) = measure(&packs);
+            match find_put(drive, archive, packs.clone()).await {
+                Ok(missing) => {
+                    let (left, left_bytes) = measure(&missing);
+                    (count, bytes) = (count + all - left, bytes + all_bytes - left_bytes);
+                    groups.push(missing);
+                }
+                Err(Error::Store(store::Error::Missing { .. })) => groups.push(packs),
+                Err(error) => {
+                    drive.control.failed(&error);
+                    doubtful.push(packs);
+                    drive.pause(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                    continue;
+                }
+            }
+        }
+        let Some(packs) = groups.pop() else { break };
         match put_once(drive, archive, &packs).await {
             Ok(()) => {
-                count += packs.len() as u64;
-                bytes += packs.iter().map(|pack| pack.body.len()).sum::<u64>();
+                let (done, done_bytes) = measure(&packs);
+                (count, bytes) = (count + done, bytes + done_bytes);
                 pause = Duration::from_millis(500);
                 drive.control.succeeded();
             }
@@ -158,9 +185,9 @@ async fn put_until_done(
             }
             Err(Error::Store(error)) => {
                 drive.control.failed(&error.into());
-                groups.push(packs);
                 drive.pause(pause).await;
                 pause = (pause * 2).min(RETRY_MAX);
+                doubtful.push(packs);
             }
             Err(error) => return Err(error),
         }
@@ -181,9 +208,15 @@ fn split(drive: &Drive, packs: Vec<Pack>, limit_bytes: u64) -> Result<Vec<Vec<Pa
             repacked.push(vec![pack]);
         } else {
             repacked.extend(
-                repack(drive, &pack, object_max.min(pack.body.len() / 2))?
-                    .into_iter()
-                    .map(|pack| vec![pack]),
+                repack(
+                    drive,
+                    &pack,
+                    object_max
+                        .min(pack.body.len() / 2)
+                        .max(PackBuilder::CAPACITY_BYTES_MIN),
+                )?
+                .into_iter()
+                .map(|pack| vec![pack]),
             );
         }
     }
@@ -209,7 +242,46 @@ fn repack(drive: &Drive, old: &Pack, capacity: u64) -> Result<Vec<Pack>, Error> 
     Ok(packs)
 }
 
+/// How many packs, and their bytes.
+fn measure(packs: &[Pack]) -> (u64, u64) {
+    (
+        packs.len() as u64,
+        packs.iter().map(|pack| pack.body.len()).sum(),
+    )
+}
+
+/// What of a group is already on the shelf, although no answer said so.
+async fn find_put(
+    drive: &Arc<Drive>,
+    archive: ArchiveNo,
+    packs: Vec<Pack>,
+) -> Result<Vec<Pack>, Error> {
+    let shelf = drive.shelf_of(archive).await?;
+    let page = drive.store.list(&shelf, Span::Newest).await?;
+    let mut missing = Vec::new();
+    for pack in packs {
+        let name = pack::pack_name(pack.id);
+        match page
+            .entries
+            .iter()
+            .find(|entry| entry.name == name && entry.bytes == pack.body.len())
+        {
+            Some(entry) => acknowledged(
+                drive,
+                &intent(archive, &shelf, &pack),
+                &pack,
+                entry.locator.clone(),
+            )?,
+            None => missing.push(pack),
+        }
+    }
+    Ok(missing)
+}
+
 async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Result<(), Error> {
+    if packs.is_empty() {
+        return Ok(());
+    }
     let shelf = drive.shelf_of(archive).await?;
     let intents: Vec<Intent> = packs
         .iter()
@@ -230,24 +302,35 @@ async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Res
         return Err(Error::Malformed);
     }
     for ((intent, locator), pack) in intents.iter().zip(locators).zip(packs) {
-        let batch = intent.places(locator.0)?;
-        drive
-            .spool
-            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
-        drive.index.amend(batch)?;
-        drive.keep_frames(pack);
-        let plain: u64 = pack
-            .frames
-            .iter()
-            .map(|frame| u64::from(frame.plain_len))
-            .sum();
-        drive.control.post(|board| {
-            board.epoch_done_bytes += plain;
-            board.packs += 1;
-            board.pack_bytes += pack.body.len();
-        });
+        acknowledged(drive, intent, pack, locator)?;
     }
     drive.card_progress(archive).await;
+    Ok(())
+}
+
+/// The store has a pack: that is a fact from now on.
+fn acknowledged(
+    drive: &Drive,
+    intent: &Intent,
+    pack: &Pack,
+    locator: Locator,
+) -> Result<(), Error> {
+    let batch = intent.places(locator.0)?;
+    drive
+        .spool
+        .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+    drive.index.amend(batch)?;
+    drive.keep_frames(pack);
+    let plain: u64 = pack
+        .frames
+        .iter()
+        .map(|frame| u64::from(frame.plain_len))
+        .sum();
+    drive.control.post(|board| {
+        board.epoch_done_bytes += plain;
+        board.packs += 1;
+        board.pack_bytes += pack.body.len();
+    });
     Ok(())
 }
 

@@ -180,11 +180,14 @@ impl Spool {
         }
     }
 
-    /// Gives back the space of everything that was not retained after replay.
+    /// Says that all that is needed of what was replayed is retained: the space of the rest is given back. Until
+    /// then nothing that was there when the spool was opened is removed.
     pub fn reclaim(&self) {
         let segments: Vec<_> = read_lock(&self.core.segments).values().cloned().collect();
         for segment in segments {
+            segment.claims_are_known();
             self.core.dig_dead(&segment);
+            self.core.remove_if_dead(&segment);
         }
     }
 
@@ -334,6 +337,10 @@ fn random_id() -> Result<record::SpoolId, Error> {
 }
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod double;
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -370,6 +377,7 @@ mod tests {
         assert_eq!(seen, 1);
         assert_eq!(spool.append(b"", b"").expect("room").0, Seq(2));
         assert_eq!(spool.read(&place, 0, 200_000).expect("whole"), body);
+        spool.reclaim();
         spool.release(&place, 200_000);
         spool.cut(Seq(2)).expect("good disk");
         assert_eq!(spool.usage().live_bytes, 0);

@@ -24,6 +24,7 @@ struct State {
     /// Open while the segment is not sealed.
     data: Option<Arc<dyn Data>>,
     phase: Phase,
+    claims: Claims,
     end: u64,
     holes: u64,
     last: Seq,
@@ -37,6 +38,14 @@ enum Phase {
     Open,
     Sealed,
     Removed,
+}
+
+/// Is it known who wants what?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Claims {
+    /// The segment was found by recovery, and replay has not yet told all that is retained.
+    Unknown,
+    Known,
 }
 
 struct Body {
@@ -65,6 +74,7 @@ impl Segment {
             state: Mutex::new(State {
                 data: Some(data),
                 phase: Phase::Open,
+                claims: Claims::Known,
                 end,
                 holes: 0,
                 last: Seq(0),
@@ -102,6 +112,12 @@ impl Segment {
     /// Enters a record that was found in the file, with a dead body.
     pub(super) fn recovered(&self, seq: Seq, place: &Place) {
         self.entered(seq, place, 0);
+        self.state().claims = Claims::Unknown;
+    }
+
+    /// All that is wanted is retained now: the rest may be given back.
+    pub(super) fn claims_are_known(&self) {
+        self.state().claims = Claims::Known;
     }
 
     fn entered(&self, seq: Seq, place: &Place, live: u64) {
@@ -141,10 +157,10 @@ impl Segment {
         let mut state = self.state();
         debug_assert!(state.live >= len, "released more than was live");
         state.live = state.live.saturating_sub(len);
-        let sealed = state.phase == Phase::Sealed;
+        let may_dig = state.may_dig();
         let body = state.bodies.get_mut(&place.position)?;
         body.live = body.live.saturating_sub(len);
-        if body.live > 0 || !sealed {
+        if body.live > 0 || !may_dig {
             return None;
         }
         state.bodies.remove(&place.position);
@@ -161,7 +177,7 @@ impl Segment {
     /// Takes all dead bodies of a sealed segment out of the books; their space is to be given back.
     pub(super) fn dead_bodies(&self) -> Vec<Hole> {
         let mut state = self.state();
-        if state.phase != Phase::Sealed {
+        if !state.may_dig() {
             return Vec::new();
         }
         let dead: Vec<(u64, u32)> = state
@@ -181,7 +197,7 @@ impl Segment {
     /// Marks the segment as removed if it is sealed, dead and not needed for replay after `through`.
     pub(super) fn remove_if_dead(&self, through: Seq) -> Option<Removed> {
         let mut state = self.state();
-        if state.phase != Phase::Sealed || state.live > 0 || state.last > through {
+        if !state.may_dig() || state.live > 0 || state.last > through {
             return None;
         }
         state.phase = Phase::Removed;
@@ -193,6 +209,10 @@ impl Segment {
 }
 
 impl State {
+    fn may_dig(&self) -> bool {
+        self.phase == Phase::Sealed && self.claims == Claims::Known
+    }
+
     fn dig(&mut self, position: u64, len: u32) -> Option<Hole> {
         let from = position.next_multiple_of(DISK_BLOCK_BYTES);
         let to = (position + u64::from(len)) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;

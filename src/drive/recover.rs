@@ -1,0 +1,198 @@
+//! Recovering: the journal tells what is published, the spool what came after it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::Look;
+use crate::drive::rebuild::Watch;
+use crate::drive::record::Entry;
+use crate::drive::record::Intent;
+use crate::id::InodeNo;
+use crate::id::PackId;
+use crate::id::Seq;
+use crate::index::Batch;
+use crate::index::chunk::PackPlace;
+use crate::index::key;
+use crate::spool::Replayed;
+use crate::store::Shelf;
+use crate::store::Span;
+
+impl Drive {
+    /// Follows the journal, replays the spool, and finds out what became of packs that were on their way.
+    pub(in crate::drive) async fn recover(
+        self: &Arc<Drive>,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
+        let unpublished = |through| self.has_changes_after(through);
+        self.catch_up(unpublished, watch).await?;
+        let through = self.journal_head().through;
+        let intents = self.replay(through)?;
+        self.find_lost_packs(intents).await?;
+        if self.view().inode(InodeNo::ROOT)?.is_none() {
+            self.make_root()?;
+        }
+        let published = self.journal_head().through;
+        self.control.post(|board| board.published = published);
+        Ok(())
+    }
+
+    fn has_changes_after(&self, through: Seq) -> Result<bool, Error> {
+        let mut any = false;
+        self.spool.replay(|replayed| -> Result<(), Error> {
+            if let Replayed::Record { seq, head, .. } = replayed {
+                any |= seq > through && matches!(Entry::decode(head), Ok(Entry::Change(_)));
+            }
+            Ok(())
+        })?;
+        Ok(any)
+    }
+
+    /// Applies what the spool holds beyond the journal; gives the packs whose fate is unknown.
+    fn replay(&self, through: Seq) -> Result<Vec<Intent>, Error> {
+        let mut state = self
+            .state
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut intents: HashMap<PackId, Intent> = HashMap::new();
+        let malformed = |_| {
+            Error::Damaged(String::from(
+                "the spool holds a record of an unknown form; it may come from a newer ods",
+            ))
+        };
+        self.spool.replay(|replayed| -> Result<(), Error> {
+            let (seq, head, place) = match replayed {
+                Replayed::Record { seq, head, place } if seq > through => (seq, head, place),
+                Replayed::Record { .. } => return Ok(()),
+                Replayed::Missing { first, last } => return self.miss(first, last, through),
+            };
+            match Entry::decode(head).map_err(malformed)? {
+                Entry::Change(record) => {
+                    // Which bytes are needed is known only at the end: later records hide earlier ones,
+                    // whose space may be gone already.
+                    state.lay(self, seq, place, record);
+                }
+                Entry::Fact(batch) => {
+                    for (key, _) in batch.iter() {
+                        if key.first() == Some(&b'P')
+                            && let Ok(id) = key[1..].try_into()
+                        {
+                            intents.remove(&PackId(id));
+                        }
+                    }
+                    self.index.apply(batch);
+                }
+                Entry::Intent(list) => {
+                    for intent in list {
+                        if let Some((_, place)) = intent.frames.first() {
+                            intents.insert(place.pack, intent);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        for (ino, place, len) in state.gathering.references() {
+            if let Err(error) = self.spool.retain(&place, u64::from(len)) {
+                self.note_damage(ino, &error.to_string());
+            }
+        }
+        self.spool.reclaim();
+        self.spool.cut(through)?;
+        self.spool.number_after(through)?;
+        let next = self.index.get(&key::root("next"))?;
+        if let Some(next) =
+            next.and_then(|value| Some(u64::from_le_bytes(value[..].try_into().ok()?)))
+        {
+            state.next_number = next;
+        }
+        if state.changed > through {
+            self.control.changed();
+        }
+        Ok(intents.into_values().collect())
+    }
+
+    /// The disk lost records that were not yet published: changes are gone, and that is told.
+    fn miss(&self, first: Seq, last: Option<Seq>, through: Seq) -> Result<(), Error> {
+        if last.is_none_or(|last| last > through) {
+            let upto = last.map_or_else(|| String::from("the end"), |last| last.to_string());
+            log::error!(
+                "the spool lost records {first} to {upto}: changes that were never published are gone"
+            );
+            self.control.post(|board| {
+                board.error = Some(format!(
+                    "the local disk lost spool records {first} to {upto}; what they changed is gone"
+                ));
+            });
+        }
+        Ok(())
+    }
+
+    /// Looks for packs that were sent without an answer, by name, so that nothing is sent twice.
+    async fn find_lost_packs(&self, intents: Vec<Intent>) -> Result<(), Error> {
+        let mut by_shelf: HashMap<String, HashMap<String, Intent>> = HashMap::new();
+        for intent in intents {
+            if let Some((_, place)) = intent.frames.first() {
+                let name = crate::codec::pack::pack_name(place.pack);
+                by_shelf
+                    .entry(intent.shelf.clone())
+                    .or_default()
+                    .insert(name, intent);
+            }
+        }
+        for (shelf, mut wanted) in by_shelf {
+            let (shelf, mut span) = (Shelf(shelf), Span::Newest);
+            for _ in 0..LOST_PAGES_MAX {
+                let page = match self.store.list(&shelf, span).await {
+                    Ok(page) => page,
+                    Err(crate::store::Error::Missing { .. }) => break,
+                    Err(error) => return Err(error.into()),
+                };
+                for entry in page.entries {
+                    let Some(intent) = wanted.remove(&entry.name) else {
+                        continue;
+                    };
+                    if entry.bytes == intent.bytes {
+                        self.keep_fact(&intent, entry.locator.0)?;
+                    }
+                }
+                match page.next {
+                    Some(next) if !wanted.is_empty() => span = Span::Before(next),
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_fact(&self, intent: &Intent, locator: Vec<u8>) -> Result<(), Error> {
+        let batch = intent.places(locator)?;
+        self.spool
+            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        self.index.apply(batch);
+        Ok(())
+    }
+}
+
+/// Pages of a shelf that are searched for packs whose acknowledgement was lost: they are among the newest.
+const LOST_PAGES_MAX: usize = 20;
+
+impl Intent {
+    /// What becomes true when the store has the pack.
+    pub(in crate::drive) fn places(&self, locator: Vec<u8>) -> Result<Batch, Error> {
+        let mut batch = Batch::default();
+        for (id, place) in &self.frames {
+            batch.put(key::chunk(id), place.encode())?;
+        }
+        if let Some((_, place)) = self.frames.first() {
+            let pack = PackPlace {
+                archive: self.archive,
+                bytes: self.bytes,
+                locator,
+            };
+            batch.put(key::pack(&place.pack), pack.encode())?;
+        }
+        Ok(batch)
+    }
+}

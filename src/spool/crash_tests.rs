@@ -1,0 +1,189 @@
+//! What is left of a spool when the power goes at any moment: everything that was promised, and no more.
+
+use super::{
+    Error, Place, Replayed, Settings, Spool,
+    double::{Crash, Double, Random},
+};
+use crate::id::Seq;
+
+const SETTINGS: Settings = Settings {
+    segment_bytes: 4096,
+    limit_bytes: 1 << 30,
+    reserve_bytes: 0,
+};
+
+/// What the spool was told, and what it promised.
+#[derive(Default)]
+struct Model {
+    records: Vec<Entry>,
+    synced: usize,
+    through: usize,
+}
+
+struct Entry {
+    head: Vec<u8>,
+    body: Vec<u8>,
+    place: Option<Place>,
+    live: Live,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Live {
+    Yes,
+    No,
+}
+
+fn open(disk: &Double) -> Result<Spool, Error> {
+    Spool::recover(Box::new(disk.clone()), SETTINGS, None)
+}
+
+impl Model {
+    /// One random thing; an error means that the power is gone.
+    fn step(&mut self, spool: &Spool, random: &mut Random) -> Result<(), Error> {
+        match random.below(12) {
+            0 | 1 => {
+                let all = self.records.len();
+                spool.sync()?;
+                self.synced = all;
+            }
+            2 | 3 if !self.records.is_empty() => {
+                let nth = usize::try_from(random.below(self.records.len() as u64)).expect("small");
+                let entry = &mut self.records[nth];
+                if let (Some(place), Live::Yes) = (entry.place, entry.live) {
+                    entry.live = Live::No;
+                    spool.release(&place, u64::from(place.body_len));
+                }
+            }
+            4 => {
+                let through = random.below(self.records.len() as u64 + 1);
+                self.through = self.through.max(usize::try_from(through).expect("small"));
+                spool.cut(Seq(self.through as u64))?;
+            }
+            _ => {
+                let head = vec![1; usize::try_from(random.below(40)).expect("small")];
+                let len = match random.below(10) {
+                    0 => 70_000,
+                    1 => 0,
+                    _ => random.below(600),
+                };
+                let fill = u8::try_from(self.records.len() % 251).expect("small");
+                let body = vec![fill; usize::try_from(len).expect("small")];
+                // Even when this fails, the whole record may be there after a crash.
+                self.records.push(Entry {
+                    head: head.clone(),
+                    body: body.clone(),
+                    place: None,
+                    live: Live::Yes,
+                });
+                let (seq, place) = spool.append(&head, &body)?;
+                assert_eq!(seq, Seq(self.records.len() as u64));
+                self.records.last_mut().expect("just pushed").place = Some(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what is left after a crash with what was promised, and goes on from there.
+    fn check(&mut self, spool: &Spool, told: &str) {
+        let mut last = 0;
+        let mut found = Vec::new();
+        spool
+            .replay(|one| -> Result<(), Error> {
+                match one {
+                    Replayed::Record { seq, head, place } => {
+                        let nth = usize::try_from(seq.0).expect("small") - 1;
+                        assert_eq!(self.records[nth].head, head, "{told}: {seq}");
+                        assert!(nth >= last, "{told}: order");
+                        last = nth + 1;
+                        found.push((nth, place));
+                    }
+                    Replayed::Missing { last: to, .. } => {
+                        let to = to.unwrap_or_else(|| panic!("{told}: the end is missing"));
+                        assert!(to.0 <= self.through as u64, "{told}: {to} is missing");
+                    }
+                }
+                Ok(())
+            })
+            .expect("the disk is good");
+        assert!(
+            last >= self.synced.max(1) || self.synced <= self.through,
+            "{told}: {last}"
+        );
+        for entry in &mut self.records {
+            entry.place = None;
+        }
+        for (nth, place) in found {
+            let entry = &mut self.records[nth];
+            entry.place = Some(place);
+            if entry.live == Live::Yes {
+                spool
+                    .retain(&place, u64::from(place.body_len))
+                    .expect("not given back");
+                let body = spool.read(&place, 0, place.body_len);
+                assert_eq!(body.expect("not damaged"), entry.body, "{told}");
+            }
+        }
+        spool.reclaim();
+        // Numbers may only be reused if the records are gone; the caller knows what is published.
+        let kept = last.max(self.through).max(self.synced);
+        spool
+            .number_after(Seq(kept as u64))
+            .expect("the disk is good");
+        self.records.truncate(kept);
+        self.synced = self.synced.min(kept);
+    }
+}
+
+/// Runs until the power goes after `fuel` operations; answers if it went.
+fn run(disk: &Double, model: &mut Model, random: &mut Random, fuel: u64, told: &str) -> Power {
+    let spool = open(disk).expect("the disk is good");
+    model.check(&spool, told);
+    disk.world().fuel = Some(fuel);
+    for _ in 0..40 {
+        if model.step(&spool, random).is_err() {
+            return Power::Gone;
+        }
+    }
+    match spool.close() {
+        Ok(()) => {
+            model.synced = model.records.len();
+            Power::Steady
+        }
+        Err(_) => Power::Gone,
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Power {
+    Gone,
+    Steady,
+}
+
+#[test]
+fn after_a_crash_at_any_operation_everything_synced_is_there_and_the_rest_is_a_prefix() {
+    for seed in 1..=12_u64 {
+        for fuel in 0..400 {
+            let mut power = Power::Gone;
+            for crash in [
+                Crash::Kill,
+                Crash::PowerNothing,
+                Crash::PowerRandom(seed * 7919 + fuel),
+            ] {
+                let mut disk = Double::default();
+                let mut model = Model::default();
+                let mut random = Random(seed);
+                // Twice, so that a recovered spool is crashed as well.
+                for life in 0..3 {
+                    let told = format!("seed {seed}, fuel {fuel}, {crash:?}, life {life}");
+                    power = run(&disk, &mut model, &mut random, fuel, &told);
+                    disk = disk.crashed(crash);
+                }
+                let spool = open(&disk).expect("the disk is good");
+                model.check(&spool, &format!("seed {seed}, fuel {fuel}, {crash:?}, end"));
+            }
+            if power == Power::Steady {
+                break;
+            }
+        }
+    }
+}
