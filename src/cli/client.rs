@@ -23,6 +23,9 @@ use crate::cli::protocol::Request;
 /// Longest path that a socket's address takes on every system, bytes.
 const ADDRESS_BYTES_MAX: usize = 100;
 
+/// How long a daemon that has said its last word may take to end.
+const GONE_MAX: Duration = Duration::from_secs(10);
+
 /// A connection to a daemon.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -64,14 +67,14 @@ impl Client {
         line.push(b'\n');
         self.stream.write_all(&line).context("the daemon is gone")?;
         let mut lines = BufReader::new(self.stream.try_clone()?);
-        let mut last = None;
+        let (mut last, mut begun) = (None, Vec::new());
         loop {
             let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
             if left == Some(Duration::ZERO) {
                 return Ok(Outcome::TimedOut(last));
             }
             self.stream.set_read_timeout(left)?;
-            let Some(answer) = next(&mut lines)? else {
+            let Some(answer) = next(&mut lines, &mut begun)? else {
                 continue;
             };
             match answer {
@@ -79,23 +82,37 @@ impl Client {
                     hear(&report);
                     last = Some(report);
                 }
-                Answer::Done => return Ok(Outcome::Done),
+                Answer::Done => {
+                    if matches!(request, Request::Umount | Request::Stop) {
+                        until_gone(&mut lines);
+                    }
+                    return Ok(Outcome::Done);
+                }
                 Answer::Failed { code, text } => return Err(fault(code, text)),
             }
         }
     }
 }
 
-/// The next answer; none when the time to wait is over.
-fn next(lines: &mut BufReader<UnixStream>) -> Result<Option<Answer>> {
-    // Lines come whole, because each is written at once: a wait that ends has read nothing of one.
-    let mut line = Vec::new();
-    match lines.take(LINE_BYTES_MAX).read_until(b'\n', &mut line) {
-        Ok(0) => Err(fault(
+/// Waits for the daemon's process to end, which closes the connection.
+fn until_gone(lines: &mut BufReader<UnixStream>) {
+    drop(lines.get_ref().set_read_timeout(Some(GONE_MAX)));
+    drop(io::copy(lines, &mut io::sink()));
+}
+
+/// The next answer; none when the time to wait is over. What has been read of a line by then is kept
+/// in `begun`.
+fn next(lines: &mut BufReader<UnixStream>, begun: &mut Vec<u8>) -> Result<Option<Answer>> {
+    match lines.take(LINE_BYTES_MAX).read_until(b'\n', begun) {
+        Ok(_) if begun.last() == Some(&b'\n') => {
+            let answer = serde_json::from_slice(begun)?;
+            begun.clear();
+            Ok(Some(answer))
+        }
+        Ok(_) => Err(fault(
             Code::Other,
             "the daemon ended without an answer; its log says why",
         )),
-        Ok(_) => Ok(Some(serde_json::from_slice(&line)?)),
         Err(error)
             if matches!(
                 error.kind(),

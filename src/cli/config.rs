@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use anyhow::Result;
 use serde::Deserialize;
 use serde::Serialize;
 
 use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
@@ -67,9 +67,9 @@ impl Config {
         match std::fs::read_to_string(path) {
             Ok(text) => Config::parse(&text, path),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
-            Err(error) => Err(error).with_context(|| {
-                fault(Code::Config, format!("cannot read {}", path.display()))
-            }),
+            Err(error) => {
+                Err(error).or_fault(Code::Config, || format!("cannot read {}", path.display()))
+            }
         }
     }
 
@@ -152,9 +152,8 @@ impl Config {
         if let Some(dir) = path.parent() {
             paths::make_private(dir)?;
         }
-        paths::write_private(path, text.as_bytes()).with_context(|| {
-            fault(Code::Config, format!("cannot write {}", path.display()))
-        })
+        paths::write_private(path, text.as_bytes())
+            .or_fault(Code::Config, || format!("cannot write {}", path.display()))
     }
 }
 

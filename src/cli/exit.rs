@@ -78,6 +78,18 @@ pub(crate) fn fault(code: Code, text: impl Into<String>) -> anyhow::Error {
     Fault { code, text }.into()
 }
 
+/// Gives errors of the system a code and a beginning.
+pub(crate) trait OrFault<T> {
+    /// The same, or an error with this code that begins with this text.
+    fn or_fault(self, code: Code, text: impl FnOnce() -> String) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrFault<T> for Result<T, E> {
+    fn or_fault(self, code: Code, text: impl FnOnce() -> String) -> anyhow::Result<T> {
+        self.map_err(|error| fault(code, format!("{}: {}", text(), told(&error.into()))))
+    }
+}
+
 /// The code of an error: that of the first cause, from the outside in, which has one.
 pub(crate) fn code_of(error: &anyhow::Error) -> Code {
     let codes = error.chain().filter_map(|cause| {

@@ -40,7 +40,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {
-        let octal = tail.get(..3).and_then(|octal| std::str::from_utf8(octal).ok());
+        let octal = tail
+            .get(..3)
+            .and_then(|octal| std::str::from_utf8(octal).ok());
         let value = octal.and_then(|octal| u8::from_str_radix(octal, 8).ok());
         match value.filter(|_| byte == b'\\') {
             Some(value) => {

@@ -42,7 +42,7 @@ pub(crate) struct Options {
 }
 
 /// The page that `--help` shows.
-pub(crate) const HELP: &str = "\
+pub(crate) const HELP_PAGE: &str = "\
 Mount options (-o a,b=c):
   ro, rw               read only; read and write (default)
   allow_other          let other users in (needs user_allow_other in /etc/fuse.conf, unless root)
@@ -62,12 +62,29 @@ Mount options (-o a,b=c):
   takeover             take the drive although another machine holds it
   noatime, relatime    whether reading leaves a trace (noatime)
   config=FILE, state=DIR  configuration file and state directory
-  nofail, noauto, _netdev, user, x-...  accepted for /etc/fstab, without effect";
+  nofail, noauto, _netdev, user, x-...  accepted for /etc/fstab, without effect
+
+";
 
 /// Words that fstab and mount(8) use and that mean nothing to a mount.
 const IGNORED: &[&str] = &[
-    "defaults", "nofail", "_netdev", "auto", "noauto", "user", "nouser", "users", "owner", "group",
-    "async", "nodev", "nosuid", "exec", "diratime", "nodiratime", "fg",
+    "defaults",
+    "nofail",
+    "_netdev",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "owner",
+    "group",
+    "async",
+    "nodev",
+    "nosuid",
+    "exec",
+    "diratime",
+    "nodiratime",
+    "fg",
 ];
 
 impl Options {

@@ -89,6 +89,13 @@ pub(crate) fn note(text: &str) {
     }
 }
 
+/// Asks something; the answer comes on the same line.
+pub(crate) fn prompt(question: &str) {
+    clear();
+    let mut terminal = std::io::stderr().lock();
+    drop(write!(terminal, "{question}").and_then(|()| terminal.flush()));
+}
+
 /// Says what went wrong, quiet or not.
 pub(crate) fn complain(program: &str, text: &str) {
     clear();

@@ -1,7 +1,5 @@
 //! How a drive's state looks to people.
 
-use std::fmt::Write;
-
 use crate::cli::protocol::Report;
 use crate::drive::status::Phase;
 use crate::drive::status::Status;
@@ -26,17 +24,17 @@ pub(crate) fn draining(status: &Status) -> String {
         (true, bytes, _) => format!("uploading, {} left", Bytes(bytes)),
     };
     if status.unpublished && status.rate_bytes_per_s > 0 && status.dirty_bytes > 0 {
-        drop(write!(line, ", {}/s", Bytes(status.rate_bytes_per_s)));
+        line.push_str(&format!(", {}/s", Bytes(status.rate_bytes_per_s)));
         if let Some(seconds) = status.eta_s {
-            drop(write!(line, ", ETA {}", duration(seconds)));
+            line.push_str(&format!(", ETA {}", duration(seconds)));
         }
     }
     if let Some(seconds) = status.discord.waiting_s.filter(|seconds| *seconds > 0) {
         let wait = duration(seconds);
-        drop(write!(line, ", Discord asks to wait {wait}"));
+        line.push_str(&format!(", Discord asks to wait {wait}"));
     }
     if let Some(error) = &status.last_error {
-        drop(write!(line, " ({error})"));
+        line.push_str(&format!(" ({error})"));
     }
     line
 }
@@ -57,7 +55,7 @@ pub(crate) fn one_line(report: &Report) -> String {
 pub(crate) fn page(report: &Report) -> String {
     let status = &report.status;
     let mut page = String::new();
-    let mut line = |label: &str, text: String| drop(writeln!(page, "{label:<10} {text}"));
+    let mut line = |label: &str, text: String| page.push_str(&format!("{label:<10} {text}\n"));
     line("drive", format!("{} ({})", report.name, status.drive));
     let pid = report.pid;
     line(

@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
 
-use anyhow::Context;
 use anyhow::Result;
 use zeroize::Zeroizing;
 
 use crate::cli::config::DriveConfig;
 use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::paths;
 use crate::codec::key::Secret;
@@ -89,7 +89,12 @@ impl Wanted<'_> {
 }
 
 fn read_file(what: &str, path: &Path) -> Result<Zeroizing<String>> {
-    let wrong = |why: String| fault(Code::Secrets, format!("{what} file {}: {why}", path.display()));
+    let wrong = |why: String| {
+        fault(
+            Code::Secrets,
+            format!("{what} file {}: {why}", path.display()),
+        )
+    };
     let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
     let meta = file.metadata().map_err(|error| wrong(error.to_string()))?;
     if meta.is_file() && meta.mode() & 0o077 != 0 {
@@ -135,7 +140,7 @@ pub(crate) fn is_interactive() -> bool {
 /// Asks on the terminal, without showing what is typed.
 fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     let typed = rpassword::prompt_password(prompt)
-        .with_context(|| fault(Code::Secrets, "cannot ask on the terminal"))?;
+        .or_fault(Code::Secrets, || String::from("cannot ask on the terminal"))?;
     Ok(Zeroizing::new(typed))
 }
 
