@@ -349,9 +349,6 @@ fn what_is_gone_or_out_of_reach_is_told() {
 fn a_newer_drive_is_left_alone() {
     let world = World::new();
     let machine = with_drive(&world);
-    // A state directory whose spool a newer program wrote would do as well; the superblock is first.
-    let fault = FaultKind::WrongBytes { gets: 100 };
-    drop(fault);
     let copy = machine.state("main").join("superblock");
     let mut bytes = std::fs::read(&copy).expect("readable");
     bytes[6] = 2;
@@ -427,8 +424,8 @@ fn a_second_signal_stops_and_the_spool_keeps_what_is_missing() {
 fn a_killed_daemon_loses_nothing() {
     let world = World::new();
     let machine = with_drive(&world);
-    break_uploads(&world);
     machine.mount(&[]).good();
+    break_uploads(&world);
     fill(&machine.mnt());
     let pid = machine.daemon();
     kill(pid, "KILL");
