@@ -20,11 +20,9 @@ mod padding;
 mod prefix;
 mod seal;
 pub mod segment;
+mod slot;
 pub mod superblock;
 pub mod wire;
-
-#[cfg(test)]
-mod golden;
 
 /// The version of every format that this program writes, and the newest that it reads.
 pub const VERSION: u16 = 1;
@@ -131,3 +129,6 @@ impl Error {
         Self::Bounds { what: what.into() }
     }
 }
+
+#[cfg(test)]
+mod golden;

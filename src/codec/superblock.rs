@@ -1,10 +1,5 @@
 //! The one object that can be read without a key: what the drive is, and how a secret opens it.
 
-use hkdf::Hkdf;
-use scrypt::Params;
-use sha2::Sha256;
-use zeroize::Zeroizing;
-
 use crate::codec::Error;
 use crate::codec::Sealed;
 use crate::codec::VERSION;
@@ -12,14 +7,14 @@ use crate::codec::key::Keys;
 use crate::codec::key::MasterKey;
 use crate::codec::key::RecoveryKey;
 use crate::codec::key::Secret;
-use crate::codec::key::Typed;
 use crate::codec::key::random;
 use crate::codec::prefix;
-use crate::codec::seal::Cipher;
-use crate::codec::seal::TAG_LEN;
+use crate::codec::slot::Slot;
 use crate::codec::wire::Reader;
 use crate::codec::wire::Writer;
 use crate::id::DriveId;
+
+pub use crate::codec::slot::Cost;
 
 const WHAT: &str = "the superblock";
 /// Longest `places`, in bytes.
@@ -28,70 +23,6 @@ pub const PLACES_MAX: usize = 64 << 10;
 const SLOTS_MAX: usize = 4;
 const MAC_LEN: usize = 32;
 const SUM_LEN: usize = 4;
-
-/// What one try of a passphrase costs. Memory is `128 · r · 2^log2_n` bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cost {
-    /// Binary logarithm of scrypt's N.
-    pub log2_n: u8,
-    /// scrypt's r, the block size.
-    pub r: u16,
-    /// scrypt's p, how many times over.
-    pub p: u16,
-}
-
-impl Default for Cost {
-    /// 128 MiB and about 0.3 seconds.
-    fn default() -> Self {
-        Self {
-            log2_n: 17,
-            r: 8,
-            p: 1,
-        }
-    }
-}
-
-impl Cost {
-    /// As cheap as is allowed, 1 MiB: for trials. A passphrase is easily guessed at this cost.
-    pub const LEAST: Cost = Cost {
-        log2_n: 10,
-        r: 8,
-        p: 1,
-    };
-    const LOG2_N_MAX: u8 = 20;
-    const R_MAX: u16 = 16;
-    const P_MAX: u16 = 4;
-    const MEMORY_BYTES_MAX: u64 = 1 << 30;
-
-    /// Fails on what would take too much memory or time, before any is taken.
-    fn params(self) -> Result<Params, Error> {
-        let Self { log2_n, r, p } = self;
-        let fits = (Self::LEAST.log2_n..=Self::LOG2_N_MAX).contains(&log2_n)
-            && (1..=Self::R_MAX).contains(&r)
-            && (1..=Self::P_MAX).contains(&p)
-            && (128 * u64::from(r)) << log2_n <= Self::MEMORY_BYTES_MAX;
-        let fault = || Error::bounds("the cost of the passphrase");
-        if !fits {
-            return Err(fault());
-        }
-        Params::new(log2_n, r.into(), p.into()).map_err(|_| fault())
-    }
-}
-
-/// The master key, sealed by one secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Slot {
-    lock: Lock,
-    salt: [u8; 32],
-    sealed: [u8; 32 + TAG_LEN],
-}
-
-/// How a secret becomes the key of a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lock {
-    Passphrase(Cost),
-    Recovery,
-}
 
 /// The drive's first object: header, key slots, places. Everybody can read it, only a holder of the
 /// master key can make one that opens.
@@ -305,7 +236,7 @@ impl Superblock {
             .u64(self.generation)
             .u8(u8::try_from(self.slots.len()).expect("at most SLOTS_MAX and one"));
         for slot in &self.slots {
-            body.raw(&slot.head()).raw(&slot.sealed);
+            body.raw(&slot.encode());
         }
         body.u32(u32::try_from(self.places.len()).expect("at most PLACES_MAX"))
             .raw(&self.places);
@@ -327,150 +258,6 @@ fn check_places(len: usize) -> Result<(), Error> {
         return Err(Error::bounds("the places in the superblock"));
     }
     Ok(())
-}
-
-impl Lock {
-    fn kind(self) -> u8 {
-        match self {
-            Lock::Passphrase(_) => 1,
-            Lock::Recovery => 2,
-        }
-    }
-}
-
-impl Slot {
-    fn with_passphrase(
-        drive: DriveId,
-        master: &MasterKey,
-        secret: &Secret,
-        cost: Cost,
-        salt: [u8; 32],
-    ) -> Result<Self, Error> {
-        let Typed::Passphrase(text) = &secret.0 else {
-            return Err(Error::Mistyped {
-                what: "a passphrase is needed here, not a recovery key",
-            });
-        };
-        let kek = passphrase_kek(text, cost, &salt)?;
-        Ok(Self::seal(
-            drive,
-            master,
-            Lock::Passphrase(cost),
-            salt,
-            &kek,
-        ))
-    }
-
-    fn with_recovery(
-        drive: DriveId,
-        master: &MasterKey,
-        recovery: &RecoveryKey,
-        salt: [u8; 32],
-    ) -> Self {
-        let kek = recovery_kek(recovery, &salt);
-        Self::seal(drive, master, Lock::Recovery, salt, &kek)
-    }
-
-    fn seal(
-        drive: DriveId,
-        master: &MasterKey,
-        lock: Lock,
-        salt: [u8; 32],
-        kek: &[u8; 32],
-    ) -> Self {
-        let mut slot = Self {
-            lock,
-            salt,
-            sealed: [0; 32 + TAG_LEN],
-        };
-        let mut buffer = Zeroizing::new([0; 32 + TAG_LEN]);
-        buffer[..32].copy_from_slice(&master.0[..]);
-        Cipher::new(kek).seal(0, &slot.associated(drive), &mut buffer[..]);
-        slot.sealed = *buffer;
-        slot
-    }
-
-    fn open(&self, drive: DriveId, secret: &Secret) -> Result<MasterKey, Error> {
-        let kek = match (&secret.0, self.lock) {
-            (Typed::Passphrase(text), Lock::Passphrase(cost)) => {
-                passphrase_kek(text, cost, &self.salt)?
-            }
-            (Typed::Recovery(key), Lock::Recovery) => recovery_kek(key, &self.salt),
-            (Typed::Recovery(_), Lock::Passphrase(_)) | (Typed::Passphrase(_), Lock::Recovery) => {
-                return Err(Error::WrongKey);
-            }
-        };
-        let mut buffer = Zeroizing::new(self.sealed);
-        Cipher::new(&kek)
-            .open(0, &self.associated(drive), &mut buffer[..])
-            .map_err(|_| Error::WrongKey)?;
-        let mut master = Zeroizing::new([0; 32]);
-        master.copy_from_slice(&buffer[..32]);
-        Ok(MasterKey(master))
-    }
-
-    /// Everything of the slot but the sealed key.
-    fn head(&self) -> Vec<u8> {
-        let (log2_n, r, p) = match self.lock {
-            Lock::Passphrase(cost) => (cost.log2_n, cost.r, cost.p),
-            Lock::Recovery => (0, 0, 0),
-        };
-        let mut head = Writer::with_capacity(38);
-        head.u8(self.lock.kind())
-            .u8(log2_n)
-            .u16(r)
-            .u16(p)
-            .raw(&self.salt);
-        head.finish()
-    }
-
-    fn associated(&self, drive: DriveId) -> Vec<u8> {
-        [&prefix::SUPERBLOCK.bytes()[..], &drive.0, &self.head()].concat()
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Error> {
-        let kind = reader.u8()?;
-        let cost = Cost {
-            log2_n: reader.u8()?,
-            r: reader.u16()?,
-            p: reader.u16()?,
-        };
-        let lock = match (kind, cost) {
-            (1, cost) => {
-                cost.params()?;
-                Lock::Passphrase(cost)
-            }
-            (
-                2,
-                Cost {
-                    log2_n: 0,
-                    r: 0,
-                    p: 0,
-                },
-            ) => Lock::Recovery,
-            _ => return Err(reader.damaged()),
-        };
-        Ok(Self {
-            lock,
-            salt: reader.array()?,
-            sealed: reader.array()?,
-        })
-    }
-}
-
-fn passphrase_kek(text: &str, cost: Cost, salt: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Error> {
-    let mut kek = Zeroizing::new([0; 32]);
-    scrypt::scrypt(text.as_bytes(), salt, &cost.params()?, &mut kek[..])
-        .map_err(|_| Error::bounds("the cost of the passphrase"))?;
-    Ok(kek)
-}
-
-fn recovery_kek(key: &RecoveryKey, salt: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    let mut kek = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(Some(salt), &key.0[..])
-        .expand(b"ods 1 recovery", &mut kek[..])
-        .expect("shorter than HKDF's limit of 8,160 bytes");
-    kek
 }
 
 #[cfg(test)]
@@ -545,11 +332,6 @@ mod tests {
 
     #[test]
     fn costs_have_bounds_before_memory_is_taken() {
-        let of = |log2_n, r, p| Cost { log2_n, r, p }.params().is_ok();
-        assert!(of(17, 8, 1) && of(20, 8, 1) && of(10, 8, 4) && of(19, 16, 1));
-        assert!(!of(21, 8, 1) && !of(20, 9, 1) && !of(63, 1, 1) && !of(255, 1, 1));
-        assert!(!of(9, 8, 1) && !of(17, 0, 1) && !of(17, 8, 0) && !of(17, 8, 5));
-        assert!(!of(10, u16::MAX, 1) && !of(10, 1, u16::MAX));
         let dear = Cost {
             log2_n: 30,
             ..Cost::LEAST
