@@ -3,9 +3,7 @@
 use ods::emulator::{Emulator, Fault, FaultKind, permission};
 use ods::store::{
     Error,
-    discord::setup::{
-        ARCHIVES_NAME, Audience, JOURNAL_NAME, NEEDS, PERMISSIONS, Purpose, Setup,
-    },
+    discord::setup::{ARCHIVES_NAME, Audience, JOURNAL_NAME, NEEDS, PERMISSIONS, Purpose, Setup},
 };
 
 #[path = "support/discord.rs"]
@@ -38,7 +36,10 @@ async fn the_token_says_who_the_bot_is_and_how_to_invite_it() {
     let Err(Error::Refused { what }) = refused else {
         panic!("{refused:?}");
     };
-    assert!(what.contains("token") && !what.contains(emulator.token()), "{what}");
+    assert!(
+        what.contains("token") && !what.contains(emulator.token()),
+        "{what}"
+    );
 }
 
 #[tokio::test]
@@ -50,7 +51,10 @@ async fn the_server_says_what_it_takes() {
     for (tier, wanted) in [(0, 10), (1, 10), (2, 50), (3, 100)] {
         emulator.set_premium_tier(tier).expect("set");
         let guild = setup.guild(emulator.guild_id()).await.expect("read");
-        assert_eq!((guild.boost_tier, guild.attachment_bytes_max), (tier, wanted * MIB));
+        assert_eq!(
+            (guild.boost_tier, guild.attachment_bytes_max),
+            (tier, wanted * MIB)
+        );
     }
     let other = setup.guild(1).await;
     assert!(other.is_err_and(|error| !error.is_passing()));
@@ -67,7 +71,10 @@ async fn channels_are_made_once_and_found_again() {
     let setup = setup(&emulator);
     let journal = setup.channel(guild, Purpose::Journal).await.expect("made");
     let archives = setup.channel(guild, Purpose::Archives).await.expect("made");
-    assert_eq!((journal.name.as_str(), journal.audience), (JOURNAL_NAME, Audience::Private));
+    assert_eq!(
+        (journal.name.as_str(), journal.audience),
+        (JOURNAL_NAME, Audience::Private)
+    );
     assert_eq!(archives.name, ARCHIVES_NAME);
     assert_eq!(archives.audience, Audience::AsTheServerSays);
     assert!(archives.is_new && archives.id != journal.id);
@@ -94,7 +101,10 @@ async fn what_the_bot_lacks_is_named() {
     emulator.set_permissions(without).expect("set");
     assert_eq!(missing().await, ["Attach Files", "Manage Threads"]);
     emulator.set_permissions(PERMISSIONS).expect("set");
-    assert!(missing().await.is_empty(), "the invite gives all that is needed");
+    assert!(
+        missing().await.is_empty(),
+        "the invite gives all that is needed"
+    );
     let nowhere = setup.missing(guild, 5, Purpose::Archives).await;
     assert!(matches!(nowhere, Err(Error::Missing { .. })), "{nowhere:?}");
 }
@@ -105,7 +115,9 @@ async fn without_manage_channels_it_is_said_what_to_do() {
     let guild = emulator.guild_id();
     let manage = NEEDS.iter().find(|need| need.name == "Manage Channels");
     let manage = manage.expect("needed").bit;
-    emulator.set_permissions(permission::BOT & !manage).expect("set");
+    emulator
+        .set_permissions(permission::BOT & !manage)
+        .expect("set");
     let refused = setup(&emulator).channel(guild, Purpose::Journal).await;
     let Err(Error::Refused { what }) = refused else {
         panic!("{refused:?}");

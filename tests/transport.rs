@@ -958,7 +958,9 @@ async fn limits_without_headers_are_no_reason_to_hurry() {
 /// in turn and the last for ever.
 async fn odd_cdn(body: Vec<u8>, answers: Vec<String>) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     let url = format!("{base}/file");
     let message = format!(
@@ -978,7 +980,9 @@ async fn odd_cdn(body: Vec<u8>, answers: Vec<String>) -> String {
                 [last.as_bytes(), b"connection: close\r\n\r\n", &body].concat()
             } else {
                 let length = message.len();
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                );
                 [head.as_bytes(), message.as_bytes()].concat()
             };
             stream.write_all(&answer).await.expect("sent");
@@ -1016,7 +1020,10 @@ async fn answers_that_are_not_what_was_asked_for_are_handled_or_refused() {
         if good {
             assert_eq!(got.expect("readable"), body[10..200], "{answers:?}");
         } else {
-            assert!(matches!(got, Err(Error::Broken { .. })), "{answers:?}: {got:?}");
+            assert!(
+                matches!(got, Err(Error::Broken { .. })),
+                "{answers:?}: {got:?}"
+            );
         }
     }
 }
