@@ -27,10 +27,8 @@ use self::{
     slab::{HEADER, Listed},
     state::State,
 };
-use crate::{
-    id::{ChunkId, PackId},
-    size::{GIB, MIB},
-};
+use crate::id::{ChunkId, PackId};
+use crate::size::{GIB, MIB};
 
 /// A slab is this part of the whole, so that evicting one is a small loss…
 const SLABS: u64 = 64;

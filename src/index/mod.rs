@@ -339,7 +339,11 @@ impl Index {
 }
 
 #[cfg(test)]
+mod double;
+#[cfg(test)]
 mod layer_tests;
+#[cfg(test)]
+mod settle_tests;
 #[cfg(test)]
 mod tests {
     use super::*;
