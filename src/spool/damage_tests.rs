@@ -234,13 +234,17 @@ fn a_write_that_fails_half_way_leaves_nothing() {
     let disk = Double::default();
     let spool = open(&disk, SETTINGS).expect("new spool");
     spool.append(b"one", b"1").expect("room");
-    let used: u64 = disk
-        .names_now()
-        .iter()
-        .map(|name| disk.with_file(name, |b| b.len() as u64))
-        .sum();
-    disk.world().capacity = Some(used + 60);
+    let used = || -> u64 {
+        let names = disk.names_now();
+        names
+            .iter()
+            .map(|name| disk.with_file(name, |bytes| bytes.len() as u64))
+            .sum()
+    };
+    let before = used();
+    disk.world().capacity = Some(before + 60);
     assert!(matches!(spool.append(b"two", &[2; 100]), Err(Error::Full)));
+    assert_eq!(used(), before);
     disk.world().capacity = None;
     spool.append(b"three", b"3").expect("room");
     let disk = disk.crashed(Crash::Kill);

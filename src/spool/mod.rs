@@ -491,4 +491,30 @@ mod tests {
         assert_eq!(usage.appended, Seq(400));
         assert!(usage.live_bytes > 0 && usage.disk_bytes >= usage.live_bytes);
     }
+    #[test]
+    fn numbers_go_on_when_everything_is_cut() {
+        let disk = double::Double::default();
+        let open = || {
+            let medium = Box::new(disk.clone());
+            Spool::recover(medium, Settings::default(), None).expect("opens")
+        };
+        let spool = open();
+        for _ in 0..3 {
+            spool.append(b"unlink", b"").expect("room");
+        }
+        spool.close().expect("good disk");
+        for _ in 0..3 {
+            let spool = open();
+            spool.replay(|_| Ok::<(), Error>(())).expect("whole");
+            spool.reclaim();
+            spool.cut(Seq(3)).expect("good disk");
+        }
+        let spool = open();
+        assert_eq!(spool.append(b"", b"").expect("room").0, Seq(4));
+        spool.number_after(Seq(10)).expect("room");
+        spool.number_after(Seq(2)).expect("room");
+        drop(spool);
+        let spool = open();
+        assert_eq!(spool.append(b"", b"").expect("room").0, Seq(11));
+    }
 }
