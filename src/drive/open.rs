@@ -181,7 +181,9 @@ impl Drive {
             .cache_dir
             .clone()
             .unwrap_or_else(|| settings.state_dir.join("cache"));
-        let cache = Cache::open(&cache_dir, settings.cache_bytes_max);
+        let cache = Cache::open(&cache_dir, settings.cache_bytes_max).map_err(|error| {
+            Error::State(format!("cannot use {}: {error}", cache_dir.display()))
+        })?;
         let state = State {
             gathering: crate::drive::dirty::Dirty::default(),
             frozen: None,
