@@ -1,0 +1,254 @@
+//! Files: opening, reading, writing, closing.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use crate::drive::change::Change;
+use crate::drive::view::Look;
+use crate::fs::Atime;
+use crate::fs::Attr;
+use crate::fs::Caller;
+use crate::fs::Error;
+use crate::fs::FILE_BYTES_MAX;
+use crate::fs::Fs;
+use crate::fs::Name;
+use crate::fs::Node;
+use crate::fs::attr::resize;
+use crate::fs::handle::Handle;
+use crate::fs::namespace::insert;
+use crate::fs::regular;
+use crate::fs::xattr;
+use crate::id::InodeNo;
+use crate::index::inode::Inode;
+
+/// With [`Atime::Relative`], a time of access older than this is renewed by a read: one day, nanoseconds.
+const ATIME_AGE_MAX: i64 = 24 * 60 * 60 * 1_000_000_000;
+
+/// Capabilities of an executable, which do not survive a change of it.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// For writing.
+    pub write: bool,
+    /// Empty it.
+    pub truncate: bool,
+    /// When making it, fail if it is there.
+    pub exclusive: bool,
+}
+
+/// What happens to a file's set-id bits when its content changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privileges {
+    /// They stay: the caller may set them anyway.
+    Keep,
+    /// They go.
+    Kill,
+}
+
+impl Caller {
+    /// What becomes of set-id bits when this caller changes a file.
+    #[must_use]
+    pub fn privileges(&self) -> Privileges {
+        if self.uid == 0 {
+            Privileges::Keep
+        } else {
+            Privileges::Kill
+        }
+    }
+}
+
+impl Fs {
+    /// Opens a file; the number is for [`Fs::read`] and [`Fs::release`].
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when it is gone, [`Error::ReadOnly`] for writing on a drive that takes none.
+    pub fn open(&self, caller: &Caller, ino: InodeNo, opening: Opening) -> Result<u64, Error> {
+        self.open.hold(ino);
+        let checked = self.check_open(caller, ino, opening);
+        if checked.is_err() {
+            self.close(ino);
+        }
+        checked.map(|()| self.handle(ino))
+    }
+
+    /// Makes a file and opens it; opens the one that is there unless `opening` is exclusive.
+    ///
+    /// # Errors
+    /// As [`Fs::make`] and [`Fs::open`].
+    pub fn create(
+        &self,
+        caller: &Caller,
+        at: Name<'_>,
+        node: Node,
+        opening: Opening,
+    ) -> Result<(Attr, u64), Error> {
+        let made = self.change(|c| {
+            let there = c.entry(at.parent, at.name)?;
+            match there {
+                Some(_) if opening.exclusive => Err(Error::Exists),
+                Some(entry) => Ok((entry.ino, None)),
+                None => insert(c, caller, at, node).map(|(ino, inode)| (ino, Some(inode))),
+            }
+        })?;
+        match made {
+            (ino, Some(inode)) => {
+                self.open.hold(ino);
+                Ok((self.attr(ino, inode), self.handle(ino)))
+            }
+            (ino, None) => {
+                let handle = self.open(caller, ino, opening)?;
+                Ok((self.getattr(ino)?, handle))
+            }
+        }
+    }
+
+    fn check_open(&self, caller: &Caller, ino: InodeNo, opening: Opening) -> Result<(), Error> {
+        regular(&self.drive.view(), ino)?;
+        if opening.write && (self.options.read_only || self.drive.read_only().is_some()) {
+            return Err(Error::ReadOnly);
+        }
+        if opening.truncate {
+            self.change(|c| {
+                let mut inode = regular(c, ino)?;
+                resize(c, ino, &mut inode, 0)?;
+                strip(c, ino, &mut inode, caller.privileges())?;
+                c.put_inode(ino, &inode);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn handle(&self, ino: InodeNo) -> u64 {
+        let ahead = self.drive.read_ahead();
+        self.open.insert(Handle {
+            ino,
+            ahead,
+            touched: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads what lies on this machine; `None` when some of it does not: then use [`Fs::read`].
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`]; when the local disk fails.
+    pub fn read_local(&self, handle: u64, offset: u64, len: u32) -> Result<Option<Vec<u8>>, Error> {
+        let handle = self.open.get(handle).ok_or(Error::BadHandle)?;
+        match self.clamp(&handle, offset, len)? {
+            0 => Ok(Some(Vec::new())),
+            len => Ok(self.drive.read_local(handle.ino, offset, len)?),
+        }
+    }
+
+    /// Reads, from the store if need be; less than `len` bytes at the end of the file only.
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`]; when the store does not answer in time or with the wrong bytes.
+    pub async fn read(&self, handle: u64, offset: u64, len: u32) -> Result<Vec<u8>, Error> {
+        let handle = self.open.get(handle).ok_or(Error::BadHandle)?;
+        match self.clamp(&handle, offset, len)? {
+            0 => Ok(Vec::new()),
+            len => Ok(self
+                .drive
+                .read(handle.ino, offset, len, &handle.ahead)
+                .await?),
+        }
+    }
+
+    /// How many of `len` bytes at `offset` the file has.
+    fn clamp(&self, handle: &Handle, offset: u64, len: u32) -> Result<u32, Error> {
+        let inode = regular(&self.drive.view(), handle.ino)?;
+        if self.options.atime == Atime::Relative && !handle.touched.swap(true, Ordering::Relaxed) {
+            self.touch(handle.ino, &inode)?;
+        }
+        let there = inode.size.saturating_sub(offset);
+        Ok(u32::try_from(there).unwrap_or(u32::MAX).min(len))
+    }
+
+    fn touch(&self, ino: InodeNo, inode: &Inode) -> Result<(), Error> {
+        let now = self.drive.now();
+        let is_old = now.0.saturating_sub(inode.atime.0) > ATIME_AGE_MAX;
+        let is_older = inode.atime <= inode.mtime.max(inode.ctime);
+        if self.options.read_only || !(is_old || is_older) {
+            return Ok(());
+        }
+        self.change(|c| {
+            let mut inode = regular(c, ino)?;
+            inode.atime = c.now();
+            c.put_inode(ino, &inode);
+            Ok(())
+        })
+    }
+
+    /// Writes; the bytes survive the end of this process when it returns. At the greatest length
+    /// of a file it writes what fits.
+    ///
+    /// # Errors
+    /// [`Error::FileTooLarge`] when nothing fits; when the drive has no room.
+    pub fn write(
+        &self,
+        ino: InodeNo,
+        offset: u64,
+        bytes: &[u8],
+        privileges: Privileges,
+    ) -> Result<u32, Error> {
+        let room = FILE_BYTES_MAX.saturating_sub(offset);
+        let len = u32::try_from(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+        let len = len.map_err(|_| Error::Invalid)?;
+        if len == 0 && !bytes.is_empty() {
+            return Err(Error::FileTooLarge);
+        }
+        let end = offset + u64::from(len);
+        self.change(|c| {
+            let mut inode = regular(c, ino)?;
+            let hidden = match offset < inode.size {
+                true => c.stored_before(ino, offset, end)?,
+                false => 0,
+            };
+            inode.stored = (inode.stored + u64::from(len)).saturating_sub(hidden);
+            inode.size = inode.size.max(end);
+            inode.mtime = c.now();
+            inode.ctime = c.now();
+            strip(c, ino, &mut inode, privileges)?;
+            c.write(ino, offset, &bytes[..len as usize]);
+            c.put_inode(ino, &inode);
+            Ok(len)
+        })
+    }
+
+    /// Closes a handle; the last one of a file without names takes the file with it.
+    pub fn release(&self, handle: u64) {
+        if let Some(handle) = self.open.remove(handle) {
+            self.close(handle.ino);
+        }
+    }
+
+    fn close(&self, ino: InodeNo) {
+        if self.open.let_go(ino)
+            && let Err(error) = self.purge(ino)
+        {
+            log::warn!("inode {ino} stays until the next mount: {error}");
+        }
+    }
+}
+
+/// Takes away what must not survive a change of the content; the caller puts the inode.
+pub(in crate::fs) fn strip(
+    c: &mut Change<'_>,
+    ino: InodeNo,
+    inode: &mut Inode,
+    privileges: Privileges,
+) -> Result<(), Error> {
+    const SET_UID: u16 = 0o4000;
+    const SET_GID_AND_EXECUTE: u16 = 0o2010;
+    if privileges == Privileges::Kill {
+        inode.mode &= !SET_UID;
+        if inode.mode & SET_GID_AND_EXECUTE == SET_GID_AND_EXECUTE {
+            inode.mode &= !crate::fs::namespace::SET_GID;
+        }
+    }
+    xattr::remove(c, ino, inode, CAPABILITY)?;
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Moving names: within a directory, across directories and archives, over others, or in exchange.
+
+use crate::drive::archive;
+use crate::drive::change::Change;
+use crate::drive::view::Look;
+use crate::fs::Error;
+use crate::fs::Fs;
+use crate::fs::Name;
+use crate::fs::directory;
+use crate::fs::known;
+use crate::fs::namespace::archive_of;
+use crate::fs::namespace::attach;
+use crate::fs::namespace::detach;
+use crate::id::InodeNo;
+use crate::index::dirent::Dirent;
+use crate::index::inode::Inode;
+use crate::index::inode::Kind;
+
+/// What a rename does with something that has the new name already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rename {
+    /// It is replaced.
+    Replace,
+    /// It is kept, and nothing happens.
+    NoReplace,
+    /// It gets the old name.
+    Exchange,
+}
+
+impl Fs {
+    /// Moves a name.
+    ///
+    /// A moved directory takes the archive of its new place, or gets one of its own at the top;
+    /// what lies below it stays with the archive its data is in.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Exists`], [`Error::NotEmpty`], [`Error::NotADirectory`],
+    /// [`Error::IsADirectory`]; [`Error::Invalid`] when a directory would go below itself.
+    pub fn rename(&self, from: Name<'_>, to: Name<'_>, how: Rename) -> Result<(), Error> {
+        let gone = self.change(|c| {
+            to.check_new(c)?;
+            let source = from.entry(c)?;
+            match (how, c.entry(to.parent, to.name)?) {
+                (Rename::Exchange, None) => Err(Error::NotFound),
+                (Rename::NoReplace, Some(_)) => Err(Error::Exists),
+                (_, Some(target)) if target.ino == source.ino => Ok(None),
+                (Rename::Exchange, Some(target)) => {
+                    exchange(c, (from, source), (to, target)).map(|()| None)
+                }
+                (Rename::Replace | Rename::NoReplace, target) => {
+                    self.replace(c, (from, source), to, target)
+                }
+            }
+        })?;
+        self.bury(gone);
+        Ok(())
+    }
+
+    fn replace(
+        &self,
+        c: &mut Change<'_>,
+        (from, source): (Name<'_>, Dirent),
+        to: Name<'_>,
+        target: Option<Dirent>,
+    ) -> Result<Option<(InodeNo, Inode)>, Error> {
+        no_loop(c, source, to.parent)?;
+        let mut gone = None;
+        if let Some(target) = target {
+            let replaced = known(c, target.ino)?;
+            match (source.kind, target.kind) {
+                (Kind::Directory, Kind::Directory) if replaced.size > 0 => {
+                    return Err(Error::NotEmpty);
+                }
+                (Kind::Directory, Kind::Directory) if to.parent == InodeNo::ROOT => {
+                    archive::remove_archive(c, replaced.archive)?;
+                }
+                (Kind::Directory, Kind::Directory) => {}
+                (Kind::Directory, _) => return Err(Error::NotADirectory),
+                (_, Kind::Directory) => return Err(Error::IsADirectory),
+                _ => {}
+            }
+            detach(c, to, target)?;
+            gone = self.drop_name(c, target.ino)?;
+        }
+        detach(c, from, source)?;
+        // Within a directory the entry keeps its place, so that a program that renames what it
+        // lists sees each entry once.
+        let stays = from.parent == to.parent;
+        let cookie = if stays {
+            source.cookie
+        } else {
+            c.next_number()
+        };
+        attach(c, to, Dirent { cookie, ..source })?;
+        settle(c, source.ino, from, to)?;
+        Ok(gone)
+    }
+}
+
+fn exchange(
+    c: &mut Change<'_>,
+    (from, source): (Name<'_>, Dirent),
+    (to, target): (Name<'_>, Dirent),
+) -> Result<(), Error> {
+    no_loop(c, source, to.parent)?;
+    no_loop(c, target, from.parent)?;
+    detach(c, from, source)?;
+    detach(c, to, target)?;
+    attach(
+        c,
+        to,
+        Dirent {
+            cookie: target.cookie,
+            ..source
+        },
+    )?;
+    attach(
+        c,
+        from,
+        Dirent {
+            cookie: source.cookie,
+            ..target
+        },
+    )?;
+    settle(c, source.ino, from, to)?;
+    settle(c, target.ino, to, from)
+}
+
+/// Refuses to move a directory to a place that lies below it.
+fn no_loop(c: &Change<'_>, moved: Dirent, to: InodeNo) -> Result<(), Error> {
+    let mut at = to;
+    while moved.kind == Kind::Directory && at != InodeNo::ROOT {
+        if at == moved.ino {
+            return Err(Error::Invalid);
+        }
+        at = directory(c, at)?.parent;
+    }
+    Ok(())
+}
+
+/// Tells a moved inode where it is now, and which archive it belongs to.
+fn settle(c: &mut Change<'_>, ino: InodeNo, from: Name<'_>, to: Name<'_>) -> Result<(), Error> {
+    let parent = directory(c, to.parent)?;
+    let mut inode = known(c, ino)?;
+    let was_top = inode.is_dir() && from.parent == InodeNo::ROOT;
+    let is_top = inode.is_dir() && to.parent == InodeNo::ROOT;
+    match (was_top, is_top) {
+        (true, true) => archive::rename_archive(c, inode.archive, to.name)?,
+        (true, false) => {
+            archive::remove_archive(c, inode.archive)?;
+            inode.archive = archive_of(to.parent, &parent);
+        }
+        (false, true) => inode.archive = archive::create_archive(c, ino, to.name)?,
+        (false, false) if from.parent == to.parent => {}
+        (false, false) => inode.archive = archive_of(to.parent, &parent),
+    }
+    inode.parent = to.parent;
+    inode.ctime = c.now();
+    c.put_inode(ino, &inode);
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! Extended attributes: kept in pieces, listed by name, and two that tell what the drive knows.
+
+use crate::drive::FileState;
+use crate::drive::change::Change;
+use crate::drive::view::Look;
+use crate::fs::Caller;
+use crate::fs::Error;
+use crate::fs::Fs;
+use crate::fs::NAME_BYTES_MAX;
+use crate::fs::XATTR_BYTES_MAX;
+use crate::fs::XATTR_LIST_BYTES_MAX;
+use crate::fs::acl;
+use crate::fs::known;
+use crate::id::InodeNo;
+use crate::index::inode::Inode;
+use crate::index::inode::Kind;
+use crate::index::key;
+
+/// Tells where a file's content is. Can be read but is not listed, so that nobody copies it.
+const STATE: &[u8] = b"user.ods.state";
+/// Tells which archive an inode belongs to. Can be read but is not listed.
+const ARCHIVE: &[u8] = b"user.ods.archive";
+
+/// What to do when the attribute is or is not there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetXattr {
+    /// Make it or replace it.
+    Any,
+    /// Make it; [`Error::Exists`] when it is there.
+    Create,
+    /// Replace it; [`Error::NoAttribute`] when it is not there.
+    Replace,
+}
+
+impl Fs {
+    /// An attribute's value.
+    ///
+    /// # Errors
+    /// [`Error::NoAttribute`].
+    pub fn getxattr(&self, ino: InodeNo, name: &[u8]) -> Result<Vec<u8>, Error> {
+        if name == STATE || name == ARCHIVE {
+            return self.told(ino, name);
+        }
+        let view = self.drive.view();
+        let inode = view.inode(ino)?.ok_or(Error::NoAttribute)?;
+        value(&view, ino, &inode, name)?.ok_or(Error::NoAttribute)
+    }
+
+    /// The names of all attributes, in order; those for administrators only to one.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when the inode is gone.
+    pub fn listxattr(&self, caller: &Caller, ino: InodeNo) -> Result<Vec<Vec<u8>>, Error> {
+        let view = self.drive.view();
+        if known(&view, ino)?.xattrs == 0 {
+            return Ok(Vec::new());
+        }
+        let mut names = names(ino, |from, to| Ok(view.scan(from, to, 1)?.pop()))?;
+        names.retain(|name| caller.uid == 0 || !name.starts_with(b"trusted."));
+        Ok(names)
+    }
+
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NoAttribute`], [`Error::AttributeTooLong`],
+    /// [`Error::AttributesFull`], [`Error::Unsupported`] for the names of other systems.
+    pub fn setxattr(
+        &self,
+        caller: &Caller,
+        ino: InodeNo,
+        name: &[u8],
+        value: &[u8],
+        how: SetXattr,
+    ) -> Result<(), Error> {
+        check(name)?;
+        if value.len() > XATTR_BYTES_MAX {
+            return Err(Error::AttributeTooLong);
+        }
+        self.change(|c| {
+            let mut inode = known(c, ino)?;
+            match (how, has(c, ino, &inode, name)?) {
+                (SetXattr::Create, true) => return Err(Error::Exists),
+                (SetXattr::Replace, false) => return Err(Error::NoAttribute),
+                (SetXattr::Create | SetXattr::Any, false) => room_for(c, ino, &inode, name)?,
+                (SetXattr::Replace | SetXattr::Any, true) => {}
+            }
+            inode.ctime = c.now();
+            match name {
+                acl::ACCESS => acl::set_access(c, caller, ino, &mut inode, value)?,
+                acl::DEFAULT => acl::set_default(c, ino, &mut inode, value)?,
+                _ => store(c, ino, &mut inode, name, value)?,
+            }
+            c.put_inode(ino, &inode);
+            Ok(())
+        })
+    }
+
+    /// Removes an attribute.
+    ///
+    /// # Errors
+    /// [`Error::NoAttribute`].
+    pub fn removexattr(&self, ino: InodeNo, name: &[u8]) -> Result<(), Error> {
+        check(name)?;
+        self.change(|c| {
+            let mut inode = known(c, ino)?;
+            if !remove(c, ino, &mut inode, name)? && !acl::is_acl(name) {
+                return Err(Error::NoAttribute);
+            }
+            inode.ctime = c.now();
+            c.put_inode(ino, &inode);
+            Ok(())
+        })
+    }
+
+    /// What the drive tells about an inode.
+    fn told(&self, ino: InodeNo, name: &[u8]) -> Result<Vec<u8>, Error> {
+        let inode = known(&self.drive.view(), ino)?;
+        if name == ARCHIVE {
+            let label = self.drive.archive_label(inode.archive)?;
+            return label.map(String::into_bytes).ok_or(Error::NoAttribute);
+        }
+        if inode.kind != Kind::File {
+            return Err(Error::NoAttribute);
+        }
+        let state = match self.drive.file_state(ino) {
+            FileState::Local => "local",
+            FileState::Uploading => "uploading",
+            FileState::Remote => "remote",
+            FileState::Damaged => "damaged",
+        };
+        Ok(state.as_bytes().to_vec())
+    }
+}
+
+/// Refuses names that cannot be set.
+fn check(name: &[u8]) -> Result<(), Error> {
+    if name == STATE || name == ARCHIVE {
+        return Err(Error::NotPermitted);
+    }
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(&0) {
+        return Err(Error::OutOfRange);
+    }
+    let spaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+    // macOS has no name spaces.
+    let free = cfg!(target_os = "macos");
+    if free || acl::is_acl(name) || spaces.iter().any(|space| name.starts_with(space)) {
+        Ok(())
+    } else {
+        Err(Error::Unsupported)
+    }
+}
+
+/// The names under which `ino` has attributes; `first` finds the first entry of a range.
+fn names(
+    ino: InodeNo,
+    first: impl Fn(&[u8], &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error>,
+) -> Result<Vec<Vec<u8>>, Error> {
+    let (mut from, to) = key::of(b'X', ino);
+    let mut names = Vec::new();
+    while let Some((key, _)) = first(&from, &to)? {
+        let Some((name, _)) = key::xattr_of(&key) else {
+            break;
+        };
+        from = key::xattr(ino, name, u16::MAX);
+        names.push(name.to_vec());
+    }
+    Ok(names)
+}
+
+/// Refuses a new name when the list would not fit into an answer.
+fn room_for(c: &Change<'_>, ino: InodeNo, inode: &Inode, name: &[u8]) -> Result<(), Error> {
+    if usize::from(inode.xattrs) < XATTR_LIST_BYTES_MAX / (NAME_BYTES_MAX + 1) {
+        return Ok(());
+    }
+    let names = names(ino, |from, to| Ok(c.scan_before(from, to, 1)?.pop()))?;
+    let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
+    if bytes + name.len() < XATTR_LIST_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(Error::AttributesFull)
+    }
+}
+
+fn has(look: &impl Look, ino: InodeNo, inode: &Inode, name: &[u8]) -> Result<bool, Error> {
+    Ok(inode.xattrs > 0 && look.get(&key::xattr(ino, name, 0))?.is_some())
+}
+
+/// The value of an attribute, if there is one of this name.
+pub(in crate::fs) fn value(
+    look: &impl Look,
+    ino: InodeNo,
+    inode: &Inode,
+    name: &[u8],
+) -> Result<Option<Vec<u8>>, Error> {
+    if inode.xattrs == 0 {
+        return Ok(None);
+    }
+    let mut value = None;
+    for piece in 0..u16::MAX {
+        let Some(bytes) = look.get(&key::xattr(ino, name, piece))? else {
+            break;
+        };
+        let is_last = bytes.len() < key::PIECE_BYTES;
+        value.get_or_insert_with(Vec::new).extend_from_slice(&bytes);
+        if is_last {
+            break;
+        }
+    }
+    Ok(value)
+}
+
+/// Puts an attribute's pieces; the caller puts the inode.
+pub(in crate::fs) fn store(
+    c: &mut Change<'_>,
+    ino: InodeNo,
+    inode: &mut Inode,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), Error> {
+    remove(c, ino, inode, name)?;
+    let empty: &[u8] = &[];
+    let pieces = value
+        .chunks(key::PIECE_BYTES)
+        .chain(value.is_empty().then_some(empty));
+    for (number, piece) in (0..).zip(pieces) {
+        c.put(key::xattr(ino, name, number), piece.to_vec());
+    }
+    inode.xattrs = inode.xattrs.saturating_add(1);
+    Ok(())
+}
+
+/// Deletes an attribute's pieces, if it has any; the caller puts the inode.
+pub(in crate::fs) fn remove(
+    c: &mut Change<'_>,
+    ino: InodeNo,
+    inode: &mut Inode,
+    name: &[u8],
+) -> Result<bool, Error> {
+    if !has(c, ino, inode, name)? {
+        return Ok(false);
+    }
+    let mut piece = 0;
+    while c.get(&key::xattr(ino, name, piece))?.is_some() {
+        c.delete(key::xattr(ino, name, piece));
+        piece += 1;
+    }
+    inode.xattrs -= 1;
+    Ok(true)
+}

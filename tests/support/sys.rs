@@ -1,0 +1,248 @@
+//! System calls that answer with an errno.
+#![allow(
+    unsafe_code,
+    clippy::undocumented_unsafe_blocks,
+    reason = "system calls by hand: strings end with NUL and, like buffers, outlive the call"
+)]
+
+use std::ffi::CString;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::fd::FromRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+/// A forked process holds every file of its parent, locks included, until it ends; whoever waits
+/// for a lock to go keeps forks away by this one.
+pub static FORKS: RwLock<()> = RwLock::new(());
+
+/// What a system call answers.
+pub type Answer<T> = Result<T, i32>;
+
+pub fn c(path: impl AsRef<OsStr>) -> CString {
+    CString::new(path.as_ref().as_bytes()).expect("no NUL inside")
+}
+
+fn errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+fn check(result: impl Into<i64>) -> Answer<i64> {
+    let result = result.into();
+    if result < 0 { Err(errno()) } else { Ok(result) }
+}
+
+/// The errno of a failed operation of the standard library.
+pub fn code<T>(result: std::io::Result<T>) -> Answer<T> {
+    result.map_err(|error| error.raw_os_error().unwrap_or(-1))
+}
+
+pub fn detach(path: &Path) -> Answer<i64> {
+    check(unsafe { libc::umount2(c(path).as_ptr(), libc::MNT_DETACH) })
+}
+
+pub fn open(path: impl AsRef<OsStr>, flags: i32, mode: u32) -> Answer<File> {
+    let fd = check(unsafe { libc::open(c(path).as_ptr(), flags | libc::O_CLOEXEC, mode) })?;
+    Ok(unsafe { File::from_raw_fd(fd as i32) })
+}
+
+pub fn mknod(path: impl AsRef<OsStr>, mode: u32, device: u64) -> Answer<i64> {
+    check(unsafe { libc::mknod(c(path).as_ptr(), mode, device) })
+}
+
+pub fn rename2(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>, flags: u32) -> Answer<i64> {
+    let (from, to) = (c(from), c(to));
+    check(unsafe {
+        libc::renameat2(
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            flags,
+        )
+    })
+}
+
+pub fn chmod(path: impl AsRef<OsStr>, mode: u32) -> Answer<i64> {
+    check(unsafe { libc::chmod(c(path).as_ptr(), mode) })
+}
+
+pub fn chown(path: impl AsRef<OsStr>, uid: u32, gid: u32) -> Answer<i64> {
+    check(unsafe { libc::lchown(c(path).as_ptr(), uid, gid) })
+}
+
+pub fn truncate(path: impl AsRef<OsStr>, len: i64) -> Answer<i64> {
+    check(unsafe { libc::truncate(c(path).as_ptr(), len) })
+}
+
+/// `utimensat`; each time is seconds and nanoseconds.
+pub fn utimens(path: impl AsRef<OsStr>, times: [(i64, i64); 2], flags: i32) -> Answer<i64> {
+    let times = times.map(|(tv_sec, tv_nsec)| libc::timespec { tv_sec, tv_nsec });
+    check(unsafe { libc::utimensat(libc::AT_FDCWD, c(path).as_ptr(), times.as_ptr(), flags) })
+}
+
+pub fn set_xattr(path: impl AsRef<OsStr>, name: &str, value: &[u8], flags: i32) -> Answer<i64> {
+    let (path, name) = (c(path), c(name));
+    check(unsafe {
+        libc::lsetxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            value.len(),
+            flags,
+        )
+    })
+}
+
+pub fn get_xattr(path: impl AsRef<OsStr>, name: &str) -> Answer<Vec<u8>> {
+    let mut value = vec![0; 70_000];
+    let len = get_xattr_into(path, name, &mut value)?;
+    value.truncate(len as usize);
+    Ok(value)
+}
+
+pub fn get_xattr_into(path: impl AsRef<OsStr>, name: &str, value: &mut [u8]) -> Answer<i64> {
+    let (path, name) = (c(path), c(name));
+    let len = unsafe {
+        libc::lgetxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    };
+    check(len as i64)
+}
+
+pub fn list_xattr(path: impl AsRef<OsStr>) -> Answer<Vec<String>> {
+    let mut list = vec![0_u8; 70_000];
+    let path = c(path);
+    let len = unsafe { libc::llistxattr(path.as_ptr(), list.as_mut_ptr().cast(), list.len()) };
+    list.truncate(check(len as i64)? as usize);
+    let names = list
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty());
+    Ok(names
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect())
+}
+
+pub fn remove_xattr(path: impl AsRef<OsStr>, name: &str) -> Answer<i64> {
+    let (path, name) = (c(path), c(name));
+    check(unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) })
+}
+
+pub fn fallocate(file: &File, mode: i32, offset: u64, len: u64) -> Answer<i64> {
+    check(unsafe { libc::fallocate(file.as_raw_fd(), mode, offset as i64, len as i64) })
+}
+
+pub fn seek(file: &File, offset: u64, whence: i32) -> Answer<i64> {
+    check(unsafe { libc::lseek(file.as_raw_fd(), offset as i64, whence) })
+}
+
+pub fn copy_range(from: &File, mut at: i64, to: &File, mut to_at: i64, len: usize) -> Answer<i64> {
+    let done = unsafe {
+        libc::copy_file_range(
+            from.as_raw_fd(),
+            &mut at,
+            to.as_raw_fd(),
+            &mut to_at,
+            len,
+            0,
+        )
+    };
+    check(done as i64)
+}
+
+pub fn flock(file: &File, operation: i32) -> Answer<i64> {
+    check(unsafe { libc::flock(file.as_raw_fd(), operation) })
+}
+
+/// `fcntl(F_SETLK)` on bytes `start..start + len`.
+pub fn lock(file: &File, kind: i32, start: i64, len: i64) -> Answer<i64> {
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    (lock.l_type, lock.l_whence) = (kind as i16, libc::SEEK_SET as i16);
+    (lock.l_start, lock.l_len) = (start, len);
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock) })
+}
+
+pub fn statvfs(path: impl AsRef<OsStr>) -> Answer<libc::statvfs> {
+    let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+    check(unsafe { libc::statvfs(c(path).as_ptr(), &mut found) })?;
+    Ok(found)
+}
+
+/// Does something as somebody else, in a process of its own; its answer is an errno or 0.
+/// Between fork and exit only what POSIX allows there: no allocation in `f`, please.
+pub fn as_user(uid: u32, gid: u32, f: impl FnOnce() -> Answer<i64>) -> Answer<()> {
+    let _forked = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let became = unsafe {
+            libc::setgroups(0, std::ptr::null()) == 0
+                && libc::setgid(gid) == 0
+                && libc::setuid(uid) == 0
+        };
+        let answer = if became { f() } else { Err(255) };
+        unsafe { libc::_exit(answer.err().unwrap_or(0)) }
+    }
+    check(child)?;
+    let mut status = 0;
+    check(unsafe { libc::waitpid(child, &mut status, 0) })?;
+    match libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)) {
+        Some(0) => Ok(()),
+        Some(errno) => Err(errno),
+        None => Err(-1),
+    }
+}
+
+/// A shared, writable mapping of the first `len` bytes of a file.
+pub struct Map {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Map {
+    pub fn new(file: &File, len: usize) -> Map {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                protection,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        assert_ne!(start, libc::MAP_FAILED, "mmap: errno {}", errno());
+        Map {
+            start: start.cast(),
+            len,
+        }
+    }
+
+    pub fn bytes(&mut self) -> &mut [u8] {
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+
+    pub fn sync(&self) -> Answer<i64> {
+        check(unsafe { libc::msync(self.start.cast(), self.len, libc::MS_SYNC) })
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        unsafe { libc::munmap(self.start.cast(), self.len) };
+    }
+}
+
+/// A buffer that `O_DIRECT` accepts.
+pub fn aligned(len: usize) -> (Vec<u8>, usize) {
+    let buffer = vec![0; len + 4096];
+    let skip = buffer.as_ptr().align_offset(4096);
+    (buffer, skip)
+}
