@@ -21,13 +21,13 @@ use ods::store::Limits;
 use ods::store::Store;
 use ods::store::memory::Memory;
 
-pub const DRIVE: DriveId = DriveId([7; 16]);
+pub(crate) const DRIVE: DriveId = DriveId([7; 16]);
 
-pub fn keys() -> Keys {
+pub(crate) fn keys() -> Keys {
     Keys::derive(&MasterKey::from_bytes([9; 32]), DRIVE)
 }
 
-pub fn store() -> Arc<Memory> {
+pub(crate) fn store() -> Arc<Memory> {
     let limits = Limits {
         object_bytes_max: 10 << 20,
         objects_max: 10,
@@ -36,7 +36,7 @@ pub fn store() -> Arc<Memory> {
     Arc::new(Memory::new(limits))
 }
 
-pub fn settings(dir: &Path) -> Settings {
+pub(crate) fn settings(dir: &Path) -> Settings {
     Settings {
         reserve_bytes: 0,
         // Nothing is published unless a test asks for it.
@@ -47,16 +47,16 @@ pub fn settings(dir: &Path) -> Settings {
     }
 }
 
-pub async fn open<S: Store>(dir: &Path, store: &Arc<S>) -> Arc<Drive> {
+pub(crate) async fn open<S: Store>(dir: &Path, store: &Arc<S>) -> Arc<Drive> {
     try_open(dir, store).await.expect("the drive opens")
 }
 
-pub async fn try_open<S: Store>(dir: &Path, store: &Arc<S>) -> Result<Arc<Drive>, Error> {
+pub(crate) async fn try_open<S: Store>(dir: &Path, store: &Arc<S>) -> Result<Arc<Drive>, Error> {
     let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
     Drive::open(settings(dir), DRIVE, keys(), store, &|_| {}).await
 }
 
-pub fn create(drive: &Drive) -> InodeNo {
+pub(crate) fn create(drive: &Drive) -> InodeNo {
     drive
         .change(|change| -> Result<InodeNo, Error> {
             let ino = InodeNo(change.next_number());
@@ -84,7 +84,7 @@ pub fn create(drive: &Drive) -> InodeNo {
         .expect("a file is made")
 }
 
-pub fn write(drive: &Drive, ino: InodeNo, at: u64, bytes: &[u8]) {
+pub(crate) fn write(drive: &Drive, ino: InodeNo, at: u64, bytes: &[u8]) {
     let result = drive.change(|change| -> Result<(), Error> {
         let mut inode = change.inode(ino)?.expect("the file is there");
         inode.size = inode.size.max(at + bytes.len() as u64);
@@ -95,7 +95,7 @@ pub fn write(drive: &Drive, ino: InodeNo, at: u64, bytes: &[u8]) {
     result.expect("the write is kept");
 }
 
-pub fn truncate(drive: &Drive, ino: InodeNo, size: u64) {
+pub(crate) fn truncate(drive: &Drive, ino: InodeNo, size: u64) {
     let result = drive.change(|change| -> Result<(), Error> {
         let mut inode = change.inode(ino)?.expect("the file is there");
         inode.size = size;
@@ -106,7 +106,7 @@ pub fn truncate(drive: &Drive, ino: InodeNo, size: u64) {
     result.expect("the truncation is kept");
 }
 
-pub async fn content(drive: &Drive, ino: InodeNo) -> Vec<u8> {
+pub(crate) async fn content(drive: &Drive, ino: InodeNo) -> Vec<u8> {
     let size = drive
         .view()
         .inode(ino)
@@ -133,7 +133,7 @@ pub async fn content(drive: &Drive, ino: InodeNo) -> Vec<u8> {
     bytes
 }
 
-pub async fn flush(drive: &Arc<Drive>) {
+pub(crate) async fn flush(drive: &Arc<Drive>) {
     let drive = Arc::clone(drive);
     tokio::task::spawn_blocking(move || drive.flush(|| true))
         .await
@@ -142,7 +142,7 @@ pub async fn flush(drive: &Arc<Drive>) {
 }
 
 /// Bytes that do not compress, the same for the same seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = || {
         state ^= state << 13;
@@ -153,7 +153,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-pub fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
