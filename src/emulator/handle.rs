@@ -234,6 +234,7 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.task.abort();
+        self.app.world().close();
         self.app.wires.reset_all();
     }
 }

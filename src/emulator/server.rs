@@ -136,7 +136,7 @@ async fn answer(
     if let Some(left_s) = app.limiter().banned_s(app.now_ms()) {
         return cloudflare(left_s);
     }
-    if let Some(response) = mishap::instead(&call.faults) {
+    if let Some(response) = mishap::instead(&call.faults, app.now_ms()) {
         return response;
     }
     let agent = text(headers, header::USER_AGENT.as_str()).unwrap_or_default();
