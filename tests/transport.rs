@@ -268,6 +268,45 @@ async fn a_server_error_is_tried_again() {
 }
 
 #[tokio::test]
+async fn an_upload_says_its_length_and_is_a_form_of_message_and_files() {
+    use tokio::io::AsyncReadExt;
+    let place = place().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let store = connect(Settings {
+        api_base: format!("http://127.0.0.1:{port}"),
+        ..place.settings()
+    });
+    let objects = [object("a", 200_000), object("b", 10)];
+    let journal = store.journal();
+    let put = store.put(&journal, objects.to_vec());
+    let request = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        while !request.ends_with(b"--\r\n") {
+            stream.read_buf(&mut request).await.expect("readable");
+        }
+        request
+    };
+    let request = tokio::select! {
+        answered = put => unreachable!("nobody answers: {answered:?}"),
+        request = request => request,
+    };
+    let at = |bytes: &[u8]| request.windows(bytes.len()).position(|window| window == bytes);
+    let head_bytes = at(b"\r\n\r\n").expect("a head") + 4;
+    let head = String::from_utf8_lossy(&request[..head_bytes]).to_lowercase();
+    let length = format!("\r\ncontent-length: {}\r\n", request.len() - head_bytes);
+    assert!(head.contains(&length) && !head.contains("transfer-encoding"), "{head}");
+    assert!(head.contains("\r\nuser-agent: discordbot (https://"), "{head}");
+    for (number, object) in objects.iter().enumerate() {
+        let name = format!("name=\"files[{number}]\"; filename=\"{}\"\r\n", object.name);
+        assert!(at(name.as_bytes()) < at(&bytes_of(object)));
+        assert!(at(name.as_bytes()).is_some() && at(&bytes_of(object)).is_some());
+    }
+    assert!(at(b"\"enforce_nonce\":true").is_some());
+}
+
+#[tokio::test]
 async fn an_upload_that_nobody_takes_is_given_up() {
     let place = place().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
