@@ -46,6 +46,8 @@ async fn ranges_give_parts() {
         .await
         .expect_status(416);
     assert_eq!(past.header("content-range"), Some("bytes */1000000"));
+    let proxy = url.replace("/attachments/", "/media/attachments/");
+    bot.fetch(&proxy).await.expect_status(415);
     let head = crate::client::read(bot.http.head(&url))
         .await
         .expect_status(200);

@@ -265,6 +265,23 @@ async fn headers_bodies_and_times_are_bent() {
 }
 
 #[tokio::test]
+async fn a_slow_and_distant_server_gives_the_same_bytes() {
+    let (emulator, _, channel) = start().await;
+    let mut limits = emulator.limits();
+    limits.rtt_ms = 1;
+    limits.bytes_per_s = Some(4_000_000);
+    emulator.set_limits(limits);
+    let bot = crate::client::User::bot(&emulator);
+    let bytes: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let sent = bot
+        .upload(channel, &json!({}), &[("a.bin", &bytes)])
+        .await
+        .expect_status(200);
+    let url = sent.body["attachments"][0]["url"].as_str().expect("a URL");
+    assert_eq!(bot.fetch(url).await.bytes, bytes);
+}
+
+#[tokio::test]
 async fn a_client_that_breaks_off_leaves_nothing() {
     use tokio::io::AsyncWriteExt;
     let (emulator, bot, channel) = start().await;

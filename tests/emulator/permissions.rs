@@ -179,6 +179,46 @@ async fn foreign_messages_are_blank_without_message_content() {
 }
 
 #[tokio::test]
+async fn another_librarys_model_reads_every_answer() {
+    use twilight_model::channel::message::MessageType;
+    use twilight_model::channel::thread::ThreadsListing;
+    use twilight_model::channel::{Channel, Message};
+    use twilight_model::guild::{Guild, Member, Role};
+    use twilight_model::user::CurrentUser;
+
+    fn parsed<T: serde::de::DeserializeOwned>(answer: &crate::client::Answer) -> T {
+        serde_json::from_slice(&answer.bytes).expect("it is read")
+    }
+    let (emulator, bot, channel) = start().await;
+    let guild = emulator.guild_id();
+    let sent = bot
+        .upload(channel, &json!({"nonce": "n"}), &[("a.bin", b"1")])
+        .await;
+    let message: Message = parsed(&sent);
+    assert_eq!(
+        (message.kind, message.attachments[0].size),
+        (MessageType::Regular, 1)
+    );
+    let path = format!("/channels/{channel}/messages/{}/threads", sent.id());
+    let thread: Channel = parsed(&bot.post(&path, &json!({"name": "t"})).await);
+    assert_eq!(thread.id.get(), sent.id());
+    bot.put(&format!("/channels/{channel}/messages/pins/{}", sent.id()))
+        .await;
+    let list: Vec<Message> = parsed(&bot.get(&format!("/channels/{channel}/messages")).await);
+    assert_eq!(list.len(), 2);
+    let active = bot.get(&format!("/guilds/{guild}/threads/active")).await;
+    assert_eq!(parsed::<ThreadsListing>(&active).threads.len(), 1);
+    let whole: Guild = parsed(&bot.get(&format!("/guilds/{guild}")).await);
+    assert_eq!(whole.id.get(), guild);
+    let _: Vec<Role> = parsed(&bot.get(&format!("/guilds/{guild}/roles")).await);
+    let _: Vec<Channel> = parsed(&bot.get(&format!("/guilds/{guild}/channels")).await);
+    let me = format!("/guilds/{guild}/members/{}", emulator.bot_id());
+    let _: Member = parsed(&bot.get(&me).await);
+    let me: CurrentUser = parsed(&bot.get("/users/@me").await);
+    assert_eq!(me.id.get(), emulator.bot_id());
+}
+
+#[tokio::test]
 async fn the_guild_and_the_application_are_there() {
     let (emulator, bot, _) = start().await;
     let guild = emulator.guild_id();
