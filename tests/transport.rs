@@ -20,7 +20,7 @@ mod discord;
 mod objects;
 
 use discord::{POST, Place, place, place_at, place_with};
-use objects::{bytes_of, object};
+use objects::{bytes_of, nine_mib, object};
 
 const SMALL: usize = 1000;
 const MESSAGES: &str = "/messages";
@@ -268,6 +268,77 @@ async fn a_server_error_is_tried_again() {
 }
 
 #[tokio::test]
+async fn an_upload_says_its_length_and_is_a_form_of_message_and_files() {
+    use tokio::io::AsyncReadExt;
+    let place = place().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let store = connect(Settings {
+        api_base: format!("http://127.0.0.1:{port}"),
+        ..place.settings()
+    });
+    let objects = [object("a", 200_000), object("b", 10)];
+    let journal = store.journal();
+    let put = store.put(&journal, objects.to_vec());
+    let request = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut request = Vec::new();
+        while !request.ends_with(b"--\r\n") {
+            stream.read_buf(&mut request).await.expect("readable");
+        }
+        request
+    };
+    let request = tokio::select! {
+        answered = put => unreachable!("nobody answers: {answered:?}"),
+        request = request => request,
+    };
+    let at = |bytes: &[u8]| request.windows(bytes.len()).position(|window| window == bytes);
+    let head_bytes = at(b"\r\n\r\n").expect("a head") + 4;
+    let head = String::from_utf8_lossy(&request[..head_bytes]).to_lowercase();
+    let length = format!("\r\ncontent-length: {}\r\n", request.len() - head_bytes);
+    assert!(head.contains(&length) && !head.contains("transfer-encoding"), "{head}");
+    assert!(head.contains("\r\nuser-agent: discordbot (https://"), "{head}");
+    for (number, object) in objects.iter().enumerate() {
+        let name = format!("name=\"files[{number}]\"; filename=\"{}\"\r\n", object.name);
+        assert!(at(name.as_bytes()) < at(&bytes_of(object)));
+        assert!(at(name.as_bytes()).is_some() && at(&bytes_of(object)).is_some());
+    }
+    assert!(at(b"\"enforce_nonce\":true").is_some());
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_takes_is_given_up() {
+    let place = place().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let store = connect(Settings {
+        api_base: format!("http://127.0.0.1:{port}"),
+        silence_timeout: Duration::from_millis(50),
+        patience: Duration::from_millis(400),
+        bytes_per_second_min: u64::MAX,
+        ..place.settings()
+    });
+    let takes_nothing = async {
+        let mut connections = Vec::new();
+        loop {
+            connections.push(listener.accept().await.expect("a connection"));
+        }
+    };
+    let journal = store.journal();
+    let put = store.put(&journal, nine_mib(&["a"]));
+    tokio::select! {
+        failed = put => {
+            let failed = failed.expect_err("cannot succeed");
+            assert!(failed.is_passing(), "{failed}");
+        }
+        () = takes_nothing => unreachable!("accepts for ever"),
+    }
+    assert!(store.status().requests_total > 1);
+}
+
+#[tokio::test]
 async fn patience_ends_and_says_why() {
     let place = place().await;
     let store = || with_patience(&place, 100);
@@ -498,13 +569,6 @@ async fn a_lower_attachment_limit_is_learnt() {
 
 #[tokio::test]
 async fn a_request_that_is_too_large_in_all_is_learnt() {
-    const NINE_MIB: usize = 9 << 20;
-    let objects = || -> Vec<Object> {
-        let number = 0..3;
-        number
-            .map(|number| object(&format!("n{number}"), NINE_MIB))
-            .collect()
-    };
     for gateway_timeout in [false, true] {
         let place = place_with(Limits {
             request_bytes_max: if gateway_timeout { 1 << 30 } else { 26 << 20 },
@@ -518,7 +582,9 @@ async fn a_request_that_is_too_large_in_all_is_learnt() {
         if gateway_timeout {
             fail_times(&place, POST, 2, error(504, ErrorBody::Html));
         }
-        let refused = store.put(&store.journal(), objects()).await;
+        let refused = store
+            .put(&store.journal(), nine_mib(&["a", "b", "c"]))
+            .await;
         let Err(Error::TooLarge { limit_bytes }) = refused else {
             panic!("{refused:?}");
         };
@@ -528,9 +594,7 @@ async fn a_request_that_is_too_large_in_all_is_learnt() {
             (limit_bytes, 10 << 20)
         );
         assert!(limit_bytes < 27 << 20);
-        let mut objects = objects();
-        objects.pop();
-        put(&store, &store.journal(), &objects).await;
+        put(&store, &store.journal(), &nine_mib(&["a", "b"])).await;
         assert_eq!(place.emulator.counts().messages, 1);
     }
 }
@@ -616,6 +680,15 @@ async fn a_permission_withdrawn_is_named_and_not_tried_again() {
         };
         assert!(what.contains("Read Message History"), "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_store_on_discord_itself_can_be_made_without_a_network() {
+    let token =
+        ods::store::discord::Token::new("MTk4NjIyNDgzNDcxOTI1MjQ4.Cl2FMQ.Zn").expect("a token");
+    let store = connect(Settings::new(token, 1, 2, 3));
+    assert_eq!(store.journal(), Shelf("channel/2".into()));
+    assert!(!format!("{store:?}").contains("Cl2FMQ"));
 }
 
 #[tokio::test]
