@@ -140,6 +140,7 @@ impl<'d> Drain<'d> {
     /// Splits a file's pieces into regions without gaps and handles each.
     fn file(&mut self, work: &Work) -> Result<(), Error> {
         let mut rest = &work.pieces[..];
+        let mut done = 0;
         while let Some((start, _)) = rest.first().copied() {
             let mut end = start;
             let count = rest
@@ -154,7 +155,8 @@ impl<'d> Drain<'d> {
                 .count();
             let (region, later) = rest.split_at(count);
             rest = later;
-            self.region(work, start, end, region)?;
+            self.region(work, done, (start, end), region)?;
+            done = end;
         }
         Ok(())
     }
@@ -162,8 +164,8 @@ impl<'d> Drain<'d> {
     fn region(
         &mut self,
         work: &Work,
-        start: u64,
-        end: u64,
+        done: u64,
+        (start, end): (u64, u64),
         pieces: &[(u64, Piece)],
     ) -> Result<(), Error> {
         let mut region = Region {
@@ -173,7 +175,7 @@ impl<'d> Drain<'d> {
             extents: Vec::new(),
         };
         let mut run = Run::default();
-        if let Some((at, bytes)) = self.small_extent_before(work, start, pieces)? {
+        if let Some((at, bytes)) = self.small_extent_before(work, done, start, pieces)? {
             region.start = at;
             run = Run {
                 start: at,
@@ -219,10 +221,12 @@ impl<'d> Drain<'d> {
         Error::Damaged(what)
     }
 
-    /// The bytes of the extent that ends where the region begins, when it is small and here.
+    /// The bytes of the extent that ends where the region begins, when it is small and here. What
+    /// lies before `done` belongs to the region before, whose extents the index does not show yet.
     fn small_extent_before(
         &self,
         work: &Work,
+        done: u64,
         start: u64,
         pieces: &[(u64, Piece)],
     ) -> Result<Option<(u64, Vec<u8>)>, Error> {
@@ -239,7 +243,7 @@ impl<'d> Drain<'d> {
         if start == 0 || !grows {
             return Ok(None);
         }
-        let floor = start.saturating_sub(MERGE_BYTES_MAX);
+        let floor = start.saturating_sub(MERGE_BYTES_MAX).max(done);
         let before = extents(&self.drive.index, Layer::Frozen, work.ino, floor, start)?;
         match before.last() {
             Some((at, extent)) if at + extent.len() == start && *at > floor => {
