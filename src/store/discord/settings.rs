@@ -134,18 +134,20 @@ impl Settings {
             urls_max: 16_384,
             downloads_max: 8,
             downloads_reserved: 2,
-            user_agent: USER_AGENT.into(),
+            user_agent: user_agent(),
             clock: Clock::System,
         }
     }
 }
 
 /// Discord's Cloudflare turns away what does not look like `DiscordBot ($url, $version)`.
-const USER_AGENT: &str = concat!(
-    "DiscordBot (https://crates.io/crates/ods, ",
-    env!("CARGO_PKG_VERSION"),
-    ")"
-);
+fn user_agent() -> String {
+    let home = match env!("CARGO_PKG_REPOSITORY") {
+        "" => "https://localhost/ods",
+        home => home,
+    };
+    format!("DiscordBot ({home}, {})", env!("CARGO_PKG_VERSION"))
+}
 
 #[cfg(test)]
 mod tests {
