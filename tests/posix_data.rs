@@ -75,11 +75,7 @@ fn a_big_file_comes_back_from_the_store() {
 fn random_changes_agree_with_a_model() {
     const LEN_MAX: u64 = 600 * KIB;
     const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    let mut mounted = if std::env::var_os("ONDEMAND").is_some() {
-        Mounted::new()
-    } else {
-        Mounted::draining()
-    };
+    let mut mounted = Mounted::draining();
     let (path, other_path) = (mounted.path("file"), mounted.path("other"));
     let (mut file, mut other) = (read_write(&path), read_write(&other_path));
     let (mut model, mut other_model): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());

@@ -63,8 +63,7 @@ pub struct Emulator {
     token: String,
     member_token: String,
     task: JoinHandle<()>,
-    /// Held for its lock.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl Emulator {
@@ -112,7 +111,7 @@ impl Emulator {
             token,
             member_token,
             task,
-            _lock: lock,
+            lock,
         };
         if let Some(tier) = settings.premium_tier {
             emulator.set_premium_tier(tier)?;
@@ -234,7 +233,12 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.task.abort();
+        self.app.world().close();
         self.app.wires.reset_all();
+        if let Some(lock) = &self.lock {
+            // Not left to closing: a process being forked just now would hold it a little longer.
+            drop(lock.unlock());
+        }
     }
 }
 
