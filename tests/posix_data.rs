@@ -375,6 +375,24 @@ fn opening_can_empty_a_file() {
 }
 
 #[test]
+fn a_running_program_cannot_be_changed() {
+    let mounted = Mounted::new();
+    let path = mounted.path("sleep");
+    fs::copy("/bin/sleep", &path).expect("copy");
+    let len = fs::metadata(&path).expect("stat").len();
+    let mut process = std::process::Command::new(&path)
+        .arg("100")
+        .spawn()
+        .expect("it runs");
+    let open = |flags| sys::open(&path, flags, 0).map(|_| ());
+    let tried = [libc::O_WRONLY, libc::O_RDONLY | libc::O_TRUNC].map(open);
+    process.kill().expect("it was running");
+    process.wait().expect("it is gone");
+    assert_eq!(tried, [Err(libc::ETXTBSY); 2]);
+    assert_eq!(fs::metadata(&path).expect("stat").len(), len);
+}
+
+#[test]
 fn direct_reads_and_writes_pass_the_cache() {
     let mounted = Mounted::new();
     let path = mounted.path("file");
