@@ -1,11 +1,29 @@
-//! The emulator behaves as Discord is documented and known to: one test per family.
+//! The emulator behaves as Discord is documented and known to: one module per family.
 
+#[path = "emulator/cdn.rs"]
+mod cdn;
 #[path = "support/emulator_client.rs"]
 mod client;
+#[path = "emulator/faults.rs"]
+mod faults;
+#[path = "emulator/gateway.rs"]
+mod gateway;
+#[path = "emulator/kept.rs"]
+mod kept;
+#[path = "emulator/limits.rs"]
+mod limits;
+#[path = "emulator/messages.rs"]
+mod messages;
+#[path = "emulator/permissions.rs"]
+mod permissions;
+#[path = "emulator/threads.rs"]
+mod threads;
 
 use client::User;
-use ods::emulator::{Emulator, Limits, Settings};
-use serde_json::{Value, json};
+use ods::emulator::{Clock, Emulator, Limits, Settings};
+
+/// A time at which the fixed clocks of these tests stand.
+const NOW_MS: u64 = 1_800_000_000_000;
 
 /// An emulator without rate limits, its bot, and the channel that exists.
 async fn start() -> (Emulator, User, u64) {
@@ -16,35 +34,27 @@ async fn start() -> (Emulator, User, u64) {
     .await
 }
 
+/// The same, with a clock that stands still.
+async fn start_still() -> (Emulator, User, u64) {
+    start_with(Settings {
+        limits: Limits::unlimited_rates(),
+        clock: Clock::fixed(NOW_MS),
+        ..Settings::default()
+    })
+    .await
+}
+
+/// Discord's rate limits, and a clock that stands still.
+async fn start_limited() -> (Emulator, User, u64) {
+    start_with(Settings {
+        clock: Clock::fixed(NOW_MS),
+        ..Settings::default()
+    })
+    .await
+}
+
 async fn start_with(settings: Settings) -> (Emulator, User, u64) {
     let emulator = Emulator::start(settings).await.expect("it starts");
     let (bot, channel) = (User::bot(&emulator), emulator.channel_id());
     (emulator, bot, channel)
-}
-
-#[tokio::test]
-async fn a_message_with_attachments_comes_back_by_every_way() {
-    let (emulator, bot, channel) = start().await;
-    let payload = json!({"content": " hi ", "attachments": [{"id": 0, "filename": "x y.bin"}]});
-    let sent = bot
-        .upload(channel, &payload, &[("a.bin", b"first"), ("b.bin", b"")])
-        .await;
-    let sent = sent.expect_status(200);
-    assert_eq!(sent.body["content"], "hi");
-    assert_eq!(sent.body["attachments"][0]["filename"], "x_y.bin");
-    assert_eq!(sent.body["attachments"][0]["size"], 5);
-    assert_eq!(sent.body["attachments"][1]["size"], 0);
-    let url = sent.body["attachments"][0]["url"].as_str().expect("a URL");
-    assert!(url.starts_with(&emulator.base_url()) && url.ends_with('&'));
-    let file = bot.fetch(url).await.expect_status(200);
-    assert_eq!(file.bytes, b"first");
-
-    let one = bot
-        .get(&format!("/channels/{channel}/messages/{}", sent.id()))
-        .await;
-    let list = bot.get(&format!("/channels/{channel}/messages")).await;
-    assert_eq!(one.body, sent.body);
-    assert_eq!(list.body, Value::Array(vec![sent.body.clone()]));
-    assert_eq!(emulator.counts().cdn_with_authorization, 0);
-    assert_eq!(emulator.attachments().len(), 2);
 }

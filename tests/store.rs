@@ -17,7 +17,7 @@ mod discord;
 #[path = "support/objects.rs"]
 mod objects;
 
-use objects::{bytes_of, object};
+use objects::{bytes_of, object, over_ten_mib};
 
 const SMALL: usize = 1000;
 
@@ -237,8 +237,7 @@ async fn impossible_puts_are_refused(store: &dyn Store) {
         objects_max,
         ..
     } = store.limits();
-    let too_large = object("large", object_bytes_max as usize);
-    let got = store.put(&journal, vec![too_large]).await;
+    let got = store.put(&journal, vec![over_ten_mib("large")]).await;
     let Err(Error::TooLarge { limit_bytes }) = got else {
         panic!("{got:?}");
     };

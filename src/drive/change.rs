@@ -13,6 +13,7 @@ use crate::drive::record::Record;
 use crate::drive::view::Found;
 use crate::drive::view::Look;
 use crate::drive::view::Part;
+use crate::drive::view::Row;
 use crate::drive::view::resolve;
 use crate::drive::view::scan;
 use crate::id::InodeNo;
@@ -89,12 +90,7 @@ impl<'d> Change<'d> {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn scan_before(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn scan_before(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
         scan(&self.drive.index, from, to, limit)
     }
 

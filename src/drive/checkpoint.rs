@@ -13,9 +13,6 @@ use crate::index::key;
 use crate::size::MIB;
 use crate::store::Mark;
 
-/// Segments after which a checkpoint is due at the latest: a rebuild lists 100 messages at a time.
-const TAIL_SEGMENTS_MAX: u32 = 400;
-
 /// Segments before which none is due, however big they are.
 const TAIL_SEGMENTS_MIN: u32 = 8;
 
@@ -27,9 +24,9 @@ const KEPT: usize = 3;
 
 impl Head {
     /// Is it time? When the tail is as big as a checkpoint, so that history costs at most twice the state.
-    pub(in crate::drive) fn wants_checkpoint(&self) -> bool {
+    pub(in crate::drive) fn wants_checkpoint(&self, tail_segments_max: u32) -> bool {
         let big = self.tail_bytes > TAIL_BYTES_MIN.max(self.checkpoint_bytes);
-        self.tail_segments >= TAIL_SEGMENTS_MAX || (big && self.tail_segments >= TAIL_SEGMENTS_MIN)
+        self.tail_segments >= tail_segments_max || (big && self.tail_segments >= TAIL_SEGMENTS_MIN)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::codec::chunker::Chunker;
 use crate::codec::chunker::End;
@@ -140,7 +141,7 @@ impl<'d> Drain<'d> {
     /// Splits a file's pieces into regions without gaps and handles each.
     fn file(&mut self, work: &Work) -> Result<(), Error> {
         let mut rest = &work.pieces[..];
-        let mut done = 0;
+        let mut clean_from = 0;
         while let Some((start, _)) = rest.first().copied() {
             let mut end = start;
             let count = rest
@@ -155,8 +156,8 @@ impl<'d> Drain<'d> {
                 .count();
             let (region, later) = rest.split_at(count);
             rest = later;
-            self.region(work, done, (start, end), region)?;
-            done = end;
+            self.region(work, clean_from..start, end, region)?;
+            clean_from = end;
         }
         Ok(())
     }
@@ -164,10 +165,11 @@ impl<'d> Drain<'d> {
     fn region(
         &mut self,
         work: &Work,
-        done: u64,
-        (start, end): (u64, u64),
+        clean: Range<u64>,
+        end: u64,
         pieces: &[(u64, Piece)],
     ) -> Result<(), Error> {
+        let start = clean.end;
         let mut region = Region {
             ino: work.ino,
             start,
@@ -175,7 +177,7 @@ impl<'d> Drain<'d> {
             extents: Vec::new(),
         };
         let mut run = Run::default();
-        if let Some((at, bytes)) = self.small_extent_before(work, done, start, pieces)? {
+        if let Some((at, bytes)) = self.small_extent_before(work, clean, pieces)? {
             region.start = at;
             run = Run {
                 start: at,
@@ -221,47 +223,34 @@ impl<'d> Drain<'d> {
         Error::Damaged(what)
     }
 
-    /// The bytes of the extent that ends where the region begins, when it is small and here. What
-    /// lies before `done` belongs to the region before, whose extents the index does not show yet.
+    /// The bytes of the extent that ends where the region begins, when it is small and here, and when
+    /// all of it lies in the clean stretch: what this epoch changed before it is not in the manifest yet.
     fn small_extent_before(
         &self,
         work: &Work,
-        done: u64,
-        start: u64,
+        clean: Range<u64>,
         pieces: &[(u64, Piece)],
     ) -> Result<Option<(u64, Vec<u8>)>, Error> {
-        let grows = matches!(
-            pieces.first(),
-            Some((
-                _,
-                Piece {
-                    source: Source::Spool { .. },
-                    ..
-                }
-            ))
-        );
-        if start == 0 || !grows {
+        let spooled = |(_, piece): &(u64, Piece)| matches!(piece.source, Source::Spool { .. });
+        if clean.is_empty() || !pieces.first().is_some_and(spooled) {
             return Ok(None);
         }
-        let floor = start.saturating_sub(MERGE_BYTES_MAX).max(done);
-        let before = extents(&self.drive.index, Layer::Frozen, work.ino, floor, start)?;
-        match before.last() {
-            Some((at, extent)) if at + extent.len() == start && *at > floor => {
-                let bytes = match extent {
-                    Extent::Inline(bytes) => Some(bytes.clone()),
-                    Extent::Chunk { id, skip, len } => self.drive.local_chunk_part(id, *skip, *len),
-                };
-                Ok(bytes.map(|bytes| (*at, bytes)))
-            }
-            Some((0, extent)) if extent.len() == start => {
-                let bytes = match extent {
-                    Extent::Inline(bytes) => Some(bytes.clone()),
-                    Extent::Chunk { id, skip, len } => self.drive.local_chunk_part(id, *skip, *len),
-                };
-                Ok(bytes.map(|bytes| (0, bytes)))
-            }
-            _ => Ok(None),
+        // One byte more than may be merged: an extent cut off there is too long.
+        let floor = clean.end.saturating_sub(MERGE_BYTES_MAX + 1);
+        let index = &self.drive.index;
+        let before = extents(index, Layer::Frozen, work.ino, floor, clean.end)?;
+        let Some((at, extent)) = before.last() else {
+            return Ok(None);
+        };
+        let ends_here = at + extent.len() == clean.end;
+        if !ends_here || *at < clean.start || extent.len() > MERGE_BYTES_MAX {
+            return Ok(None);
         }
+        let bytes = match extent {
+            Extent::Inline(bytes) => Some(bytes.clone()),
+            Extent::Chunk { id, skip, len } => self.drive.local_chunk_part(id, *skip, *len),
+        };
+        Ok(bytes.map(|bytes| (*at, bytes)))
     }
 
     /// Takes as many chunks off the front of the run as there are.

@@ -275,8 +275,7 @@ impl Drive {
         let bytes = self.store.get(locator, range.clone(), urgency).await?;
         let mut opened = Vec::with_capacity(frames.len());
         for frame in frames {
-            let from = (u64::from(frame.offset) - range.start) as usize;
-            let sealed = bytes.slice(from..from + frame.sealed_len as usize);
+            let sealed = part_of(&bytes, range.start, frame)?;
             let (plain, sealed) = match pack::open_frame(&self.keys, *pack, frame, &sealed) {
                 Ok(plain) => (plain, sealed),
                 Err(error) => {
@@ -296,6 +295,20 @@ impl Drive {
             opened.push((frame.chunk, plain));
         }
         Ok(opened)
+    }
+}
+
+/// The sealed bytes of a frame, out of a range of its pack that begins at `start`.
+fn part_of(bytes: &Bytes, start: u64, frame: &Frame) -> Result<Bytes, Error> {
+    let from = u64::from(frame.offset)
+        .checked_sub(start)
+        .and_then(|from| usize::try_from(from).ok());
+    let range = from.and_then(|from| Some(from..from.checked_add(frame.sealed_len as usize)?));
+    match range.filter(|range| range.end <= bytes.len()) {
+        Some(range) => Ok(bytes.slice(range)),
+        None => Err(Error::Damaged(String::from(
+            "the store sent fewer bytes than were asked for",
+        ))),
     }
 }
 

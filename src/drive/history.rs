@@ -40,10 +40,16 @@ impl Found {
     }
 }
 
+/// Parts of one attempt.
+type SetName = (Series, EpochNo, [u8; 8]);
+
+/// Listed parts by number, and whether each is the last.
+type Parts = BTreeMap<u32, (Entry, bool)>;
+
 /// Collects listed parts into complete segments and checkpoints.
 #[derive(Debug, Default)]
 pub(in crate::drive) struct Gatherer {
-    sets: HashMap<(Series, EpochNo, [u8; 8]), BTreeMap<u32, (Entry, bool)>>,
+    sets: HashMap<SetName, Parts>,
 }
 
 impl Gatherer {
@@ -80,7 +86,7 @@ impl Gatherer {
     }
 }
 
-fn is_complete(parts: &BTreeMap<u32, (Entry, bool)>) -> bool {
+fn is_complete(parts: &Parts) -> bool {
     let ends = parts.last_key_value().is_some_and(|(_, (_, last))| *last);
     ends && parts
         .keys()

@@ -101,6 +101,8 @@ pub struct Settings {
     pub epoch_bytes: u64,
     /// Most sealed bytes on their way to the store at once.
     pub flight_bytes_max: u64,
+    /// Segments of the journal after which a checkpoint is written at the latest.
+    pub tail_segments_max: u32,
     /// Are archive names shown on cards?
     pub names: Names,
     /// What this machine is called in the lease.
@@ -162,6 +164,7 @@ impl Settings {
             age_max: Duration::from_secs(30),
             epoch_bytes: 512 * MIB,
             flight_bytes_max: 96 * MIB,
+            tail_segments_max: 400,
             names: Names::Private,
             holder: String::from("this machine"),
             owner: (0, 0),

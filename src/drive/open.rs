@@ -29,6 +29,7 @@ use crate::id::ArchiveNo;
 use crate::id::DriveId;
 use crate::id::InodeNo;
 use crate::id::Seq;
+use crate::index;
 use crate::index::Index;
 use crate::index::inode::Inode;
 use crate::index::inode::Kind;
@@ -118,11 +119,12 @@ fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
 fn open_index(dir: &Path) -> Result<Index, Error> {
     match Index::open(dir, INDEX_CACHE_BYTES) {
         Ok(index) => Ok(index),
-        Err(error) => {
+        Err(error @ index::Error::Damaged(_)) => {
             log::warn!("the index cannot be used ({error}); it is rebuilt from the journal");
             std::fs::remove_dir_all(dir).map_err(|error| Error::Disk(error.to_string()))?;
             Ok(Index::open(dir, INDEX_CACHE_BYTES)?)
         }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -181,7 +183,9 @@ impl Drive {
             .cache_dir
             .clone()
             .unwrap_or_else(|| settings.state_dir.join("cache"));
-        let cache = Cache::open(&cache_dir, settings.cache_bytes_max);
+        let cache = Cache::open(&cache_dir, settings.cache_bytes_max).map_err(|error| {
+            Error::State(format!("cannot use {}: {error}", cache_dir.display()))
+        })?;
         let state = State {
             gathering: crate::drive::dirty::Dirty::default(),
             frozen: None,

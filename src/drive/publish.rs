@@ -120,8 +120,8 @@ impl Drive {
                 }
                 Err(Error::Closing) => break,
                 Err(error @ Error::Forked(_)) => {
-                    self.control.failed(&error);
                     self.control.make_read_only(error.to_string());
+                    self.control.failed(&error);
                 }
                 Err(error) => {
                     self.control.failed(&error);
@@ -204,7 +204,10 @@ impl Drive {
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
-        if self.journal_head().wants_checkpoint() {
+        if self
+            .journal_head()
+            .wants_checkpoint(self.settings.tail_segments_max)
+        {
             self.control.post(|board| board.phase = Phase::Checkpoint);
             self.runtime.block_on(self.checkpoint())?;
         }

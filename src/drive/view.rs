@@ -13,6 +13,9 @@ use crate::index::inode::Inode;
 use crate::index::key;
 use crate::index::manifest::Extent;
 
+/// A key of the index and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
 /// Where consecutive bytes of a file are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -89,12 +92,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn scan(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    pub fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, Error> {
         scan(self.index, from, to, limit)
     }
 
@@ -112,7 +110,7 @@ pub(in crate::drive) fn scan(
     from: &[u8],
     to: &[u8],
     limit: usize,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+) -> Result<Vec<Row>, Error> {
     let mut found = Vec::new();
     for entry in index
         .scan(Bound::Included(from), Bound::Excluded(to))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::emulator::blobs::Blobs;
 use crate::emulator::clock::Clock;
 use crate::emulator::counts::Counts;
-use crate::emulator::fault::Faults;
+use crate::emulator::faults::Faults;
 use crate::emulator::hub::{Event, Hub};
 use crate::emulator::model::{Channel, Message, Record};
 use crate::emulator::ratelimit::Limiter;

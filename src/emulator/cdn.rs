@@ -45,7 +45,7 @@ pub(crate) async fn handle(app: &App, wire: &WireHandle, request: Parts) -> Resp
             pause(*ms).await;
         }
     }
-    let response = match mishap::instead(&faults).or_else(|| expired(&faults)) {
+    let response = match mishap::instead(&faults, app.now_ms()).or_else(|| expired(&faults)) {
         Some(response) => response,
         None => serve(app, method, path, request.uri.query(), &request.headers),
     };

@@ -147,6 +147,7 @@ fn number(form: &mut Form, path: &str, component: &mut Value, count: &mut usize)
     if !component["id"].is_u64() {
         component["id"] = json!(*count);
     }
+    fill(component);
     if component["custom_id"]
         .as_str()
         .is_some_and(|id| id.chars().count() > 100)
@@ -163,5 +164,51 @@ fn number(form: &mut Form, path: &str, component: &mut Value, count: &mut usize)
     }
     if let Some(accessory) = component.get_mut("accessory").filter(|one| one.is_object()) {
         number(form, &format!("{path}/accessory"), accessory, count);
+    }
+}
+
+/// Gives a component the fields that come back also when they were left out.
+fn fill(component: &mut Value) {
+    let defaults = match component["type"].as_u64() {
+        Some(3 | 5..=8) => vec![("min_values", json!(1)), ("max_values", json!(1))],
+        Some(11) => vec![("description", Value::Null), ("spoiler", json!(false))],
+        Some(13) => vec![
+            ("name", Value::Null),
+            ("size", Value::Null),
+            ("spoiler", json!(false)),
+        ],
+        Some(14) => vec![("divider", json!(true)), ("spacing", json!(1))],
+        Some(17) => vec![("accent_color", Value::Null), ("spoiler", json!(false))],
+        _ => Vec::new(),
+    };
+    let Some(fields) = component.as_object_mut() else {
+        return;
+    };
+    for (name, value) in defaults {
+        fields.entry(name).or_insert(value);
+    }
+    for name in ["file", "media"] {
+        fields.get_mut(name).into_iter().for_each(fill_media);
+    }
+    for item in fields
+        .get_mut("items")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let Some(item) = item.as_object_mut() else {
+            continue;
+        };
+        item.entry("description").or_insert(Value::Null);
+        item.entry("spoiler").or_insert(json!(false));
+        item.get_mut("media").into_iter().for_each(fill_media);
+    }
+}
+
+fn fill_media(media: &mut Value) {
+    let url = media["url"].clone();
+    if let Some(media) = media.as_object_mut() {
+        media.entry("id").or_insert(json!("0"));
+        media.entry("proxy_url").or_insert(url);
     }
 }

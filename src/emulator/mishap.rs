@@ -88,7 +88,7 @@ fn channel_of(route: &Route) -> Option<Snowflake> {
 }
 
 /// The answer that a fault gives in place of the handler's.
-pub(crate) fn instead(faults: &[FaultKind]) -> Option<Response<Body>> {
+pub(crate) fn instead(faults: &[FaultKind], now_ms: u64) -> Option<Response<Body>> {
     faults.iter().find_map(|kind| match kind {
         FaultKind::RateLimited {
             scope,
@@ -101,7 +101,7 @@ pub(crate) fn instead(faults: &[FaultKind]) -> Option<Response<Body>> {
                 bucket: "fault",
                 limit: 10.max(remaining + 1),
                 remaining: *remaining,
-                reset_ms: 0,
+                reset_ms: now_ms + ms,
                 reset_after_ms: ms,
             };
             let standing = (*scope != Scope::Global).then_some(standing);

@@ -24,6 +24,7 @@ mod draft;
 mod edit;
 mod embeds;
 mod fault;
+mod faults;
 mod gateway;
 mod genesis;
 mod guilds;
@@ -45,6 +46,7 @@ mod server;
 mod settings;
 mod snowflake;
 mod squeeze;
+mod tamper;
 mod threads;
 mod upload;
 mod urls;
@@ -57,8 +59,9 @@ pub use crate::emulator::counts::Counts;
 pub use crate::emulator::fault::{
     ErrorBody, Fault, FaultKind, FaultPlan, PlanError, Recorded, Scope, When,
 };
-pub use crate::emulator::handle::{Emulator, Error, FaultsHandle, StoredAttachment, run};
+pub use crate::emulator::handle::{Emulator, Error, FaultsHandle, run};
 pub use crate::emulator::permissions::bits as permission;
 pub use crate::emulator::settings::{
     Limits, MessageContent, RateLimits, RouteLimit, RouteLimits, Settings, UserAgents,
 };
+pub use crate::emulator::tamper::StoredAttachment;

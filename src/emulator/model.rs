@@ -231,8 +231,9 @@ impl Message {
     }
 
     pub(crate) fn mentions(&self, user: Snowflake) -> bool {
-        self.content.contains(&format!("<@{user}>"))
-            || self.content.contains(&format!("<@!{user}>"))
+        self.content.contains("<@")
+            && (self.content.contains(&format!("<@{user}>"))
+                || self.content.contains(&format!("<@!{user}>")))
     }
 }
 

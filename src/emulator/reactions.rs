@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::emulator::app::App;
 use crate::emulator::hub::Event;
-use crate::emulator::model::Message;
+use crate::emulator::model::{Message, Record};
 use crate::emulator::permissions::bits;
 use crate::emulator::reply::{Answer, Refusal, Reply};
 use crate::emulator::server::Call;
@@ -111,6 +111,5 @@ fn open(
 
 /// Stores a message whose reactions changed: no update is told.
 fn keep(app: &App, world: &mut World, message: Message) -> Result<(), Refusal> {
-    use crate::emulator::model::Record;
     world.commit(Record::Message(Box::new(message)), app.now_ms())
 }

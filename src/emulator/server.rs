@@ -13,7 +13,7 @@ use crate::emulator::fault::{FaultKind, When};
 use crate::emulator::mishap;
 use crate::emulator::payload::Payload;
 use crate::emulator::ratelimit::{Standing, Verdict, cloudflare, too_many};
-use crate::emulator::reply::{Answer, Refusal};
+use crate::emulator::reply::{Answer, Refusal, text_response};
 use crate::emulator::route::{self, Found, Route};
 use crate::emulator::settings::{Limits, RateLimits, UserAgents};
 use crate::emulator::snowflake::Snowflake;
@@ -57,6 +57,11 @@ pub(crate) async fn handle(
     }
     if path.starts_with("/attachments/") {
         return cdn::handle(&app, &wire, request.into_parts().0).await;
+    }
+    if path.starts_with("/media/") {
+        // The media proxy serves pictures and videos only; nobody should fetch attachments there.
+        let text = "Unsupported Media Type".to_owned();
+        return text_response(415, "text/plain;charset=UTF-8", text);
     }
     let running = app.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
     {
@@ -136,7 +141,7 @@ async fn answer(
     if let Some(left_s) = app.limiter().banned_s(app.now_ms()) {
         return cloudflare(left_s);
     }
-    if let Some(response) = mishap::instead(&call.faults) {
+    if let Some(response) = mishap::instead(&call.faults, app.now_ms()) {
         return response;
     }
     let agent = text(headers, header::USER_AGENT.as_str()).unwrap_or_default();

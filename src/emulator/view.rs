@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::emulator::model::{
-    Attachment, Channel, HAS_THREAD, Member, Message, Overwrite, REPLY, Role, THREAD_STARTER,
-    Thread, User, UserKind, Whom,
+    Attachment, Channel, HAS_THREAD, Member, Message, Overwrite, PRIVATE_THREAD, REPLY, Role,
+    THREAD_STARTER, Thread, User, UserKind, Whom,
 };
 use crate::emulator::settings::MessageContent;
 use crate::emulator::snowflake::{Snowflake, iso_ms, iso_us};
@@ -184,7 +184,7 @@ impl View<'_> {
             "locked": thread.locked,
             "create_timestamp": iso_ms(channel.id.created_ms()),
         });
-        if channel.kind == crate::emulator::model::PRIVATE_THREAD {
+        if channel.kind == PRIVATE_THREAD {
             view["thread_metadata"]["invitable"] = json!(thread.invitable);
         }
         if !thread.applied_tags.is_empty() {

@@ -12,7 +12,7 @@ use crate::emulator::model::{
 use crate::emulator::reply::Refusal;
 use crate::emulator::snowflake::{Maker, Snowflake};
 
-/// Nonces remembered before old ones are swept.
+/// Nonces remembered before old ones are first swept; then whenever they have doubled.
 const NONCES_SWEPT_AT: usize = 4096;
 
 /// A channel or thread with its messages.
@@ -53,11 +53,21 @@ pub(crate) struct World {
     pub(crate) flawed: HashMap<Snowflake, u64>,
     /// Message made with a nonce, and when.
     nonces: HashMap<(Snowflake, Snowflake, String), (Snowflake, u64)>,
+    nonces_swept_at: usize,
     pub(crate) ids: Maker,
     last_stamp_us: u64,
     keep_deleted_ms: u64,
     blobs: Arc<Blobs>,
     log: Option<Log>,
+    stage: Stage,
+}
+
+/// Whether changes are still taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Stopped: what is still under way must not reach a log that another emulator may have.
+    Closed,
 }
 
 impl World {
@@ -89,11 +99,13 @@ impl World {
             hidden: HashMap::new(),
             flawed: HashMap::new(),
             nonces: HashMap::new(),
+            nonces_swept_at: NONCES_SWEPT_AT,
             ids: Maker::default(),
             last_stamp_us: 0,
             keep_deleted_ms: 0,
             blobs,
             log: None,
+            stage: Stage::Open,
         }
     }
 
@@ -134,6 +146,9 @@ impl World {
 
     /// Logs a change, then makes it.
     pub(crate) fn commit(&mut self, record: Record, now_ms: u64) -> Result<(), Refusal> {
+        if self.stage == Stage::Closed {
+            return Err(Refusal::Broken);
+        }
         if let Some(log) = &mut self.log {
             log.append(&record).map_err(|error| {
                 log::error!("emulator: cannot write the log: {error}");
@@ -143,6 +158,11 @@ impl World {
         self.apply(record, now_ms);
         self.bury(now_ms);
         Ok(())
+    }
+
+    /// Takes no more changes.
+    pub(crate) fn close(&mut self) {
+        self.stage = Stage::Closed;
     }
 
     /// Makes a change that is in the log.
@@ -293,8 +313,9 @@ impl World {
         nonce: &serde_json::Value,
         oldest_ms: u64,
     ) -> Option<Snowflake> {
-        if self.nonces.len() > NONCES_SWEPT_AT {
+        if self.nonces.len() > self.nonces_swept_at {
             self.nonces.retain(|_, (_, made_ms)| *made_ms >= oldest_ms);
+            self.nonces_swept_at = NONCES_SWEPT_AT.max(2 * self.nonces.len());
         }
         let key = (author, channel, nonce_text(nonce));
         let (message, made_ms) = self.nonces.get(&key)?;

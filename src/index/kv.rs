@@ -22,6 +22,10 @@ pub(super) trait Kv: Send + Sync {
     fn last(&self, range: Range<'_>) -> Result<Option<(Key, Value)>, Error>;
     /// Makes changes, all or none of them.
     fn write(&self, batch: &Batch) -> Result<(), Error>;
+    /// A number that is kept beside the keys; 0 if it was never set.
+    fn mark(&self, name: &str) -> Result<u64, Error>;
+    /// Sets such a number. It is not durable before what was written earlier is.
+    fn set_mark(&self, name: &str, value: u64) -> Result<(), Error>;
     /// Makes everything durable.
     fn flush(&self) -> Result<(), Error>;
 }
@@ -33,8 +37,16 @@ pub(super) type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 #[derive(Clone)]
 pub(super) struct Sled {
     tree: sled::Tree,
+    marks: sled::Tree,
     db: sled::Db,
     file: std::sync::Arc<File>,
+}
+
+/// Was there a database when it was to be opened?
+#[derive(PartialEq, Eq)]
+enum Before {
+    There,
+    Absent,
 }
 
 impl Sled {
@@ -44,18 +56,37 @@ impl Sled {
             .path(dir)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
+        let before = match dir.join("db").try_exists() {
+            Ok(true) => Before::There,
+            Ok(false) => Before::Absent,
+            Err(fault) => return Err(io("opening the index")(fault)),
+        };
         let db = guard(|| config.open())?;
         let tree = sled::Tree::clone(&db);
+        let marks = guard(|| db.open_tree("marks"))?;
+        match before {
+            Before::Absent => drop(guard(|| marks.insert("made", &[]))?),
+            // Some damage makes sled begin anew, without a word.
+            Before::There if guard(|| marks.get("made"))?.is_none() => {
+                return Err(Error::Damaged("it has lost its content".into()));
+            }
+            Before::There => {}
+        }
         let file = File::open(dir.join("db")).map_err(io("opening the index"))?;
         // The files that sled has just made must not be lost by name.
         file.sync_all()
             .and_then(|()| File::open(dir)?.sync_all())
             .map_err(io("opening the index"))?;
-        Ok(Sled {
+        let sled = Sled {
             tree,
+            marks,
             db,
             file: std::sync::Arc::new(file),
-        })
+        };
+        if before == Before::Absent {
+            sled.flush()?;
+        }
+        Ok(sled)
     }
 }
 
@@ -94,6 +125,20 @@ impl Kv for Sled {
             }
         }
         guard(|| self.tree.apply_batch(changes))
+    }
+
+    fn mark(&self, name: &str) -> Result<u64, Error> {
+        let value = guard(|| self.marks.get(name))?;
+        let value = value.map(|value| <[u8; 8]>::try_from(&value[..]));
+        match value {
+            None => Ok(0),
+            Some(Ok(bytes)) => Ok(u64::from_le_bytes(bytes)),
+            Some(Err(_)) => Err(Error::Damaged(format!("the mark `{name}` is no number"))),
+        }
+    }
+
+    fn set_mark(&self, name: &str, value: u64) -> Result<(), Error> {
+        guard(|| self.marks.insert(name, &value.to_le_bytes())).map(drop)
     }
 
     fn flush(&self) -> Result<(), Error> {
@@ -140,5 +185,44 @@ pub(super) fn is_empty((from, to): Range<'_>) -> bool {
         (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to))
         | (Bound::Excluded(from), Bound::Included(to)) => from >= to,
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(dir: &Path) {
+        let sled = Sled::open(dir, 1 << 20).expect("new database");
+        for nth in 0..2000_u32 {
+            let mut batch = Batch::new();
+            batch
+                .put(nth.to_be_bytes(), vec![7; 500])
+                .expect("within limits");
+            sled.write(&batch).expect("good disk");
+        }
+        sled.flush().expect("good disk");
+    }
+
+    /// Opens and reads everything.
+    fn read(dir: &Path) -> Result<usize, Error> {
+        let sled = Sled::open(dir, 1 << 20)?;
+        let all = sled.page((Bound::Unbounded, Bound::Unbounded), usize::MAX)?;
+        assert!(all.iter().all(|(_, value)| **value == [7; 500]));
+        Ok(all.len())
+    }
+
+    #[test]
+    fn what_is_flushed_is_there_when_it_is_opened_again() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        filled(dir.path());
+        assert_eq!(read(dir.path()).expect("whole"), 2000);
+        let held = Sled::open(dir.path(), 1 << 20).expect("whole");
+        let twice = Sled::open(dir.path(), 1 << 20);
+        assert!(
+            matches!(twice, Err(Error::Io { .. })),
+            "in use is not damaged"
+        );
+        drop(held);
     }
 }

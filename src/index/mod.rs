@@ -13,7 +13,8 @@
 //!
 //! Settling writes many keys, and a crash may leave some of them written. So they are first written to a file
 //! of their own, durably, and [`Index::open`] does what such a file says before anything else: what is stored is
-//! always the state of one epoch, never a mixture of two.
+//! always the state of one epoch, never a mixture of two. A damaged store may come back as an older one (sled's
+//! log, cut short, is a valid log); numbers kept in it and beside it tell, and that is [`Error::Damaged`] too.
 
 pub mod archive;
 mod batch;
@@ -27,9 +28,9 @@ pub mod manifest;
 pub mod record;
 mod redo;
 mod scan;
+mod words;
 
 use std::{
-    io,
     ops::Bound,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -37,69 +38,27 @@ use std::{
 
 pub use self::{
     batch::{Batch, KEY_BYTES_MAX, Key, VALUE_BYTES_MAX, Value},
-    scan::Scan,
+    scan::{Publishing, Scan},
+    words::{Counts, Error},
 };
 use self::{
     delta::Delta,
     kv::{Kv, Sled},
-    redo::{FRAME_BYTES, Present, Redo},
+    redo::{FRAME_BYTES, Redo},
     scan::View,
 };
 
-/// What can go wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// What is stored cannot be used any more: remove the directory and rebuild the index.
-    #[error("the index is damaged: {0}")]
-    Damaged(String),
-    /// A key or a value exceeds its limit.
-    #[error(
-        "a key of {key_bytes} bytes with a value of {value_bytes} bytes is too long for the index"
-    )]
-    TooLong {
-        /// Bytes of the key.
-        key_bytes: usize,
-        /// Bytes of the value.
-        value_bytes: usize,
-    },
-    /// These bytes are not a batch.
-    #[error("a batch of changes is malformed")]
-    Malformed,
-    /// There is a frozen delta already.
-    #[error("the index is already publishing")]
-    Publishing,
-    /// There is no frozen delta.
-    #[error("the index is not publishing")]
-    NotPublishing,
-    /// The disk refused.
-    #[error("{doing} failed")]
-    Io {
-        /// What was being done.
-        doing: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-}
-
-/// What the deltas hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Keys changed since the last freeze.
-    pub gathering_keys: usize,
-    /// Memory they take, estimated.
-    pub gathering_bytes: usize,
-    /// Keys that are being published.
-    pub publishing_keys: usize,
-    /// Memory they take, estimated.
-    pub publishing_bytes: usize,
-}
+/// Mark: the settling that has begun. When it is not the one that is complete, keys of two epochs are mixed.
+const SETTLING: &str = "settling";
+/// Mark: the settling that is complete.
+const SETTLED: &str = "settled";
 
 /// The layered index. All methods may be called from many threads.
 pub struct Index {
     dir: PathBuf,
     base: Box<dyn Kv>,
-    /// Held while the set of layers changes. Lock order: this, then `layers`.
-    turn: Mutex<()>,
+    /// Held while the set of layers changes: how often something was settled. Lock order: this, then `layers`.
+    turn: Mutex<u64>,
     layers: RwLock<Layers>,
 }
 
@@ -124,14 +83,24 @@ impl Index {
     }
 
     fn recover(dir: &Path, base: Box<dyn Kv>) -> Result<Index, Error> {
-        if redo::read(dir, |batch| base.write(&batch))? == Present::Yes {
+        let mut settled = base.mark(SETTLED)?;
+        if let Some(number) = redo::verify(dir)? {
+            if settled + 1 < number {
+                return Err(Error::Damaged("it has lost what was settled".into()));
+            }
+            redo::read(dir, |batch| base.write(&batch))?;
+            base.set_mark(SETTLING, number)?;
+            base.set_mark(SETTLED, number)?;
             base.flush()?;
-            redo::remove(dir)?;
+            redo::done(dir, number)?;
+            settled = number;
+        } else if base.mark(SETTLING)? != settled || settled < redo::noted(dir) {
+            return Err(Error::Damaged("it has lost what was settled".into()));
         }
         Ok(Index {
             dir: dir.to_owned(),
             base,
-            turn: Mutex::default(),
+            turn: Mutex::new(settled),
             layers: RwLock::default(),
         })
     }
@@ -141,7 +110,7 @@ impl Index {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Io`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
-        let layers = self.read();
+        let layers = self.lock_shared();
         let publishing = || layers.publishing.as_ref()?.get(key);
         if let Some(change) = layers.gathering.get(key).or_else(publishing) {
             return Ok(change.clone());
@@ -159,7 +128,7 @@ impl Index {
     /// The entries whose keys begin with `prefix`, ascending.
     #[must_use]
     pub fn scan_prefix(&self, prefix: &[u8]) -> Scan<'_> {
-        let to = after_prefix(prefix);
+        let to = scan::after_prefix(prefix);
         self.scan(Bound::Included(prefix), scan::as_slice(&to))
     }
 
@@ -179,7 +148,7 @@ impl Index {
 
     /// Changes the present state, in memory. No reader sees a part of a batch.
     pub fn apply(&self, batch: Batch) {
-        self.write().gathering.apply(batch);
+        self.lock().gathering.apply(batch);
     }
 
     /// Makes what was gathered the delta to publish, and begins to gather anew.
@@ -188,7 +157,7 @@ impl Index {
     /// [`Error::Publishing`] if there is such a delta already.
     pub fn freeze(&self) -> Result<(), Error> {
         let _turn = self.turn();
-        let mut layers = self.write();
+        let mut layers = self.lock();
         if layers.publishing.is_some() {
             return Err(Error::Publishing);
         }
@@ -201,7 +170,7 @@ impl Index {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Io`].
     pub fn frozen_get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
-        let layers = self.read();
+        let layers = self.lock_shared();
         if let Some(change) = layers.publishing.as_ref().and_then(|delta| delta.get(key)) {
             return Ok(change.clone());
         }
@@ -235,7 +204,7 @@ impl Index {
     /// [`Error::NotPublishing`].
     pub fn amend(&self, batch: Batch) -> Result<(), Error> {
         let _turn = self.turn();
-        let mut layers = self.write();
+        let mut layers = self.lock();
         let publishing = layers.publishing.as_mut().ok_or(Error::NotPublishing)?;
         publishing.apply(batch);
         Ok(())
@@ -244,11 +213,7 @@ impl Index {
     /// The changes that are being published, ascending; no value means that the key went away.
     #[must_use]
     pub fn publishing(&self) -> Publishing<'_> {
-        Publishing {
-            index: self,
-            after: None,
-            page: Vec::new().into_iter(),
-        }
+        Publishing::new(self)
     }
 
     /// Gives up publishing: the frozen changes are gathered again, below what was gathered since.
@@ -257,7 +222,7 @@ impl Index {
     /// [`Error::NotPublishing`].
     pub fn thaw(&self) -> Result<(), Error> {
         let _turn = self.turn();
-        let mut layers = self.write();
+        let mut layers = self.lock();
         let below = layers.publishing.take().ok_or(Error::NotPublishing)?;
         layers.gathering.absorb_below(below);
         Ok(())
@@ -271,18 +236,21 @@ impl Index {
     /// # Errors
     /// [`Error::NotPublishing`], [`Error::Damaged`] or [`Error::Io`].
     pub fn settle(&self, also: Batch) -> Result<(), Error> {
-        let _turn = self.turn();
-        match self.write().publishing.as_mut() {
+        let mut settled = self.turn();
+        match self.lock().publishing.as_mut() {
             Some(publishing) => publishing.apply(also),
             None => return Err(Error::NotPublishing),
         }
-        let mut redo = Redo::create(&self.dir)?;
+        let mut redo = Redo::create(&self.dir, *settled + 1)?;
         self.for_each_batch(|batch| redo.write(batch))?;
         redo.finish()?;
+        self.base.set_mark(SETTLING, *settled + 1)?;
         self.for_each_batch(|batch| self.base.write(batch))?;
+        self.base.set_mark(SETTLED, *settled + 1)?;
         self.base.flush()?;
-        self.write().publishing = None;
-        if let Err(fault) = redo::remove(&self.dir) {
+        *settled += 1;
+        self.lock().publishing = None;
+        if let Err(fault) = redo::done(&self.dir, *settled) {
             // Doing it again when the index is opened changes nothing, and the next one replaces it.
             log::warn!("index: {fault}");
         }
@@ -323,7 +291,7 @@ impl Index {
     /// What the deltas hold.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let layers = self.read();
+        let layers = self.lock_shared();
         let publishing = layers.publishing.as_ref();
         Counts {
             gathering_keys: layers.gathering.len(),
@@ -340,7 +308,7 @@ impl Index {
         view: View,
         look: impl FnOnce(&[&Delta], &dyn Kv) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let layers = self.read();
+        let layers = self.lock_shared();
         let gathering = (view == View::Now).then_some(&layers.gathering);
         let publishing = layers.publishing.as_ref().filter(|_| view != View::Base);
         let deltas: Vec<&Delta> = gathering.into_iter().chain(publishing).collect();
@@ -364,65 +332,25 @@ impl Index {
         take(&batch)
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
+    fn turn(&self) -> MutexGuard<'_, u64> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Layers> {
+    fn lock_shared(&self) -> RwLockReadGuard<'_, Layers> {
         self.layers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Layers> {
+    fn lock(&self) -> RwLockWriteGuard<'_, Layers> {
         self.layers.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The changes that are being published, ascending.
-pub struct Publishing<'a> {
-    index: &'a Index,
-    after: Option<Key>,
-    page: std::vec::IntoIter<(Key, Option<Value>)>,
-}
-
-impl Iterator for Publishing<'_> {
-    type Item = (Key, Option<Value>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        const PAGE: usize = 1024;
-        if self.page.len() == 0 {
-            let layers = self.index.read();
-            let from = self
-                .after
-                .as_deref()
-                .map_or(Bound::Unbounded, Bound::Excluded);
-            let page: Vec<_> = layers
-                .publishing
-                .as_ref()?
-                .range((from, Bound::Unbounded))
-                .take(PAGE)
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect();
-            if let Some((key, _)) = page.last() {
-                self.after = Some(key.clone());
-            }
-            self.page = page.into_iter();
-        }
-        self.page.next()
-    }
-}
-
-/// The end of the range of all keys that begin with `prefix`.
-fn after_prefix(prefix: &[u8]) -> Bound<Key> {
-    match prefix.iter().rposition(|byte| *byte < u8::MAX) {
-        Some(at) => {
-            let mut end = prefix[..=at].to_vec();
-            end[at] += 1;
-            Bound::Excluded(end.into())
-        }
-        None => Bound::Unbounded,
-    }
-}
-
+#[cfg(test)]
+mod double;
+#[cfg(test)]
+mod layer_tests;
+#[cfg(test)]
+mod settle_tests;
 #[cfg(test)]
 mod tests {
     use super::*;

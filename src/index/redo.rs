@@ -1,7 +1,7 @@
 //! The redo file: what is about to be settled, so that a crash in the middle of it can be repaired.
 //!
 //! ```text
-//! redo = ( length 4 , crc 4 , encoded batch )* , 0 4 , crc of all crcs 4
+//! redo = number 8 , ( length 4 , crc 4 , encoded batch )* , 0 4 , crc of all crcs 4
 //! ```
 //!
 //! It is written under another name, synced, and renamed: a file called `redo` is whole, or the disk broke it.
@@ -28,12 +28,19 @@ pub(super) struct Redo {
 }
 
 impl Redo {
-    pub(super) fn create(dir: &Path) -> Result<Redo, Error> {
-        let file = File::create(draft(dir)).map_err(io_error("writing the redo file"))?;
+    /// Begins a redo file for the settling of this number.
+    pub(super) fn create(dir: &Path, number: u64) -> Result<Redo, Error> {
+        let create = || -> io::Result<io::BufWriter<File>> {
+            let mut file = io::BufWriter::new(File::create(draft(dir))?);
+            file.write_all(&number.to_le_bytes())?;
+            Ok(file)
+        };
+        let mut sums = crc32fast::Hasher::new();
+        sums.update(&number.to_le_bytes());
         Ok(Redo {
             dir: dir.to_owned(),
-            file: io::BufWriter::new(file),
-            sums: crc32fast::Hasher::new(),
+            file: create().map_err(io_error("writing the redo file"))?,
+            sums,
         })
     }
 
@@ -73,36 +80,42 @@ impl Redo {
     }
 }
 
-/// Gives the batches of the redo file, if there is one, after all of it was verified.
+/// Verifies the redo file, if there is one, and answers the number it is for.
+pub(super) fn verify(dir: &Path) -> Result<Option<u64>, Error> {
+    match open(dir)? {
+        Some(mut file) => frames(&mut file, |bytes| Batch::decode(bytes).map(drop)).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Gives the batches of a verified redo file.
 pub(super) fn read(
     dir: &Path,
     mut take: impl FnMut(Batch) -> Result<(), Error>,
-) -> Result<Present, Error> {
-    let open = || File::open(path(dir)).map(io::BufReader::new);
-    let mut verified = match open() {
-        Ok(file) => file,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(Present::No),
-        Err(fault) => return Err(io_error("reading the redo file")(fault)),
-    };
-    frames(&mut verified, |bytes| Batch::decode(bytes).map(drop))?;
-    let mut again = open().map_err(io_error("reading the redo file"))?;
-    frames(&mut again, |bytes| take(Batch::decode(bytes)?))?;
-    Ok(Present::Yes)
+) -> Result<(), Error> {
+    if let Some(mut file) = open(dir)? {
+        frames(&mut file, |bytes| take(Batch::decode(bytes)?))?;
+    }
+    Ok(())
 }
 
-/// Was there a redo file?
-#[derive(PartialEq, Eq)]
-pub(super) enum Present {
-    Yes,
-    No,
+fn open(dir: &Path) -> Result<Option<io::BufReader<File>>, Error> {
+    match File::open(path(dir)) {
+        Ok(file) => Ok(Some(io::BufReader::new(file))),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(io_error("reading the redo file")(fault)),
+    }
 }
 
 fn frames(
     file: &mut impl Read,
     mut take: impl FnMut(&[u8]) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let damaged = || Error::Damaged("the redo file is broken".into());
     let mut sums = crc32fast::Hasher::new();
+    let mut number = [0; 8];
+    file.read_exact(&mut number).map_err(|_| damaged())?;
+    sums.update(&number);
     loop {
         let mut words = [[0; 4]; 2];
         for word in &mut words {
@@ -111,7 +124,7 @@ fn frames(
         let [len, crc] = words.map(u32::from_le_bytes);
         if len == 0 {
             return if sums.finalize() == crc {
-                Ok(())
+                Ok(u64::from_le_bytes(number))
             } else {
                 Err(damaged())
             };
@@ -129,11 +142,22 @@ fn frames(
     }
 }
 
-/// Removes the redo file, durably.
-pub(super) fn remove(dir: &Path) -> Result<(), Error> {
-    fs::remove_file(path(dir))
-        .and_then(|()| File::open(dir)?.sync_all())
-        .map_err(io_error("removing the redo file"))
+/// Notes which settling is complete, and removes its redo file, durably.
+pub(super) fn done(dir: &Path, number: u64) -> Result<(), Error> {
+    let done = || -> io::Result<()> {
+        // If a crash leaves this file empty, it says nothing, which is safe.
+        fs::write(dir.join("settled.draft"), number.to_string())?;
+        fs::rename(dir.join("settled.draft"), dir.join("settled"))?;
+        fs::remove_file(path(dir))?;
+        File::open(dir)?.sync_all()
+    };
+    done().map_err(io_error("removing the redo file"))
+}
+
+/// The number of a settling that was complete; a later one may be.
+pub(super) fn noted(dir: &Path) -> u64 {
+    let text = fs::read_to_string(dir.join("settled"));
+    text.ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 fn path(dir: &Path) -> PathBuf {

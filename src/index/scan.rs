@@ -132,11 +132,13 @@ fn page(
             }
         }
         let at_horizon = horizon.as_ref() == Some(&least);
+        let is_end = at_horizon || out.len() + 1 >= most || step >= STEPS_MAX;
+        let last = is_end.then(|| least.clone());
         if let Some(value) = value {
-            out.push_back((least.clone(), value));
+            out.push_back((least, value));
         }
-        if at_horizon || out.len() >= most || step >= STEPS_MAX {
-            return Ok(Some(least));
+        if is_end {
+            return Ok(last);
         }
     }
     Ok(None)
@@ -184,4 +186,60 @@ pub(super) fn last(
 enum Stored {
     Unknown,
     Known(Option<(Key, Value)>),
+}
+
+/// The changes that are being published, ascending.
+pub struct Publishing<'a> {
+    index: &'a Index,
+    after: Option<Key>,
+    page: std::vec::IntoIter<(Key, Option<Value>)>,
+}
+
+impl<'a> Publishing<'a> {
+    pub(super) fn new(index: &'a Index) -> Publishing<'a> {
+        Publishing {
+            index,
+            after: None,
+            page: Vec::new().into_iter(),
+        }
+    }
+}
+
+impl Iterator for Publishing<'_> {
+    type Item = (Key, Option<Value>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        const PAGE: usize = 1024;
+        if self.page.len() == 0 {
+            let layers = self.index.lock_shared();
+            let from = self
+                .after
+                .as_deref()
+                .map_or(Bound::Unbounded, Bound::Excluded);
+            let page: Vec<_> = layers
+                .publishing
+                .as_ref()?
+                .range((from, Bound::Unbounded))
+                .take(PAGE)
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect();
+            if let Some((key, _)) = page.last() {
+                self.after = Some(key.clone());
+            }
+            self.page = page.into_iter();
+        }
+        self.page.next()
+    }
+}
+
+/// The end of the range of all keys that begin with `prefix`.
+pub(super) fn after_prefix(prefix: &[u8]) -> Bound<Key> {
+    match prefix.iter().rposition(|byte| *byte < u8::MAX) {
+        Some(at) => {
+            let mut end = prefix[..=at].to_vec();
+            end[at] += 1;
+            Bound::Excluded(end.into())
+        }
+        None => Bound::Unbounded,
+    }
 }

@@ -22,7 +22,8 @@ use super::{
     segment::Segment,
     upkeep::Job,
 };
-use crate::{id::Seq, size::MIB};
+use crate::id::Seq;
+use crate::size::MIB;
 
 /// Sealed segments that are kept open: covers the default limit without coming near a process's 1,024 files.
 const OPEN_FILES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(191);

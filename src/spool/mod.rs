@@ -339,10 +339,13 @@ fn random_id() -> Result<record::SpoolId, Error> {
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod double;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::size::MIB;
 
     #[test]
     fn what_is_appended_is_replayed() {
@@ -382,5 +385,136 @@ mod tests {
         spool.cut(Seq(2)).expect("good disk");
         assert_eq!(spool.usage().live_bytes, 0);
         assert_eq!(spool.usage().segments, 1);
+    }
+    #[test]
+    fn released_space_is_given_back_and_held_bodies_stay() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let settings = Settings {
+            segment_bytes: 4 * MIB,
+            ..Settings::default()
+        };
+        let spool = Spool::open(dir.path(), settings).expect("new spool");
+        let body = vec![9; usize::try_from(MIB).expect("64 bits")];
+        let places: Vec<Place> = (0..9)
+            .map(|_| spool.append(b"data", &body).expect("room").1)
+            .collect();
+        let full = spool.usage().disk_bytes;
+        let hold = spool.hold(&places[0]).expect("live");
+        for place in &places {
+            spool.release(place, MIB / 2);
+            spool.release(place, MIB / 2);
+        }
+        spool.cut(Seq(9)).expect("good disk");
+        assert_eq!(hold.read(5, 10).expect("held"), body[..10]);
+        assert_eq!(spool.usage().live_bytes, MIB);
+        drop(hold);
+        assert!(matches!(
+            spool.read(&places[0], 0, 1),
+            Err(Error::Gone { .. } | Error::Damaged { .. })
+        ));
+        spool.close().expect("good disk");
+
+        let spool = Spool::open(dir.path(), settings).expect("same spool");
+        spool.replay(|_| Ok::<(), Error>(())).expect("whole");
+        spool.reclaim();
+        spool.cut(Seq(9)).expect("good disk");
+        assert!(spool.usage().disk_bytes < full / 100, "{:?}", spool.usage());
+        assert_eq!(spool.append(b"", b"").expect("room").0, Seq(10));
+    }
+
+    #[test]
+    fn dead_bodies_of_a_sealed_segment_free_the_disk_before_the_cut() {
+        let disk = double::Double::default();
+        let settings = Settings {
+            segment_bytes: 4 * MIB,
+            ..Settings::default()
+        };
+        let spool = Spool::recover(Box::new(disk.clone()), settings, None).expect("new spool");
+        let body = vec![9; usize::try_from(MIB).expect("64 bits")];
+        let places: Vec<Place> = (0..8)
+            .map(|_| spool.append(b"data", &body).expect("room").1)
+            .collect();
+        let before = spool.usage().disk_bytes;
+        spool.release(&places[1], MIB - 1);
+        assert_eq!(spool.usage().disk_bytes, before);
+        spool.release(&places[1], 1);
+        assert!(spool.usage().disk_bytes < before - MIB + 10_000);
+        assert!(matches!(spool.hold(&places[1]), Err(Error::Gone { .. })));
+        assert_eq!(spool.read(&places[0], 0, 9).expect("untouched"), body[..9]);
+        // A hole is no damage: everything is replayed, with its head.
+        let disk = disk.crashed(double::Crash::PowerRandom(3));
+        let spool = Spool::recover(Box::new(disk), settings, None).expect("opens");
+        let mut seqs = Vec::new();
+        let replayed = spool.replay(|one| {
+            match one {
+                Replayed::Record { seq, .. } => seqs.push(seq.0),
+                Replayed::Missing { .. } => panic!("nothing sealed is missing"),
+            }
+            Ok::<(), Error>(())
+        });
+        replayed.expect("whole");
+        assert!(
+            seqs.len() >= 3 && seqs.iter().copied().eq(1..=seqs.len() as u64),
+            "{seqs:?}"
+        );
+    }
+
+    #[test]
+    fn threads_append_sync_read_and_release() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let settings = Settings {
+            segment_bytes: 256 * 1024,
+            ..Settings::default()
+        };
+        let spool = Spool::open(dir.path(), settings).expect("new spool");
+        std::thread::scope(|scope| {
+            for thread in 0..4_u8 {
+                let spool = &spool;
+                scope.spawn(move || {
+                    for nth in 0..100_u32 {
+                        let len = if nth % 7 == 0 { 100_000 } else { 1000 + nth };
+                        let body = vec![thread; len as usize];
+                        let (_, place) = spool.append(&[thread], &body).expect("room");
+                        if nth % 10 == 0 {
+                            spool.sync().expect("good disk");
+                        }
+                        assert_eq!(spool.read(&place, 0, len).expect("whole"), body);
+                        if nth % 3 != 0 {
+                            spool.release(&place, u64::from(len));
+                        }
+                        spool.cut(Seq(u64::from(nth))).expect("good disk");
+                    }
+                });
+            }
+        });
+        let usage = spool.usage();
+        assert_eq!(usage.appended, Seq(400));
+        assert!(usage.live_bytes > 0 && usage.disk_bytes >= usage.live_bytes);
+    }
+    #[test]
+    fn numbers_go_on_when_everything_is_cut() {
+        let disk = double::Double::default();
+        let open = || {
+            let medium = Box::new(disk.clone());
+            Spool::recover(medium, Settings::default(), None).expect("opens")
+        };
+        let spool = open();
+        for _ in 0..3 {
+            spool.append(b"unlink", b"").expect("room");
+        }
+        spool.close().expect("good disk");
+        for _ in 0..3 {
+            let spool = open();
+            spool.replay(|_| Ok::<(), Error>(())).expect("whole");
+            spool.reclaim();
+            spool.cut(Seq(3)).expect("good disk");
+        }
+        let spool = open();
+        assert_eq!(spool.append(b"", b"").expect("room").0, Seq(4));
+        spool.number_after(Seq(10)).expect("room");
+        spool.number_after(Seq(2)).expect("room");
+        drop(spool);
+        let spool = open();
+        assert_eq!(spool.append(b"", b"").expect("room").0, Seq(11));
     }
 }

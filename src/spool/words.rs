@@ -3,10 +3,8 @@
 use std::io;
 
 use super::record::Header;
-use crate::{
-    id::Seq,
-    size::{GIB, MIB},
-};
+use crate::id::Seq;
+use crate::size::{GIB, MIB};
 
 /// How large a spool may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ods::emulator::{Emulator, Limits, RateLimits};
 use ods::store::discord::{
-    Discord, Settings, Token,
+    Discord, Rates, Settings, Token,
     setup::{Purpose, Setup},
 };
 
@@ -22,12 +22,17 @@ pub(crate) async fn place() -> Place {
 }
 
 pub(crate) async fn place_with(limits: Limits) -> Place {
+    place_at(limits, ods::emulator::Clock::machine()).await
+}
+
+pub(crate) async fn place_at(limits: Limits, clock: ods::emulator::Clock) -> Place {
     let rate_limits = limits.rate_limits;
     let emulator = Emulator::start(ods::emulator::Settings {
         limits: Limits {
             rate_limits: RateLimits::Off,
             ..limits
         },
+        clock,
         ..ods::emulator::Settings::default()
     })
     .await
@@ -52,11 +57,15 @@ pub(crate) async fn place_with(limits: Limits) -> Place {
     }
 }
 
-/// As for Discord, but with short waits between attempts.
+/// As for Discord, but with short waits between attempts and nothing per second.
 pub(crate) fn settings(emulator: &Emulator, journal: u64, archives: u64) -> Settings {
     let token = Token::new(emulator.token()).expect("a token");
     Settings {
         api_base: emulator.base_url(),
+        rates: Rates {
+            per_second_max: 10_000,
+            ..Rates::default()
+        },
         backoff_first: Duration::from_millis(2),
         backoff_max: Duration::from_millis(20),
         patience: Duration::from_secs(20),
@@ -65,6 +74,17 @@ pub(crate) fn settings(emulator: &Emulator, journal: u64, archives: u64) -> Sett
 }
 
 impl Place {
+    /// Requests to a route, by its method and the end of its path.
+    pub(crate) fn asked(&self, method: &str, end: &str) -> u64 {
+        let counts = self.emulator.counts();
+        let meant = |route: &&String| route.starts_with(method) && route.ends_with(end);
+        let routes = counts.routes.iter();
+        routes
+            .filter(|(route, _)| meant(route))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         settings(&self.emulator, self.journal, self.archives)
     }
@@ -73,3 +93,6 @@ impl Place {
         Discord::connect(self.settings()).expect("a store")
     }
 }
+
+/// The emulator's routes, as its counts and faults name them.
+pub(crate) const POST: &str = "POST /channels/{}/messages";

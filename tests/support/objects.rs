@@ -36,3 +36,23 @@ pub(crate) fn object(name: &str, plain_bytes: usize) -> Object {
 pub(crate) fn bytes_of(object: &Object) -> Vec<u8> {
     object.body.parts().concat()
 }
+
+/// The same bytes of a bit more than 9 MiB under each name, sealed once for all tests.
+pub(crate) fn nine_mib(names: &[&str]) -> Vec<Object> {
+    static BODY: std::sync::OnceLock<Sealed> = std::sync::OnceLock::new();
+    let body = BODY.get_or_init(|| sealed(9 << 20));
+    let object = |name: &&str| Object {
+        name: (*name).into(),
+        body: body.clone(),
+    };
+    names.iter().map(object).collect()
+}
+
+/// More than Discord takes, sealed once for all tests.
+pub(crate) fn over_ten_mib(name: &str) -> Object {
+    static BODY: std::sync::OnceLock<Sealed> = std::sync::OnceLock::new();
+    Object {
+        name: name.into(),
+        body: BODY.get_or_init(|| sealed(10 << 20)).clone(),
+    }
+}

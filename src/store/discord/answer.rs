@@ -209,6 +209,9 @@ impl Said {
             (_, code::PINS_FULL) => refused(
                 "the channel has as many pins as Discord allows; remove those that ods did not make".into(),
             ),
+            (403, code::UNKNOWN_MESSAGE) => {
+                refused("Discord's protection against abuse does not let it through".into())
+            }
             (403, code::MISSING_ACCESS) => refused(
                 "the bot does not see it; give its role the permissions View Channel and Read Message \
                  History there"

@@ -11,11 +11,17 @@ use super::answer::{Fail, Unclear};
 pub(super) struct Backoff {
     pub(super) next: Duration,
     max: Duration,
+    /// What Discord last answered; says more than that the last attempt ran out of time.
+    told: Option<String>,
 }
 
 impl Backoff {
     pub(super) fn new(first: Duration, max: Duration) -> Self {
-        Self { next: first, max }
+        Self {
+            next: first,
+            max,
+            told: None,
+        }
     }
 
     fn step(&mut self) -> Duration {
@@ -39,7 +45,15 @@ impl Backoff {
     pub(super) async fn pause(&mut self, why: Unclear, deadline: Instant) -> Result<(), Fail> {
         let until = Instant::now() + self.step();
         if until >= deadline {
-            return Err(Fail::Gave(why.error()));
+            let what = match (&self.told, why.status) {
+                (Some(told), None) => format!("{told}; then: {}", why.what),
+                _ => why.what,
+            };
+            let status = why.status;
+            return Err(Fail::Gave(Unclear { status, what }.error()));
+        }
+        if why.status.is_some() {
+            self.told = Some(why.what);
         }
         sleep_until(until).await;
         Ok(())

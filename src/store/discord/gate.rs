@@ -73,7 +73,7 @@ impl Gate {
                     });
                 }
                 Verdict::Stopped(until) => return Err(stopped(until - now)),
-                Verdict::At(at) if at > deadline => return Err(asked_to_wait(at - now)),
+                Verdict::At(at) if at > deadline => return Err(no_room(at - now)),
                 Verdict::At(at) => _ = timeout_at(at, changed).await,
                 Verdict::Turn if now >= deadline => return Err(crowded()),
                 Verdict::Turn => _ = timeout_at(deadline, changed).await,
@@ -138,9 +138,12 @@ fn stopped(wait: Duration) -> Error {
     }
 }
 
-fn asked_to_wait(wait: Duration) -> Error {
+fn no_room(wait: Duration) -> Error {
     Error::Unavailable {
-        what: format!("Discord asks to wait for {:.1} s", wait.as_secs_f64()),
+        what: format!(
+            "Discord's limits leave no room for another {:.1} s",
+            wait.as_secs_f64()
+        ),
         retry_after: Some(wait),
     }
 }

@@ -195,15 +195,17 @@ fn check_partial(response: &Response, place: &Place, range: &Range<u64>) -> Resu
     let Some(told) = told.and_then(|told| told.to_str().ok()) else {
         return Ok(());
     };
-    let asked = format!("bytes {}-{}/", range.start, range.end - 1);
-    match told.strip_prefix(&asked) {
-        Some("*") => Ok(()),
-        Some(total) if total.parse() == Ok(place.bytes) => Ok(()),
-        Some(_) => Err(Miss::Final(other_length(place))),
-        None => Err(passing(
-            "Discord's CDN gave another part than was asked for",
-        )),
+    let asked = format!("bytes {}-{}", range.start, range.end - 1);
+    let (part, total) = told.split_once('/').unwrap_or((told, "*"));
+    if total.parse().is_ok_and(|total: u64| total != place.bytes) {
+        return Err(Miss::Final(other_length(place)));
     }
+    if part != asked {
+        return Err(passing(
+            "Discord's CDN gave another part than was asked for",
+        ));
+    }
+    Ok(())
 }
 
 fn passing(what: &str) -> Miss {

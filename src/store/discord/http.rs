@@ -1,12 +1,22 @@
 //! The HTTP clients, and bodies that are sent from where they lie.
 
-use std::{error::Error as _, iter, net::IpAddr, sync::Arc};
+use std::{
+    error::Error as _,
+    iter,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::stream;
-use reqwest::{Body, Client, redirect::Policy};
+use reqwest::{Body, Client, ClientBuilder, redirect::Policy};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tokio::time::sleep;
 
 use super::settings::Settings;
 use crate::store::{Error, Object};
@@ -28,37 +38,34 @@ pub(super) struct Clients {
 impl Clients {
     pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
         let tls = tls(&settings.api_base)?;
-        let client = |h1: Protocol| {
-            let mut builder = Client::builder()
+        let base = || {
+            let builder = Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .user_agent(&settings.user_agent)
                 .redirect(Policy::none())
                 .connect_timeout(settings.request_timeout)
-                .read_timeout(settings.silence_timeout.max(settings.request_timeout))
-                .pool_max_idle_per_host(settings.downloads_max);
+                .pool_max_idle_per_host(settings.downloads_max)
+                // HTTP/2 would send everything over one connection, at the speed of one connection.
+                .http1_only();
             if is_loopback(&settings.api_base) {
-                builder = builder.no_proxy();
+                builder.no_proxy()
+            } else {
+                builder
             }
-            if h1 == Protocol::OneConnectionEach {
-                builder = builder.http1_only();
-            }
+        };
+        let built = |builder: ClientBuilder| {
             builder.build().map_err(|error| Error::Broken {
                 what: format!("no HTTP client: {}", reason(error)),
             })
         };
         Ok(Self {
-            api: client(Protocol::Any)?,
-            upload: client(Protocol::OneConnectionEach)?,
-            cdn: client(Protocol::OneConnectionEach)?,
+            api: built(base())?,
+            // A silence on the way up is for `Progress` to notice: this client's own clock would
+            // count the whole upload as silence.
+            upload: built(base())?,
+            cdn: built(base().read_timeout(settings.silence_timeout))?,
         })
     }
-}
-
-/// HTTP/2 would send everything over one connection, at the speed of one connection.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Any,
-    OneConnectionEach,
 }
 
 /// Trusts Mozilla's list, which is built in so that no system files are needed, and the system's, so
@@ -151,13 +158,35 @@ impl Form {
     }
 
     /// The body; shares the bytes, copies none.
-    pub(super) fn body(&self) -> Body {
-        let pieces = self.parts.clone().into_iter().flat_map(|mut rest| {
+    pub(super) fn body(&self, progress: &Progress) -> Body {
+        let taken = progress.0.clone();
+        let pieces = self.parts.clone().into_iter().flat_map(move |mut rest| {
+            let taken = taken.clone();
             iter::from_fn(move || {
                 let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+                taken.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 (!piece.is_empty()).then_some(Ok::<_, std::io::Error>(piece))
             })
         });
         Body::wrap_stream(stream::iter(pieces))
+    }
+}
+
+/// Bytes of a body that the connection has taken.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// Ready when nothing of `total` bytes was taken for `silence` though some were left.
+    pub(super) async fn stalled(&self, total: u64, silence: Duration) {
+        let mut before = 0;
+        loop {
+            sleep(silence).await;
+            let taken = self.0.load(Ordering::Relaxed);
+            if taken == before && taken < total {
+                return;
+            }
+            before = taken;
+        }
     }
 }

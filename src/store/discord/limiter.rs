@@ -197,8 +197,12 @@ impl Limiter {
         };
         let allowed = match urgency {
             Urgency::Foreground => self.rates.per_second_max,
-            Urgency::Background => self.rates.per_second_max - self.rates.per_second_reserved,
-        };
+            Urgency::Background => {
+                let reserved = self.rates.per_second_reserved;
+                self.rates.per_second_max.saturating_sub(reserved)
+            }
+        }
+        .max(1);
         if self.sent.len() >= allowed {
             return Verdict::At(self.sent[self.sent.len() - allowed] + SECOND);
         }

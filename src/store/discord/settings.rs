@@ -78,15 +78,16 @@ pub struct Settings {
     pub put_bytes_ceiling: u64,
     /// How fast requests may go.
     pub rates: Rates,
-    /// How long one call goes on trying before it is [`Error::Unavailable`]. A put gets the time its
-    /// bytes need at [`Settings::upload_bytes_per_second_min`] on top of it.
+    /// How long one call goes on trying before it is [`Error::Unavailable`]. What is sent
+    /// or read gets the time its bytes need at [`Settings::bytes_per_second_min`] on top of it.
     pub patience: Duration,
     /// How long one request may take, without its bytes.
     pub request_timeout: Duration,
-    /// How long a connection may say nothing while something is read from it.
+    /// How long a connection may neither take nor give anything while there is something to send or
+    /// to read.
     pub silence_timeout: Duration,
-    /// An upload slower than this is given up and begun again.
-    pub upload_bytes_per_second_min: u64,
+    /// What is sent or received slower than this is given up and begun again.
+    pub bytes_per_second_min: u64,
     /// The first wait between two attempts; doubles with each, up to [`Settings::backoff_max`].
     pub backoff_first: Duration,
     /// The longest wait between two attempts.
@@ -125,7 +126,7 @@ impl Settings {
             patience: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
             silence_timeout: Duration::from_secs(20),
-            upload_bytes_per_second_min: 64 * 1024,
+            bytes_per_second_min: 64 * 1024,
             backoff_first: Duration::from_millis(500),
             backoff_max: Duration::from_secs(20),
             nonce_window: Duration::from_secs(120),
@@ -133,18 +134,20 @@ impl Settings {
             urls_max: 16_384,
             downloads_max: 8,
             downloads_reserved: 2,
-            user_agent: USER_AGENT.into(),
+            user_agent: user_agent(),
             clock: Clock::System,
         }
     }
 }
 
 /// Discord's Cloudflare turns away what does not look like `DiscordBot ($url, $version)`.
-const USER_AGENT: &str = concat!(
-    "DiscordBot (https://crates.io/crates/ods, ",
-    env!("CARGO_PKG_VERSION"),
-    ")"
-);
+fn user_agent() -> String {
+    let home = match env!("CARGO_PKG_REPOSITORY") {
+        "" => "https://localhost/ods",
+        home => home,
+    };
+    format!("DiscordBot ({home}, {})", env!("CARGO_PKG_VERSION"))
+}
 
 #[cfg(test)]
 mod tests {

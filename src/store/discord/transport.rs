@@ -23,7 +23,7 @@ use super::{
     answer::{Deed, Fail, Unclear, fail, hear},
     backoff::Backoff,
     gate::{Gate, Permit},
-    http::{Clients, Form, reason},
+    http::{Clients, Form, Progress, reason},
     limiter::Lane,
     settings::Settings,
 };
@@ -147,7 +147,7 @@ impl Transport {
 
     /// The time that so many bytes may need, at worst.
     pub(super) fn time_for(&self, bytes: u64) -> Duration {
-        Duration::from_secs(bytes / self.settings.upload_bytes_per_second_min.max(1))
+        Duration::from_secs(bytes / self.settings.bytes_per_second_min.max(1))
     }
 
     pub(super) fn backoff(&self) -> Backoff {
@@ -197,10 +197,19 @@ impl Transport {
             Fail::Gave(error)
         })?;
         self.count(ask.lane.kind);
-        let sent = self.built(ask, deadline).send().await;
-        let outcome = match sent {
-            Ok(response) => self.heard(response, permit, limited_least).await,
-            Err(error) => Err(unclear(error)),
+        let progress = Progress::default();
+        let sending = self.built(ask, &progress, deadline).send();
+        let total = ask.form.as_ref().map_or(0, Form::bytes);
+        let silence = self.settings.silence_timeout;
+        let outcome = tokio::select! {
+            sent = sending => match sent {
+                Ok(response) => self.heard(response, permit, limited_least).await,
+                Err(error) => Err(unclear(error)),
+            },
+            () = progress.stalled(total, silence) => Err(Fail::Unclear(Unclear {
+                status: None,
+                what: "Discord took no more of an upload".into(),
+            })),
         };
         match &outcome {
             Ok(_) => self.tally().last_error = None,
@@ -209,7 +218,7 @@ impl Transport {
         outcome
     }
 
-    fn built(&self, ask: &Ask, deadline: Instant) -> RequestBuilder {
+    fn built(&self, ask: &Ask, progress: &Progress, deadline: Instant) -> RequestBuilder {
         let Ask { request, form, .. } = ask;
         let base = self.settings.api_base.trim_end_matches('/');
         let url = format!("{base}/api/v10/{}", request.path());
@@ -233,7 +242,7 @@ impl Transport {
             (Some(form), _) => building
                 .header(CONTENT_TYPE, form.content_type())
                 .header(CONTENT_LENGTH, form.bytes())
-                .body(form.body()),
+                .body(form.body(progress)),
             (None, Some(body)) => building
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.to_vec()),

@@ -1,0 +1,227 @@
+//! The engine on a store that fails: nothing is lost, nothing is doubled, local data stays at hand.
+
+#[path = "support/drives.rs"]
+mod drives;
+
+use std::sync::Arc;
+
+use drives::*;
+use ods::drive::Drive;
+use ods::drive::Error;
+use ods::drive::FileState;
+use ods::store::Mark;
+use ods::store::Shelf;
+use ods::store::Span;
+use ods::store::Store;
+use ods::store::faulty::Fault;
+use ods::store::faulty::Faulty;
+use ods::store::faulty::Rule;
+use ods::store::faulty::Verb;
+use ods::store::memory::Memory;
+use tempfile::TempDir;
+
+fn faulty() -> Arc<Faulty<Arc<Memory>>> {
+    Arc::new(Faulty::new(store()))
+}
+
+/// Every object on every shelf that has a card.
+async fn packs(store: &Memory) -> usize {
+    let mut count = 0;
+    for (shelf, _) in store.cards() {
+        count += objects(store, &shelf).await;
+    }
+    count
+}
+
+async fn objects(store: &dyn Store, shelf: &Shelf) -> usize {
+    store
+        .list(shelf, Span::After(Mark(0)))
+        .await
+        .expect("the shelf can be listed")
+        .entries
+        .len()
+}
+
+async fn rebuilt(store: &Arc<Faulty<Arc<Memory>>>) -> (Arc<Drive>, TempDir) {
+    let dir = TempDir::new().expect("a directory");
+    (open(dir.path(), store).await, dir)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_neither_loses_nor_doubles_a_pack() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let bytes = noise(1, 3 << 20);
+    write(&drive, ino, 0, &bytes);
+    store.add(Rule::next(Verb::Put, Fault::LostAnswer));
+    flush(&drive).await;
+    assert_eq!(store.struck(), 1);
+    assert_eq!(packs(store.inner()).await, 1, "the pack is there once");
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    assert!(content(&again, ino).await == bytes);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_neither_loses_nor_doubles_an_epoch() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    write(
+        &drive,
+        ino,
+        0,
+        b"inline, so that the only put is the segment",
+    );
+    let before = objects(&*store, &store.journal()).await;
+    store.add(Rule::next(Verb::Put, Fault::LostAnswer));
+    flush(&drive).await;
+    assert_eq!(store.struck(), 1);
+    assert_eq!(
+        objects(&*store, &store.journal()).await,
+        before + 1,
+        "one segment"
+    );
+    write(&drive, ino, 0, b"INLINE");
+    flush(&drive).await;
+    let expected = content(&drive, ino).await;
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    assert!(content(&again, ino).await == expected);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packs_that_were_sent_before_a_kill_are_found_and_not_sent_again() {
+    let (store, dir, copy) = (faulty(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let bytes = noise(2, 3 << 20);
+    write(&drive, ino, 0, &bytes);
+    // The pack is stored, its answer is lost, and from then on there is no network.
+    store.add(Rule::next(Verb::Put, Fault::LostAnswer));
+    store.add(Rule::always(Verb::Any, Fault::Unavailable));
+    let late = Arc::clone(&drive);
+    let mut patience = 5;
+    let failed = tokio::task::spawn_blocking(move || {
+        late.flush(|| {
+            patience -= 1;
+            patience > 0
+        })
+    });
+    assert!(matches!(failed.await.unwrap(), Err(Error::Timeout(_))));
+    drive.close().await;
+    copy_tree(dir.path(), copy.path());
+    drop(drive);
+    store.clear();
+    let again = open(copy.path(), &store).await;
+    flush(&again).await;
+    assert_eq!(
+        packs(store.inner()).await,
+        1,
+        "the pack was found by its name"
+    );
+    assert!(content(&again, ino).await == bytes);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_local_data_is_at_hand_and_it_recovers_without_help() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    store.add(Rule::always(Verb::Any, Fault::Unavailable));
+    let bytes = noise(3, 2 << 20);
+    write(&drive, ino, 0, &bytes);
+    let late = Arc::clone(&drive);
+    let mut calls = 0;
+    let waiting = tokio::task::spawn_blocking(move || {
+        late.flush(|| {
+            calls += 1;
+            calls < 8
+        })
+    });
+    assert!(matches!(waiting.await.unwrap(), Err(Error::Timeout(_))));
+    let status = drive.status().unwrap();
+    assert!(
+        status.last_error.is_some() && status.unpublished && status.dirty_bytes > 0,
+        "{status:?}"
+    );
+    assert!(content(&drive, ino).await == bytes);
+    assert_ne!(drive.file_state(ino), FileState::Remote);
+    store.clear();
+    flush(&drive).await;
+    assert_eq!(drive.file_state(ino), FileState::Remote);
+    assert_eq!(drive.status().unwrap().last_error, None);
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smaller_limit_is_learnt_midway() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let bytes = noise(4, 30 << 20);
+    for (number, part) in (0..).zip(bytes.chunks(1 << 20)) {
+        write(&drive, ino, number << 20, part);
+    }
+    store.add(Rule::next(Verb::Put, Fault::TooLarge(8 << 20)));
+    flush(&drive).await;
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    assert!(content(&again, ino).await == bytes);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shelf_that_is_gone_gets_a_successor() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let (first, second) = (create(&drive), create(&drive));
+    write(&drive, first, 0, &noise(5, 1 << 20));
+    flush(&drive).await;
+    let (shelf, _) = store
+        .inner()
+        .cards()
+        .into_iter()
+        .next()
+        .expect("an archive has a card");
+    store.remove_shelf(&shelf).await.unwrap();
+    let bytes = noise(6, 1 << 20);
+    write(&drive, second, 0, &bytes);
+    flush(&drive).await;
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    assert!(content(&again, second).await == bytes);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_is_fetched_again_and_then_told() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let bytes = noise(7, 1 << 20);
+    write(&drive, ino, 0, &bytes);
+    flush(&drive).await;
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    store.add(Rule::next(Verb::Get, Fault::FlippedBit));
+    assert!(
+        content(&again, ino).await == bytes,
+        "the second answer was right"
+    );
+    assert_eq!(store.struck(), 1);
+    again.close().await;
+
+    let (third, _dir) = rebuilt(&store).await;
+    store.add(Rule::always(Verb::Get, Fault::FlippedBit));
+    store.add(Rule::always(Verb::GetAgain, Fault::FlippedBit));
+    let ahead = third.read_ahead();
+    let read = third.read(ino, 0, 4096, &ahead).await;
+    assert!(matches!(read, Err(Error::Damaged(_))), "{read:?}");
+    assert_eq!(third.file_state(ino), FileState::Damaged);
+    third.close().await;
+}
