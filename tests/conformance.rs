@@ -1,5 +1,6 @@
 //! Suites by others on a real mount. They take minutes and are installed apart:
 //! `cargo install pjdfstest fsx`, then `cargo test --test conformance -- --ignored --test-threads 1`.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Content on a real mount: reading, writing, holes, copies, maps, locks, and files without names.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod support;
 
