@@ -1,1 +1,140 @@
-//! Placeholder.
+//! The front door: commands, settings, exit codes.
+//!
+//! ```text
+//! args ─ config ─ secret ─ options          what was asked for
+//! init  join  passphrase  invite            a drive's beginning, and its keys      ─ remote
+//! mount ─ daemon ─ mounting                 a mount from beginning to end          ─ server ┐ control
+//! ask ─ target ─ registry                   status, flush, umount                  ─ client ┘ socket
+//! helper  demo  emulate                     mount(8) and umount(8); without an account
+//! render  progress  logger  exit            what people see
+//! process  mounts  paths                    what the system gives
+//! ```
+
+mod args;
+mod ask;
+mod client;
+mod config;
+mod daemon;
+mod demo;
+mod emulate;
+mod exit;
+mod helper;
+mod init;
+mod invite;
+mod join;
+mod logger;
+mod mount;
+mod mounting;
+mod mounts;
+mod options;
+mod passphrase;
+mod paths;
+mod process;
+mod progress;
+mod protocol;
+mod registry;
+mod remote;
+mod render;
+mod secret;
+mod server;
+mod target;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use anyhow::Result;
+use clap::Parser;
+
+use crate::cli::args::Command;
+use crate::cli::daemon::Listener;
+use crate::cli::exit::code_of;
+use crate::cli::helper::Role;
+
+/// The program `ods`.
+#[must_use]
+pub fn ods() -> ExitCode {
+    let args = args::Ods::parse();
+    start(args.verbose, args.quiet);
+    let listener = match &args.command {
+        Command::Demo(demo) if demo.supervised => Listener::Parent,
+        _ => Listener::Terminal,
+    };
+    end("ods", listener, run(&args))
+}
+
+fn run(args: &args::Ods) -> Result<()> {
+    let config = args.config.as_deref();
+    match &args.command {
+        Command::Init(args) => block_on(init::run(args, config)),
+        Command::Umount(args) => ask::umount(args, config),
+        Command::Flush(args) => ask::flush(args, config),
+        Command::Status(args) => ask::status(args, config),
+        Command::Passphrase(args) => block_on(passphrase::run(args, config)),
+        Command::Invite(args) => block_on(invite::run(args, config)),
+        Command::Demo(args) => demo::run(args, config),
+        Command::Emulator(args) => block_on(emulate::run(args)),
+    }
+}
+
+/// The program `ods-mount`, also under the names of the helpers of mount(8) and umount(8).
+#[must_use]
+pub fn ods_mount() -> ExitCode {
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    let role = Role::of(words.first());
+    if role == Role::Umount {
+        start(0, false);
+        let result = helper::umount(words.into_iter().skip(1));
+        return end("umount.fuse.ods", Listener::Terminal, result);
+    }
+    if role == Role::Mount {
+        match helper::mount_args(words.into_iter().skip(1)) {
+            Ok(Some(asked)) => words = asked,
+            Ok(None) => return ExitCode::SUCCESS,
+            Err(error) => return end("mount.fuse.ods", Listener::Terminal, Err(error)),
+        }
+    }
+    let args = args::Mount::parse_from(&words);
+    start(args.verbose, args.quiet);
+    let (listener, result) = match args.supervised {
+        true => (Listener::Parent, mount::run_supervised(&args)),
+        false => {
+            words.remove(0);
+            (Listener::Terminal, mount::run(&args, words))
+        }
+    };
+    end("ods-mount", listener, result)
+}
+
+fn start(verbose: u8, quiet: bool) {
+    process::private_files();
+    process::no_core_dumps();
+    logger::start(verbose);
+    if quiet {
+        progress::be_quiet();
+    }
+}
+
+fn end(program: &str, listener: Listener, result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => {
+            progress::clear();
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            listener.failed(program, &error);
+            ExitCode::from(code_of(&error).number())
+        }
+    }
+}
+
+/// Runs something that needs the network.
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads to work with")?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(mount::END_MAX);
+    result
+}

@@ -34,6 +34,7 @@ mod record;
 mod recover;
 mod splice;
 pub mod status;
+pub mod superblock;
 mod upload;
 pub mod view;
 

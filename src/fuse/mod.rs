@@ -30,6 +30,7 @@ pub use session::Session;
 pub use session::Unmounted;
 pub use session::mount;
 pub use system::Error;
+pub use system::check;
 
 /// Longest write in one request, bytes: as much as the kernel sends.
 const WRITE_BYTES_MAX: u32 = 1 << 20;

@@ -67,7 +67,10 @@ pub enum Error {
 }
 
 /// Finds out whether a directory can be mounted on; gives its full path.
-pub(in crate::fuse) fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// [`Error`] says what is wrong and what to do about it.
+pub fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, Error> {
     let explain = |error: io::Error| match error.raw_os_error() {
         Some(libc::ENOTCONN) => Error::Dead(mountpoint.to_owned()),
         _ => Error::Mountpoint(mountpoint.to_owned(), error),

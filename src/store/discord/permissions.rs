@@ -89,6 +89,14 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// Name of the channel that ods makes and looks for.
+    pub(super) fn channel_name(self) -> &'static str {
+        match self {
+            Purpose::Journal => super::setup::JOURNAL_NAME,
+            Purpose::Archives => super::setup::ARCHIVES_NAME,
+        }
+    }
+
     /// What ods needs in such a channel.
     #[must_use]
     pub fn needs(self) -> &'static [Need] {

@@ -194,6 +194,16 @@ impl Setup {
         })
     }
 
+    /// Finds the channel for this purpose by its name; none if nobody made it yet.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Unavailable`].
+    pub async fn find(&self, guild: u64, purpose: Purpose) -> Result<Option<Channel>, Error> {
+        let name = purpose.channel_name();
+        let found = self.raw_channels(guild).await?;
+        Ok(find_named(&found, name).map(|one| one.shown(guild, name)))
+    }
+
     /// Finds the channel for this purpose by its name, or makes it. The journal's is made for the bot
     /// alone where the bot may do that.
     ///
@@ -202,10 +212,7 @@ impl Setup {
     pub async fn channel(&self, guild: u64, purpose: Purpose) -> Result<Channel, Error> {
         let deadline = self.transport.deadline();
         let bot = self.bot().await?;
-        let name = match purpose {
-            Purpose::Journal => JOURNAL_NAME,
-            Purpose::Archives => ARCHIVES_NAME,
-        };
+        let name = purpose.channel_name();
         let mut audience = match purpose {
             Purpose::Journal => Audience::Private,
             Purpose::Archives => Audience::AsTheServerSays,
@@ -214,16 +221,8 @@ impl Setup {
         loop {
             // Looks before each attempt: one whose answer was lost may have made it.
             let channels = self.raw_channels(guild).await?;
-            let of_name = |one: &&RawChannel| {
-                one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name)
-            };
-            if let Some(found) = channels.iter().find(of_name) {
-                return Ok(Channel {
-                    id: found.id.get(),
-                    name: name.into(),
-                    audience: found.audience(guild),
-                    is_new: false,
-                });
+            if let Some(found) = find_named(&channels, name) {
+                return Ok(found.shown(guild, name));
             }
             let ask = self.creation(guild, bot.user, name, audience).await?;
             let made = self.transport.attempt(&ask, deadline, backoff.next).await;
@@ -231,10 +230,8 @@ impl Setup {
                 Ok(body) => {
                     let made: RawChannel = parse(&body)?;
                     return Ok(Channel {
-                        id: made.id.get(),
-                        name: name.into(),
-                        audience: made.audience(guild),
                         is_new: true,
+                        ..made.shown(guild, name)
                     });
                 }
                 Err(Fail::Limited) => backoff.grow(),
@@ -360,6 +357,12 @@ impl Setup {
     }
 }
 
+fn find_named<'a>(channels: &'a [RawChannel], name: &str) -> Option<&'a RawChannel> {
+    let of_name =
+        |one: &&RawChannel| one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name);
+    channels.iter().find(of_name)
+}
+
 impl RawGuild {
     fn member<'a>(&'a self, user: u64, own: &'a [Id<RoleMarker>]) -> Member<'a> {
         Member {
@@ -373,6 +376,15 @@ impl RawGuild {
 }
 
 impl RawChannel {
+    fn shown(&self, guild: u64, name: &str) -> Channel {
+        Channel {
+            id: self.id.get(),
+            name: name.into(),
+            audience: self.audience(guild),
+            is_new: false,
+        }
+    }
+
     fn audience(&self, guild: u64) -> Audience {
         let hides = |one: &PermissionOverwrite| {
             one.kind == PermissionOverwriteType::Role

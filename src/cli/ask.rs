@@ -1,0 +1,127 @@
+//! `ods status`, `ods flush`, `ods umount`: what is asked of a running daemon.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::args;
+use crate::cli::client::Outcome;
+use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
+use crate::cli::exit::fault;
+use crate::cli::paths::Paths;
+use crate::cli::process;
+use crate::cli::process::Unmount;
+use crate::cli::progress;
+use crate::cli::protocol::Report;
+use crate::cli::protocol::Request;
+use crate::cli::render;
+use crate::cli::target::Target;
+
+/// `ods status`.
+pub(crate) fn status(args: &args::Status, config: Option<&Path>) -> Result<()> {
+    let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
+    if let Target::Idle { name, state_dir } = &target {
+        let spooled = bytes_in(&state_dir.join("spool"));
+        let answer = serde_json::json!({
+            "name": name,
+            "mounted": false,
+            "state_dir": state_dir,
+            "spool": { "bytes": spooled },
+        });
+        progress::answer(&match args.json {
+            true => answer.to_string(),
+            false => format!(
+                "drive      {name}\nmounted    no\nspool      {} in {}",
+                crate::size::Bytes(spooled),
+                state_dir.display()
+            ),
+        });
+        return Ok(());
+    }
+    let report = target.connect()?.status()?;
+    progress::answer(&match args.json {
+        true => serde_json::to_string_pretty(&report)?,
+        false => render::page(&report),
+    });
+    Ok(())
+}
+
+/// Bytes that the files of a directory take on disk.
+fn bytes_in(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let metas = entries.filter_map(|entry| entry.metadata().ok());
+    metas.map(|meta| meta.blocks() * 512).sum()
+}
+
+fn show(report: &Report) {
+    progress::show(&format!(
+        "{}: {}",
+        report.name,
+        render::draining(&report.status)
+    ));
+}
+
+fn seconds(timeout: Option<u64>) -> Option<Duration> {
+    timeout.map(Duration::from_secs)
+}
+
+/// `ods flush`.
+pub(crate) fn flush(args: &args::Flush, config: Option<&Path>) -> Result<()> {
+    let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
+    let client = target.connect()?;
+    let outcome = client.ask(Request::Flush, seconds(args.timeout), show);
+    progress::clear();
+    match outcome? {
+        Outcome::Done => {
+            progress::note("everything is on Discord");
+            Ok(())
+        }
+        Outcome::TimedOut(report) => Err(timed_out(report.as_deref(), "the upload goes on")),
+    }
+}
+
+fn timed_out(report: Option<&Report>, then: &str) -> anyhow::Error {
+    let how = report.map_or_else(String::new, |report| {
+        format!(": {}", render::draining(&report.status))
+    });
+    fault(Code::TimedOut, format!("the time is over{how}; {then}"))
+}
+
+/// `ods umount`.
+pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
+    let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
+    if let Target::Dead(path) = &target {
+        return remove_dead(path);
+    }
+    let request = match args.force {
+        true => Request::Stop,
+        false => Request::Umount,
+    };
+    let outcome = target.connect()?.ask(request, seconds(args.timeout), show);
+    progress::clear();
+    match outcome? {
+        Outcome::Done if args.force => Ok(()),
+        Outcome::Done => {
+            progress::note("everything is on Discord; unmounted");
+            Ok(())
+        }
+        Outcome::TimedOut(report) => Err(timed_out(
+            report.as_deref(),
+            "the drive stays mounted, and the upload goes on",
+        )),
+    }
+}
+
+fn remove_dead(path: &Path) -> Result<()> {
+    process::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
+        format!("cannot remove the dead mount at {}", path.display())
+    })?;
+    progress::note(&format!(
+        "{}: its daemon was gone, and the mount is removed; the next mount goes on where it ended",
+        path.display()
+    ));
+    Ok(())
+}

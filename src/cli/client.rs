@@ -1,0 +1,145 @@
+//! The command's end of the control socket.
+
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+use std::time::Instant;
+
+use anyhow::Context;
+use anyhow::Result;
+
+use crate::cli::exit::Code;
+use crate::cli::exit::fault;
+use crate::cli::protocol::Answer;
+use crate::cli::protocol::LINE_BYTES_MAX;
+use crate::cli::protocol::Report;
+use crate::cli::protocol::Request;
+
+/// Longest path that a socket's address takes on every system, bytes.
+const ADDRESS_BYTES_MAX: usize = 100;
+
+/// How long a daemon that has said its last word may take to end.
+const GONE_MAX: Duration = Duration::from_secs(10);
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub(crate) struct Client {
+    stream: UnixStream,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// As asked.
+    Done,
+    /// It goes on, but the time given is over. The last that was heard of it.
+    TimedOut(Option<Box<Report>>),
+}
+
+impl Client {
+    /// Connects to whoever listens there.
+    pub(crate) fn connect(socket: &Path) -> io::Result<Client> {
+        let stream = with_short(socket, |short| UnixStream::connect(short))?;
+        Ok(Client { stream })
+    }
+
+    /// Asks how the drive is.
+    pub(crate) fn status(self) -> Result<Report> {
+        let mut report = None;
+        self.ask(Request::Status, None, |heard| report = Some(heard.clone()))?;
+        report.ok_or_else(|| fault(Code::Other, "the daemon gave no status"))
+    }
+
+    /// Asks, and shows each report until it is done or the time is over.
+    pub(crate) fn ask(
+        mut self,
+        request: Request,
+        timeout: Option<Duration>,
+        mut hear: impl FnMut(&Report),
+    ) -> Result<Outcome> {
+        let started = Instant::now();
+        let mut line = serde_json::to_vec(&request)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).context("the daemon is gone")?;
+        let mut lines = BufReader::new(self.stream.try_clone()?);
+        let (mut last, mut begun) = (None, Vec::new());
+        loop {
+            let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+            if left == Some(Duration::ZERO) {
+                return Ok(Outcome::TimedOut(last));
+            }
+            self.stream.set_read_timeout(left)?;
+            let Some(answer) = next(&mut lines, &mut begun)? else {
+                continue;
+            };
+            match answer {
+                Answer::Progress { report } => {
+                    hear(&report);
+                    last = Some(report);
+                }
+                Answer::Done => {
+                    if matches!(request, Request::Umount | Request::Stop) {
+                        until_gone(&mut lines);
+                    }
+                    return Ok(Outcome::Done);
+                }
+                Answer::Failed { code, text } => return Err(fault(code, text)),
+            }
+        }
+    }
+}
+
+/// Waits for the daemon's process to end, which closes the connection.
+fn until_gone(lines: &mut BufReader<UnixStream>) {
+    drop(lines.get_ref().set_read_timeout(Some(GONE_MAX)));
+    drop(io::copy(lines, &mut io::sink()));
+}
+
+/// The next answer; none when the time to wait is over. What has been read of a line by then is kept
+/// in `begun`.
+fn next(lines: &mut BufReader<UnixStream>, begun: &mut Vec<u8>) -> Result<Option<Answer>> {
+    match lines.take(LINE_BYTES_MAX).read_until(b'\n', begun) {
+        Ok(_) if begun.last() == Some(&b'\n') => {
+            let answer = serde_json::from_slice(begun)?;
+            begun.clear();
+            Ok(Some(answer))
+        }
+        Ok(_) => Err(fault(
+            Code::Other,
+            "the daemon ended without an answer; its log says why",
+        )),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Calls with a path that is short enough for a socket's address, by a link if need be.
+pub(crate) fn with_short<T>(
+    socket: &Path,
+    call: impl FnOnce(&Path) -> io::Result<T>,
+) -> io::Result<T> {
+    if socket.as_os_str().len() <= ADDRESS_BYTES_MAX {
+        return call(socket);
+    }
+    let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let random: [u8; 8] = crate::codec::key::random();
+    let link = std::env::temp_dir().join(format!("ods-{}", u64::from_le_bytes(random)));
+    std::os::unix::fs::symlink(dir, &link)?;
+    let result = call(&link.join(name));
+    drop(std::fs::remove_file(&link));
+    result
+}

@@ -1,0 +1,376 @@
+//! `ods init`: a new drive on Discord, or an existing one on this machine.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use zeroize::Zeroizing;
+
+use crate::cli::args;
+use crate::cli::config::Config;
+use crate::cli::config::DriveConfig;
+use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
+use crate::cli::exit::fault;
+use crate::cli::join;
+use crate::cli::paths;
+use crate::cli::paths::Paths;
+use crate::cli::progress;
+use crate::cli::remote;
+use crate::cli::remote::Places;
+use crate::cli::remote::Site;
+use crate::cli::remote::Unlocked;
+use crate::cli::secret;
+use crate::cli::secret::Origin;
+use crate::cli::secret::Typing;
+use crate::codec::key::Secret;
+use crate::codec::superblock::Cost;
+use crate::codec::superblock::Superblock;
+use crate::drive::superblock;
+use crate::size::Bytes;
+use crate::store::discord::setup::Bot;
+use crate::store::discord::setup::Guild;
+use crate::store::discord::setup::Purpose;
+use crate::store::discord::setup::Setup;
+
+/// A drive that has just been made.
+pub(crate) struct Made {
+    pub(crate) unlocked: Unlocked,
+    /// To be shown once.
+    pub(crate) recovery: Zeroizing<String>,
+}
+
+/// What `ods init` has found out so far.
+pub(crate) struct Draft {
+    paths: Paths,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) site: Site,
+    bot: Bot,
+    guild: Guild,
+    pub(crate) config: DriveConfig,
+    token: (Zeroizing<String>, Origin),
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: &args::Init, config_file: Option<&Path>) -> Result<()> {
+    let paths = Paths::find(config_file)?;
+    paths::check_name(&args.name)?;
+    let known = Config::load(&paths.config)?;
+    let known = known.drive.get(&args.name);
+    if let (Some(_), false) = (known, args.join) {
+        return Err(fault(
+            Code::Exists,
+            format!(
+                "a drive `{}` is configured in {}; choose another `--name`, or `--join` it",
+                args.name,
+                paths.config.display()
+            ),
+        ));
+    }
+    let draft = look_around(args, paths, known).await?;
+    let site = draft.site.clone();
+    let finished = match args.join {
+        true => join::finish(args, draft).await,
+        false => finish(args, draft).await,
+    };
+    match finished {
+        Ok(()) => Ok(()),
+        Err(error) => Err(site.explain(error).await),
+    }
+}
+
+/// Checks the token and finds the server and its channels; changes nothing.
+async fn look_around(
+    args: &args::Init,
+    paths: Paths,
+    known: Option<&DriveConfig>,
+) -> Result<Draft> {
+    let mut config = known.cloned().unwrap_or_default();
+    let (text, origin) = secret::token_text(&args.secrets, &config)?;
+    let base = remote::api_base(args.api_base.as_deref(), config.api_base.as_deref())?;
+    let mut site = Site {
+        token: secret::token(&text)?,
+        api_base: base,
+        guild: 0,
+        journal: 0,
+        archives: 0,
+        attachment_bytes: None,
+        patience: None,
+    };
+    let setup = site.setup()?;
+    let bot = match setup.bot().await {
+        Ok(bot) => bot,
+        Err(error) => return Err(site.explain(error.into()).await),
+    };
+    progress::note(&format!(
+        "The token is good: the bot is called {}.",
+        bot.name
+    ));
+    let wanted = args.server.or(known.map(|known| known.server));
+    let id = choose_server(&setup, &bot, wanted).await?;
+    let guild = setup
+        .guild(id)
+        .await
+        .or_fault(Code::Gone, || not_in(&bot, id))?;
+    let limit = Bytes(guild.attachment_bytes_max);
+    progress::note(&format!(
+        "Server {} ({}) takes files of {limit} (boost tier {}).",
+        guild.name, guild.id, guild.boost_tier
+    ));
+    site.guild = guild.id;
+    site.attachment_bytes = Some(guild.attachment_bytes_max);
+    let found = async |flag: Option<u64>, purpose| match flag {
+        Some(id) => Ok(id),
+        None => setup
+            .find(guild.id, purpose)
+            .await
+            .map(|channel| channel.map_or(0, |channel| channel.id)),
+    };
+    site.journal = found(args.journal_channel, Purpose::Journal).await?;
+    site.archives = found(args.archives_channel, Purpose::Archives).await?;
+    config.server = guild.id;
+    config.attachment_bytes = site.attachment_bytes;
+    if site.api_base != crate::store::discord::API_BASE {
+        config.api_base = Some(site.api_base.clone());
+    }
+    let state_dir = match &args.state {
+        Some(dir) => {
+            config.state_dir = Some(std::path::absolute(dir)?);
+            std::path::absolute(dir)?
+        }
+        None => config.state_dir(&args.name, &paths)?,
+    };
+    Ok(Draft {
+        paths,
+        state_dir,
+        site,
+        bot,
+        guild,
+        config,
+        token: (text, origin),
+    })
+}
+
+fn not_in(bot: &Bot, server: u64) -> String {
+    let link = bot.invite();
+    format!("the bot is not in server {server}; let it in with {link}")
+}
+
+async fn choose_server(setup: &Setup, bot: &Bot, wanted: Option<u64>) -> Result<u64> {
+    if let Some(id) = wanted {
+        return Ok(id);
+    }
+    let servers = setup.guilds().await?;
+    let list = || {
+        let lines = servers.iter().zip(1..);
+        let lines: Vec<String> = lines
+            .map(|((id, name), number)| format!("  {number}  {name} ({id})"))
+            .collect();
+        lines.join("\n")
+    };
+    match &servers[..] {
+        [] => Err(fault(
+            Code::Gone,
+            format!(
+                "the bot is in no server yet; let it in with {}",
+                bot.invite()
+            ),
+        )),
+        [(id, _)] => Ok(*id),
+        _ if !secret::is_interactive() => Err(fault(
+            Code::Usage,
+            format!("which server? Say `--server ID`:\n{}", list()),
+        )),
+        several => {
+            progress::note(&format!("The bot is in these servers:\n{}", list()));
+            let number: usize = ask("Which one? ")?.parse().unwrap_or(0);
+            several
+                .get(number.wrapping_sub(1))
+                .map(|(id, _)| *id)
+                .ok_or_else(|| fault(Code::Usage, "no such server"))
+        }
+    }
+}
+
+/// Asks a person for a line.
+fn ask(question: &str) -> Result<String> {
+    progress::prompt(question);
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
+async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
+    if draft.site.journal != 0 {
+        refuse_existing(&draft.site).await?;
+    }
+    if draft.state_dir.join("identity").exists() {
+        return Err(fault(
+            Code::State,
+            format!(
+                "{} holds the state of another drive; choose another `--name`, or move it away",
+                draft.state_dir.display()
+            ),
+        ));
+    }
+    let (passphrase, _) = secret::passphrase_text(&args.secrets, &draft.config, Typing::Twice)?;
+    let made = create(&mut draft.site, Secret::passphrase(passphrase.to_string())?).await?;
+    keep(args, &mut draft, &passphrase)?;
+    paths::make_private(&draft.state_dir)
+        .or_fault(Code::Disk, || draft.state_dir.display().to_string())?;
+    remote::keep_copy(&draft.state_dir, &made.unlocked)?;
+    tell(args, &draft, &made);
+    Ok(())
+}
+
+async fn refuse_existing(site: &Site) -> Result<()> {
+    let store = site.store()?;
+    match superblock::find(&store).await?.is_empty() {
+        true => Ok(()),
+        false => Err(fault(
+            Code::Exists,
+            "there is a drive in this server already; `ods init --join` sets it up on this machine",
+        )),
+    }
+}
+
+/// Makes the channels that are missing, checks what the bot may do there, and writes the superblock.
+pub(crate) async fn create(site: &mut Site, secret: Secret) -> Result<Made> {
+    let setup = site.setup()?;
+    for (channel, purpose) in [
+        (&mut site.journal, Purpose::Journal),
+        (&mut site.archives, Purpose::Archives),
+    ] {
+        if *channel == 0 {
+            *channel = setup.channel(site.guild, purpose).await?.id;
+        }
+    }
+    check_permissions(&setup, site).await?;
+    let places = Places {
+        server: site.guild,
+        journal_channel: site.journal,
+        archives_channel: site.archives,
+    }
+    .encode()?;
+    let made =
+        tokio::task::spawn_blocking(move || Superblock::create(&secret, Cost::default(), places));
+    let (superblock, master, recovery) = made.await??;
+    let store = site.store()?;
+    superblock::put(&store, &superblock, &master).await?;
+    Ok(Made {
+        unlocked: Unlocked { superblock, master },
+        recovery: Zeroizing::new(recovery.to_string()),
+    })
+}
+
+/// Names every permission that is missing.
+pub(crate) async fn check_permissions(setup: &Setup, site: &Site) -> Result<()> {
+    let mut lacks = Vec::new();
+    for (channel, purpose, name) in [
+        (site.journal, Purpose::Journal, "journal"),
+        (site.archives, Purpose::Archives, "archives"),
+    ] {
+        for need in setup.missing(site.guild, channel, purpose).await? {
+            lacks.push(format!(
+                "{} in the {name} channel ({})",
+                need.name, need.why
+            ));
+        }
+    }
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let link = setup.bot().await?.invite();
+    Err(fault(
+        Code::Permission,
+        format!(
+            "the bot lacks {}. Give it in the server's settings, or let the bot in again with {link}",
+            lacks.join(", and ")
+        ),
+    ))
+}
+
+/// Writes the configuration, and the secrets that are to be kept.
+pub(crate) fn keep(args: &args::Init, draft: &mut Draft, passphrase: &str) -> Result<()> {
+    let config = &mut draft.config;
+    config.journal_channel = draft.site.journal;
+    config.archives_channel = draft.site.archives;
+    let absolute = |path: &Option<PathBuf>| path.as_deref().map(std::path::absolute).transpose();
+    let secrets = &args.secrets;
+    config.token_file = absolute(&secrets.token_file)?.or(config.token_file.take());
+    config.passphrase_file = absolute(&secrets.passphrase_file)?.or(config.passphrase_file.take());
+    if secrets.token_command.is_some() {
+        config.token_command.clone_from(&secrets.token_command);
+    }
+    if secrets.passphrase_command.is_some() {
+        config
+            .passphrase_command
+            .clone_from(&secrets.passphrase_command);
+    }
+    let beside = |kind: &str| {
+        draft
+            .paths
+            .config
+            .with_file_name(format!("{}.{kind}", args.name))
+    };
+    let write = |path: &Path, text: &str| {
+        path.parent().map_or(Ok(()), paths::make_private)?;
+        paths::write_private(path, format!("{text}\n").as_bytes())
+    };
+    let (token, origin) = &draft.token;
+    let keeps_token = args.save_token
+        || (*origin == Origin::Typed
+            && ask("Keep the token in a file for later mounts? [y/N] ")?.eq_ignore_ascii_case("y"));
+    if keeps_token {
+        let path = beside("token");
+        write(&path, token).or_fault(Code::Config, || path.display().to_string())?;
+        config.token_file = Some(path);
+    }
+    if args.save_passphrase {
+        let path = beside("passphrase");
+        write(&path, passphrase).or_fault(Code::Config, || path.display().to_string())?;
+        config.passphrase_file = Some(path);
+    }
+    Config::keep(&draft.paths.config, &args.name, config)
+}
+
+/// Says what was made.
+fn tell(args: &args::Init, draft: &Draft, made: &Made) {
+    let recovery = made.recovery.as_str();
+    if args.json {
+        let mut answer = told(args, draft, &made.unlocked);
+        answer["recovery_key"] = recovery.into();
+        return progress::answer(&answer.to_string());
+    }
+    progress::answer(&format!(
+        "The drive `{name}` is ready in server {server}.\n\n\
+         Recovery key, shown this once: print it or write it down. With it and the bot's token the\n\
+         drive opens without the passphrase.\n\n    {recovery}\n\n\
+         To let the bot into a server again: {invite}\n\
+         Next: ods-mount {shown}MOUNTPOINT",
+        name = args.name,
+        server = draft.guild.name,
+        invite = draft.bot.invite(),
+        shown = match args.name.as_str() {
+            "main" => String::new(),
+            name => format!("{name} "),
+        },
+    ));
+}
+
+/// The answer for scripts.
+pub(crate) fn told(args: &args::Init, draft: &Draft, unlocked: &Unlocked) -> serde_json::Value {
+    serde_json::json!({
+        "drive": args.name,
+        "id": unlocked.drive().to_string(),
+        "server": draft.guild.id.to_string(),
+        "server_name": draft.guild.name,
+        "journal_channel": draft.site.journal.to_string(),
+        "archives_channel": draft.site.archives.to_string(),
+        "attachment_bytes": draft.guild.attachment_bytes_max,
+        "invite": draft.bot.invite(),
+        "config": draft.paths.config,
+        "state_dir": draft.state_dir,
+    })
+}

@@ -1,0 +1,85 @@
+//! `ods init --join`: an existing drive on this machine, from token, passphrase and server alone.
+//!
+//! Nothing is changed on Discord, and no lease is taken: the drive may be mounted elsewhere meanwhile.
+//! Interrupted, it goes on with the next try, or with the first mount.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::cli::args;
+use crate::cli::exit::Code;
+use crate::cli::exit::fault;
+use crate::cli::init;
+use crate::cli::init::Draft;
+use crate::cli::mounting;
+use crate::cli::progress;
+use crate::cli::remote;
+use crate::cli::remote::Places;
+use crate::cli::remote::Unlocked;
+use crate::cli::secret;
+use crate::cli::secret::Typing;
+use crate::drive::Access;
+use crate::drive::Drive;
+use crate::drive::RebuildProgress;
+use crate::drive::Settings;
+use crate::drive::superblock;
+use crate::store::Store;
+
+/// Does it, once server and channels are known.
+pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
+    if draft.site.journal == 0 {
+        return Err(fault(
+            Code::NoDrive,
+            "there is no drive in this server; make one with `ods init`",
+        ));
+    }
+    let (passphrase, _) = secret::passphrase_text(&args.secrets, &draft.config, Typing::Once)?;
+    let store = draft.site.store()?;
+    let secret = secret::secret(&passphrase)?;
+    let unlocked = remote::unlock(&store, Some(&draft.state_dir), &secret).await?;
+    draft.site.archives = Places::of(&unlocked.superblock)?.archives_channel;
+    init::check_permissions(&draft.site.setup()?, &draft.site).await?;
+    let (files, bytes) =
+        rebuild(&args.name, &draft.state_dir, &unlocked, draft.site.store()?).await?;
+    remote::keep_copy(&draft.state_dir, &unlocked)?;
+    init::keep(args, &mut draft, &passphrase)?;
+    if args.json {
+        let mut answer = init::told(args, &draft, &unlocked);
+        answer["files"] = files.into();
+        answer["file_bytes"] = bytes.into();
+        progress::answer(&answer.to_string());
+    } else {
+        progress::answer(&format!(
+            "The drive `{}` is set up here: {files} files, {}. Next: ods-mount {} MOUNTPOINT",
+            args.name,
+            crate::size::Bytes(bytes),
+            args.name
+        ));
+    }
+    Ok(())
+}
+
+/// Reads the drive's history, so that the first mount has nothing left to do.
+async fn rebuild(
+    name: &str,
+    state_dir: &Path,
+    unlocked: &Unlocked,
+    store: Arc<dyn Store>,
+) -> Result<(u64, u64)> {
+    if !superblock::has_history(&store).await? {
+        crate::cli::paths::make_private(state_dir)?;
+        return Ok((0, 0));
+    }
+    let mut settings = Settings::new(state_dir.to_owned());
+    settings.access = Access::Read;
+    let watch = |progress: RebuildProgress| progress::show(&mounting::rebuilding(name, progress));
+    let opened = Drive::open(settings, unlocked.drive(), unlocked.keys(), store, &watch).await;
+    progress::clear();
+    let drive = opened?;
+    let space = drive.space();
+    drive.close().await;
+    let space = space?;
+    Ok((space.files, space.used_bytes))
+}

@@ -1,0 +1,131 @@
+//! `ods-mount`: from the command line to a plan.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use zeroize::Zeroizing;
+
+use crate::cli::args;
+use crate::cli::config::Config;
+use crate::cli::config::DriveConfig;
+use crate::cli::daemon;
+use crate::cli::daemon::Handed;
+use crate::cli::daemon::Listener;
+use crate::cli::exit::Code;
+use crate::cli::exit::fault;
+use crate::cli::mounting;
+use crate::cli::mounting::Plan;
+use crate::cli::options::Options;
+use crate::cli::paths::Paths;
+use crate::cli::remote::Site;
+use crate::cli::secret;
+use crate::cli::secret::Typing;
+
+/// Everything about a mount but its secrets.
+struct Wish {
+    name: String,
+    drive: DriveConfig,
+    options: Options,
+    mountpoint: PathBuf,
+    state_dir: PathBuf,
+    paths: Paths,
+}
+
+fn wish(args: &args::Mount) -> Result<Wish> {
+    let (name, mountpoint) = match &args.places[..] {
+        [mountpoint] => (None, mountpoint),
+        [name, mountpoint, ..] => (Some(name.to_string_lossy().into_owned()), mountpoint),
+        [] => return Err(fault(Code::Usage, "where? Say a mount point")),
+    };
+    let mut said = Options::default();
+    args.options.iter().try_for_each(|list| said.add(list))?;
+    let paths = Paths::find(args.config.as_deref().or(said.config.as_deref()))?;
+    let (name, drive) = Config::load(&paths.config)?.drive(name.as_deref())?;
+    let mut options = Options::default();
+    if let Some(configured) = &drive.options {
+        options.add(configured)?;
+    }
+    args.options.iter().try_for_each(|list| options.add(list))?;
+    if args.takeover {
+        options.add("takeover")?;
+    }
+    if let Some(seconds) = args.read_timeout {
+        options.add(&format!("read_timeout={seconds}"))?;
+    }
+    let state_dir = match args.state.as_deref().or(options.state.as_deref()) {
+        Some(dir) => std::path::absolute(dir)?,
+        None => drive.state_dir(&name, &paths)?,
+    };
+    Ok(Wish {
+        name,
+        drive,
+        mountpoint: mounting::check(mountpoint, &options)?,
+        options,
+        state_dir,
+        paths,
+    })
+}
+
+impl Wish {
+    fn plan(self, base: Option<&str>, secrets: &Handed) -> Result<Plan> {
+        let mut site = Site::of(&self.drive, secret::token(&secrets.token)?, base)?;
+        site.patience = self.options.patience;
+        Ok(Plan {
+            name: self.name,
+            site,
+            secret: secret::secret(&secrets.passphrase)?,
+            options: self.options,
+            mountpoint: self.mountpoint,
+            state_dir: self.state_dir,
+            paths: self.paths,
+            is_demo: false,
+        })
+    }
+
+    fn secrets(&self, args: &args::Mount) -> Result<Handed> {
+        let text = |text: Zeroizing<String>| text.as_str().to_owned();
+        let (token, _) = secret::token_text(&args.secrets, &self.drive)?;
+        secret::token(&token)?;
+        let (passphrase, _) = secret::passphrase_text(&args.secrets, &self.drive, Typing::Once)?;
+        secret::secret(&passphrase)?;
+        Ok(Handed {
+            token: text(token),
+            passphrase: text(passphrase),
+        })
+    }
+}
+
+/// Mounts, and returns when it is mounted (`--daemon`) or when it no longer is.
+pub(crate) fn run(args: &args::Mount, words: Vec<OsString>) -> Result<()> {
+    let wish = wish(args)?;
+    let secrets = wish.secrets(args)?;
+    if args.daemon {
+        let log = wish.state_dir.join(LOG);
+        return daemon::launch(words, &secrets, &log);
+    }
+    let plan = wish.plan(args.api_base.as_deref(), &secrets)?;
+    drop(secrets);
+    serve(plan, Listener::Terminal)
+}
+
+/// Name of a daemon's log in the state directory.
+pub(crate) const LOG: &str = "log";
+
+/// The child of [`run`]: everything is as it was for the parent, and the secrets are handed over.
+pub(crate) fn run_supervised(args: &args::Mount) -> Result<()> {
+    let secrets = daemon::take_over()?;
+    let plan = wish(args)?.plan(args.api_base.as_deref(), &secrets)?;
+    drop(secrets);
+    std::env::set_current_dir(Path::new("/"))?;
+    serve(plan, Listener::Parent)
+}
+
+fn serve(plan: Plan, listener: Listener) -> Result<()> {
+    crate::cli::block_on(async move { mounting::run(plan, listener).await })
+}
+
+/// How long work of others may hold up the end of the process.
+pub(crate) const END_MAX: Duration = Duration::from_millis(500);

@@ -1,0 +1,376 @@
+//! A mount from beginning to end: open the drive, mount it, serve, drain, close.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio::sync::oneshot;
+
+use crate::cli::daemon::Listener;
+use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
+use crate::cli::exit::fault;
+use crate::cli::mounts;
+use crate::cli::options::Options;
+use crate::cli::paths::Paths;
+use crate::cli::process;
+use crate::cli::progress;
+use crate::cli::protocol::SOCKET;
+use crate::cli::registry;
+use crate::cli::registry::Running;
+use crate::cli::remote;
+use crate::cli::remote::Site;
+use crate::cli::render;
+use crate::cli::server;
+use crate::cli::server::Daemon;
+use crate::cli::server::Hearing;
+use crate::codec::key::Secret;
+use crate::drive;
+use crate::drive::Drive;
+use crate::drive::RebuildProgress;
+use crate::fs::Fs;
+use crate::fuse;
+use crate::fuse::Session;
+use crate::fuse::Unmounted;
+use crate::size::Bytes;
+
+/// How long giving the lease back may take when the end must come at once.
+const LAST_REQUESTS_MAX: Duration = Duration::from_secs(5);
+
+/// How often the line under a mount in the foreground is drawn.
+const DRAW_EVERY: Duration = Duration::from_secs(1);
+
+/// What is to be mounted, where and how.
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) site: Site,
+    pub(crate) secret: Secret,
+    pub(crate) options: Options,
+    pub(crate) mountpoint: PathBuf,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) paths: Paths,
+    pub(crate) is_demo: bool,
+}
+
+/// Looks at the mount point before anything else is done; gives its full path.
+pub(crate) fn check(mountpoint: &Path, options: &Options) -> Result<PathBuf> {
+    let path = mounts::resolve(mountpoint);
+    if let Err(error) = mounts::clear_dead(&path) {
+        log::debug!("{}: {error}", path.display());
+    }
+    Ok(fuse::check(&path, &options.mount)?)
+}
+
+/// What ends a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// A signal.
+    Signal,
+    /// Somebody took the mount away.
+    Unmounted,
+    /// A client that cannot wait.
+    Stop,
+}
+
+/// SIGINT, SIGTERM and SIGHUP.
+pub(crate) struct Signals([Signal; 3]);
+
+impl Signals {
+    pub(crate) fn listen() -> Result<Signals> {
+        let on = |kind| signal(kind).context("signals");
+        Ok(Signals([
+            on(SignalKind::interrupt())?,
+            on(SignalKind::terminate())?,
+            on(SignalKind::hangup())?,
+        ]))
+    }
+
+    pub(crate) async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// Mounts the drive and serves it until it is taken away, by whatever.
+pub(crate) async fn run(plan: Plan, listener: Listener) -> Result<()> {
+    let mut signals = Signals::listen()?;
+    let site = plan.site.clone();
+    let opened = tokio::select! {
+        opened = open(&plan, listener) => opened,
+        () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),
+    };
+    let drive = match opened {
+        Ok(drive) => drive,
+        Err(error) => return Err(site.explain(error).await),
+    };
+    let result = serve(&plan, &drive, listener, &mut signals).await;
+    if result.is_err() {
+        close(&drive).await;
+    }
+    result
+}
+
+async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
+    listener.progress(&format!("{}: asking Discord", plan.name));
+    let store = plan.site.store()?;
+    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &plan.secret).await?;
+    let mut settings = plan.options.settings(plan.state_dir.clone());
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| process::owner().0.to_string());
+    settings.holder = format!("{user}@{}", process::hostname());
+    settings.owner = process::owner();
+    let watch = |progress: RebuildProgress| listener.progress(&rebuilding(&plan.name, progress));
+    let (id, keys) = (unlocked.drive(), unlocked.keys());
+    let drive = Drive::open(settings, id, keys, store, &watch)
+        .await
+        .map_err(advise)?;
+    if let Err(error) = remote::keep_copy(&plan.state_dir, &unlocked) {
+        log::warn!("{error:#}");
+    }
+    Ok(drive)
+}
+
+/// How far the journal has been followed.
+pub(crate) fn rebuilding(name: &str, progress: RebuildProgress) -> String {
+    let (parts, all) = (progress.parts, progress.parts_total);
+    let (bytes, bytes_all) = (Bytes(progress.bytes), Bytes(progress.bytes_total));
+    format!("{name}: reading the journal, {parts} of {all} parts, {bytes} of {bytes_all}")
+}
+
+/// Adds what a person can do about it.
+fn advise(error: drive::Error) -> anyhow::Error {
+    let advice = match &error {
+        drive::Error::Leased { .. } => {
+            "unmount it there; or, if that machine is lost, mount with `-o takeover` and give up what it had not uploaded"
+        }
+        _ => return error.into(),
+    };
+    let text = format!("{error}; {advice}");
+    anyhow::Error::from(error).context(text)
+}
+
+async fn serve(
+    plan: &Plan,
+    drive: &Arc<Drive>,
+    listener: Listener,
+    signals: &mut Signals,
+) -> Result<()> {
+    let fs = Arc::new(Fs::new(Arc::clone(drive), plan.options.presentation()));
+    let socket = plan.state_dir.join(SOCKET);
+    let control = server::listen(&socket).or_fault(Code::Disk, || {
+        format!("cannot listen at {}", socket.display())
+    })?;
+    let session = mount(plan, &fs).await?;
+    let daemon = Daemon::new(
+        plan.name.clone(),
+        session.mountpoint().to_owned(),
+        Arc::clone(drive),
+    );
+    server::serve(control, &daemon);
+    let entry = Running {
+        pid: std::process::id(),
+        name: plan.name.clone(),
+        is_demo: plan.is_demo,
+        mountpoint: session.mountpoint().to_owned(),
+        socket: socket.clone(),
+    };
+    let listed = registry::enter(&plan.paths, &entry);
+    if let Err(error) = &listed {
+        log::warn!("commands must be told where the drive is: {error}");
+    }
+    let gone = watch_mount(&session);
+    let mounted = format!("{} is mounted on {}", plan.name, entry.mountpoint.display());
+    let result = match listener.mounted(&mounted) {
+        Ok(()) => {
+            let line = draw_line(&daemon, listener);
+            let end = stay(gone, &daemon, &session, listener, signals).await;
+            line.abort();
+            end
+        }
+        Err(error) => {
+            drop(session.unmount());
+            Err(error)
+        }
+    };
+    close(drive).await;
+    drop(listed);
+    drop(std::fs::remove_file(&socket));
+    daemon.end(&result);
+    result
+}
+
+async fn mount(plan: &Plan, fs: &Arc<Fs>) -> Result<Arc<Session>> {
+    let (fs, path) = (Arc::clone(fs), plan.mountpoint.clone());
+    let mut options = plan.options.mount.clone();
+    if options.fsname == "ods" {
+        options.fsname = format!("ods#{}", plan.name);
+    }
+    let mounting = tokio::task::spawn_blocking(move || {
+        if !options.read_only {
+            fs.recover()
+                .context("cannot tidy up after the last mount")?;
+        }
+        Ok::<_, anyhow::Error>(fuse::mount(fs, &path, &options)?)
+    });
+    Ok(Arc::new(mounting.await??))
+}
+
+/// Tells when the mount is gone.
+fn watch_mount(session: &Arc<Session>) -> oneshot::Receiver<()> {
+    let (tell, gone) = oneshot::channel();
+    let session = Arc::clone(session);
+    std::thread::spawn(move || {
+        if let Err(error) = session.wait() {
+            log::warn!("the mount ended: {error}");
+        }
+        let _ = tell.send(());
+    });
+    gone
+}
+
+fn draw_line(daemon: &Arc<Daemon>, listener: Listener) -> tokio::task::JoinHandle<()> {
+    use std::io::IsTerminal;
+    let daemon = Arc::clone(daemon);
+    tokio::spawn(async move {
+        if listener == Listener::Parent || !std::io::stderr().is_terminal() {
+            return;
+        }
+        loop {
+            if let Ok(report) = tokio::task::block_in_place(|| daemon.report()) {
+                progress::show(&render::one_line(&report));
+            }
+            tokio::time::sleep(DRAW_EVERY).await;
+        }
+    })
+}
+
+/// Waits for the end and does what it asks for.
+async fn stay(
+    mut gone: oneshot::Receiver<()>,
+    daemon: &Arc<Daemon>,
+    session: &Arc<Session>,
+    listener: Listener,
+    signals: &mut Signals,
+) -> Result<()> {
+    let end = tokio::select! {
+        _ = &mut gone => End::Unmounted,
+        () = signals.next() => End::Signal,
+        () = daemon.stop.notified() => End::Stop,
+    };
+    match end {
+        End::Unmounted => drain(daemon, listener, signals).await,
+        End::Signal => {
+            listener
+                .note("stopping: bringing everything to Discord; a second signal stops at once");
+            let drained = drain(daemon, listener, signals).await;
+            take_away(session, listener).await?;
+            drained?;
+            let last = tokio::select! {
+                _ = &mut gone => true,
+                () = signals.next() => false,
+            };
+            match last {
+                true => drain(daemon, listener, signals).await,
+                false => Err(kept(daemon)),
+            }
+        }
+        End::Stop => {
+            take_away(session, listener).await?;
+            Err(kept(daemon))
+        }
+    }
+    .and_then(|()| {
+        listener.note("everything is on Discord");
+        Ok(())
+    })
+    .or_else(|error| match end {
+        // Whoever asked to stop at once knows what it costs.
+        End::Stop => {
+            listener.note(&error.to_string());
+            Ok(())
+        }
+        End::Signal | End::Unmounted => Err(error),
+    })
+}
+
+async fn take_away(session: &Arc<Session>, listener: Listener) -> Result<()> {
+    let session = Arc::clone(session);
+    match tokio::task::spawn_blocking(move || session.unmount()).await?? {
+        Unmounted::Clean => {}
+        Unmounted::Detached => listener.note(
+            "programs still use the drive; it is out of sight and ends when they let go of it",
+        ),
+    }
+    Ok(())
+}
+
+/// Brings everything to Discord, unless another signal says that it has to end now.
+async fn drain(daemon: &Arc<Daemon>, listener: Listener, signals: &mut Signals) -> Result<()> {
+    let cancel = Arc::new(AtomicBool::new(false));
+    let mut task = tokio::task::spawn_blocking({
+        let (daemon, cancel) = (Arc::clone(daemon), Arc::clone(&cancel));
+        move || {
+            daemon.flush(&cancel, |report| {
+                let text = render::draining(&report.status);
+                match listener {
+                    Listener::Terminal => progress::show(&text),
+                    Listener::Parent => log::info!("{text}"),
+                }
+                Hearing::More
+            })
+        }
+    });
+    let flushed = tokio::select! {
+        flushed = &mut task => Some(flushed),
+        () = signals.next() => None,
+        () = daemon.stop.notified() => None,
+    };
+    progress::clear();
+    match flushed {
+        Some(flushed) => flushed?,
+        None => {
+            cancel.store(true, Ordering::SeqCst);
+            drop(task.await);
+            Err(kept(daemon))
+        }
+    }
+}
+
+/// Stopped early; says what that means.
+fn kept(daemon: &Daemon) -> anyhow::Error {
+    let left = match daemon.drive.status() {
+        Ok(status) if !status.unpublished => String::from("nothing was left to upload"),
+        Ok(status) => format!(
+            "{} in {} files are not on Discord yet; the spool in {} keeps them for the next mount",
+            Bytes(status.dirty_bytes),
+            status.dirty_files,
+            daemon.drive.settings().state_dir.display()
+        ),
+        Err(error) => error.to_string(),
+    };
+    fault(Code::Kept, format!("stopped at once: {left}"))
+}
+
+/// Closes the drive; gives up on what takes too long, because everything local is safe already.
+async fn close(drive: &Arc<Drive>) {
+    let drive = Arc::clone(drive);
+    let closing = tokio::spawn(async move { drive.close().await });
+    if tokio::time::timeout(LAST_REQUESTS_MAX, closing)
+        .await
+        .is_err()
+    {
+        log::warn!("Discord did not answer at the end; the lease stays until the next mount");
+    }
+}

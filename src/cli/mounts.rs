@@ -1,0 +1,125 @@
+//! The kernel's table of mounts.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::cli::process;
+use crate::cli::process::Unmount;
+
+/// One line of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mount {
+    at: PathBuf,
+    kind: String,
+    options: String,
+}
+
+fn table() -> Vec<Mount> {
+    let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    text.split(|byte| *byte == b'\n')
+        .filter_map(parse)
+        .collect()
+}
+
+fn parse(line: &[u8]) -> Option<Mount> {
+    let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let dash = fields.iter().position(|field| *field == b"-")?;
+    let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
+    Some(Mount {
+        at: PathBuf::from(OsStr::from_bytes(&unescape(fields.get(4)?))),
+        kind: text(dash + 1)?,
+        options: text(dash + 3)?,
+    })
+}
+
+/// Undoes the table's `\040` and its like.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let octal = tail
+            .get(..3)
+            .and_then(|octal| std::str::from_utf8(octal).ok());
+        let value = octal.and_then(|octal| u8::from_str_radix(octal, 8).ok());
+        match value.filter(|_| byte == b'\\') {
+            Some(value) => {
+                plain.push(value);
+                rest = &tail[3..];
+            }
+            None => {
+                plain.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    plain
+}
+
+/// The topmost mount at a path, if it is one of ours.
+fn ours(path: &Path) -> Option<Mount> {
+    let at_path = table().into_iter().rfind(|mount| mount.at == path)?;
+    (at_path.kind == "fuse.ods").then_some(at_path)
+}
+
+/// Is a drive mounted exactly here?
+pub(crate) fn is_ours(path: &Path) -> bool {
+    ours(path).is_some()
+}
+
+/// The user who mounted a drive here.
+pub(crate) fn owner(path: &Path) -> Option<u32> {
+    let options = ours(path)?.options;
+    let user = options
+        .split(',')
+        .find_map(|option| option.strip_prefix("user_id="))?;
+    user.parse().ok()
+}
+
+/// The mount of ours that a path lies in, or lies at.
+pub(crate) fn around(path: &Path) -> Option<PathBuf> {
+    let mounts = table().into_iter();
+    let ours = mounts.filter(|mount| mount.kind == "fuse.ods" && path.starts_with(&mount.at));
+    ours.max_by_key(|mount| mount.at.as_os_str().len())
+        .map(|mount| mount.at)
+}
+
+/// A path without links, as far as that can be found out: a dead mount cannot be looked at.
+pub(crate) fn resolve(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(real) = whole.canonicalize() {
+        return real;
+    }
+    match (whole.parent(), whole.file_name()) {
+        (Some(parent), Some(name)) => resolve(parent).join(name),
+        _ => whole,
+    }
+}
+
+/// Takes away the mount that a killed daemon left here; whoever had files open there sees an end
+/// that has come already.
+pub(crate) fn clear_dead(path: &Path) -> io::Result<()> {
+    let is_dead = |error: io::Error| error.raw_os_error() == Some(libc::ENOTCONN);
+    while is_ours(path) && std::fs::metadata(path).is_err_and(is_dead) {
+        log::info!("removing the dead mount at {}", path.display());
+        process::unmount(path, Unmount::Detach)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_table_is_read() {
+        let line = br"36 35 0:42 / /mnt/a\040b rw,nosuid shared:1 - fuse.ods ods rw,user_id=1000,group_id=0";
+        let mount = parse(line).expect("a mount");
+        assert_eq!(mount.at, Path::new("/mnt/a b"));
+        assert_eq!(mount.kind, "fuse.ods");
+        assert!(mount.options.contains("user_id=1000"));
+        assert!(!table().is_empty());
+    }
+}

@@ -1,0 +1,109 @@
+//! Where things lie on this machine, after the XDG base directories.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cli::exit::Code;
+use crate::cli::exit::fault;
+
+/// Where configuration and state lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// The configuration file.
+    pub(crate) config: PathBuf,
+    /// The directory with one state directory per drive.
+    pub(crate) state: PathBuf,
+}
+
+impl Paths {
+    /// As the environment says, unless a configuration file was named.
+    pub(crate) fn find(config: Option<&Path>) -> Result<Paths> {
+        let config = match config {
+            Some(path) => std::path::absolute(path)?,
+            None => base("XDG_CONFIG_HOME", ".config")?.join("ods/config.toml"),
+        };
+        Ok(Paths {
+            config,
+            state: base("XDG_STATE_HOME", ".local/state")?.join("ods"),
+        })
+    }
+
+    /// Where running daemons are listed.
+    pub(crate) fn running(&self) -> PathBuf {
+        self.state.join(RUNNING)
+    }
+}
+
+/// Name of the directory that lists running daemons; no drive can be called so.
+pub(crate) const RUNNING: &str = ".running";
+
+fn base(variable: &str, below_home: &str) -> Result<PathBuf> {
+    match std::env::var_os(variable).map(PathBuf::from) {
+        Some(path) if path.is_absolute() => Ok(path),
+        _ => Ok(home()?.join(below_home)),
+    }
+}
+
+fn home() -> Result<PathBuf> {
+    std::env::home_dir()
+        .filter(|home| home.is_absolute())
+        .ok_or_else(|| fault(Code::Config, "the home directory is unknown: set HOME"))
+}
+
+/// The path with `~/` at its beginning replaced.
+pub(crate) fn expand(path: &Path) -> Result<PathBuf> {
+    match path.strip_prefix("~") {
+        Ok(rest) => Ok(home()?.join(rest)),
+        Err(_) => Ok(std::path::absolute(path)?),
+    }
+}
+
+/// Makes a directory, and those above it, for its owner alone.
+pub(crate) fn make_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+}
+
+/// Writes a whole file, for its owner alone, so that a crash leaves the old or the new one.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let write = || {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+}
+
+/// Checks a drive's name: it is also the name of a directory and of a table.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let fits = (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    match fits {
+        true => Ok(()),
+        false => Err(fault(
+            Code::Usage,
+            format!(
+                "`{}` cannot be a drive's name: use up to 64 letters, digits, `-` and `_`",
+                name.escape_debug()
+            ),
+        )),
+    }
+}

@@ -1,0 +1,115 @@
+//! What a process has to ask of the system by hand; the one place of this room with unsafe code.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Files made from now on are for their owner alone.
+pub(crate) fn private_files() {
+    // SAFETY: takes a number, cannot fail, touches no memory of ours.
+    unsafe { libc::umask(0o077) };
+}
+
+/// Keeps keys out of core dumps and out of reach of other processes' debuggers.
+pub(crate) fn no_core_dumps() {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: reads the structure above during the call and nothing else.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes numbers only.
+    unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
+}
+
+/// Leaves the terminal and its signals: this process is a daemon from now on.
+pub(crate) fn own_session() -> io::Result<()> {
+    // SAFETY: takes nothing and touches no memory of ours.
+    match unsafe { libc::setsid() } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Width of the terminal that standard error is, if it is one.
+pub(crate) fn terminal_columns() -> Option<u16> {
+    // SAFETY: all zeroes is a valid winsize.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the call fills the structure above, which outlives it.
+    let result = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then_some(size.ws_col)
+}
+
+/// User and group of this process.
+pub(crate) fn owner() -> (u32, u32) {
+    // SAFETY: take nothing and cannot fail.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// Takes away a mount that nobody uses, or with `detach` one that somebody does.
+pub(crate) fn unmount(path: &Path, how: Unmount) -> io::Result<()> {
+    let target = CString::new(path.as_os_str().as_bytes())?;
+    #[cfg(target_os = "linux")]
+    {
+        let flags = match how {
+            Unmount::Clean => libc::UMOUNT_NOFOLLOW,
+            Unmount::Detach => libc::UMOUNT_NOFOLLOW | libc::MNT_DETACH,
+        };
+        // SAFETY: one NUL-terminated string that lives until the call returns.
+        if unsafe { libc::umount2(target.as_ptr(), flags) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EPERM) {
+            return Err(error);
+        }
+    }
+    drop(target);
+    by_helper(path, how)
+}
+
+/// How to take a mount away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unmount {
+    /// Only if nobody uses it.
+    Clean,
+    /// Out of sight at once.
+    Detach,
+}
+
+fn by_helper(path: &Path, how: Unmount) -> io::Result<()> {
+    let mut command = match cfg!(target_os = "linux") {
+        true => std::process::Command::new("fusermount3"),
+        false => std::process::Command::new("umount"),
+    };
+    match (cfg!(target_os = "linux"), how) {
+        (true, Unmount::Clean) => command.arg("-u"),
+        (true, Unmount::Detach) => command.args(["-u", "-z"]),
+        (false, Unmount::Clean) => &mut command,
+        (false, Unmount::Detach) => command.arg("-f"),
+    };
+    let output = command.arg("--").arg(path).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let kind = match text.contains("busy") {
+        true => io::ErrorKind::ResourceBusy,
+        false => io::ErrorKind::Other,
+    };
+    Err(io::Error::new(kind, text))
+}
+
+/// What this machine is called.
+pub(crate) fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => std::env::var("HOSTNAME").unwrap_or_else(|_| String::from("this machine")),
+        name => name.to_owned(),
+    }
+}

@@ -1,0 +1,71 @@
+//! What is said on the control socket: one JSON object per line, one request per connection.
+//!
+//! ```text
+//! client  {"ask":"flush"}
+//! daemon  {"is":"progress","status":{…}}  …  {"is":"done"}  or  {"is":"failed","code":14,"text":"…"}
+//! ```
+//! A client that hangs up has changed its mind: what it asked for is not waited for any more.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::cli::exit::Code;
+use crate::drive::status::Status;
+
+/// Name of the socket in the state directory.
+pub(crate) const SOCKET: &str = "control";
+
+/// Longest line of either side, bytes: a status with very many archives.
+pub(crate) const LINE_BYTES_MAX: u64 = 64 << 20;
+
+/// What a client asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "lowercase")]
+pub(crate) enum Request {
+    /// How are you?
+    Status,
+    /// Bring everything to Discord.
+    Flush,
+    /// Bring everything to Discord, take the mount away, end.
+    Umount,
+    /// Take the mount away whoever uses it, end at once; the spool keeps what is not on Discord.
+    Stop,
+}
+
+/// What the daemon says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "lowercase")]
+pub(crate) enum Answer {
+    /// How it is; the answer to [`Request::Status`], and more than once to the others.
+    Progress {
+        /// All of it.
+        report: Box<Report>,
+    },
+    /// It is done.
+    Done,
+    /// It is not.
+    Failed {
+        /// The exit code for it.
+        code: Code,
+        /// Why, in words.
+        text: String,
+    },
+}
+
+/// How a mounted drive is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// The drive's name on this machine.
+    pub(crate) name: String,
+    /// True.
+    pub(crate) mounted: bool,
+    /// Where.
+    pub(crate) mountpoint: PathBuf,
+    /// The daemon's process.
+    pub(crate) pid: u32,
+    /// The drive.
+    #[serde(flatten)]
+    pub(crate) status: Status,
+}

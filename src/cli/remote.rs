@@ -1,0 +1,241 @@
+//! The drive's place on Discord: from settings and secrets to a store, and from a store to keys.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use anyhow::Result;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::cli::config::DriveConfig;
+use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
+use crate::cli::exit::code_of;
+use crate::cli::exit::fault;
+use crate::cli::paths;
+use crate::codec::key::Keys;
+use crate::codec::key::MasterKey;
+use crate::codec::key::Secret;
+use crate::codec::superblock::Superblock;
+use crate::drive::superblock;
+use crate::id::DriveId;
+use crate::store::Store;
+use crate::store::discord::API_BASE;
+use crate::store::discord::Discord;
+use crate::store::discord::Settings;
+use crate::store::discord::Token;
+use crate::store::discord::setup::Setup;
+
+/// Where a drive is, and the token for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub(crate) token: Token,
+    pub(crate) api_base: String,
+    pub(crate) guild: u64,
+    pub(crate) journal: u64,
+    pub(crate) archives: u64,
+    pub(crate) attachment_bytes: Option<u64>,
+    pub(crate) patience: Option<Duration>,
+}
+
+/// Where Discord is: the flag or variable, the configuration, or Discord itself. The token goes
+/// there, so nothing but loopback may be without encryption.
+pub(crate) fn api_base(flag: Option<&str>, config: Option<&str>) -> Result<String> {
+    let base = flag.or(config).unwrap_or(API_BASE).trim_end_matches('/');
+    let host = |rest: &str| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or("").to_owned();
+        match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
+            _ => host,
+        }
+    };
+    let is_loopback = |host: &str| {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let address = bare.parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    };
+    match base.strip_prefix("http://") {
+        Some(rest) if is_loopback(&host(rest)) => Ok(base.to_owned()),
+        None if base.starts_with("https://") => Ok(base.to_owned()),
+        _ => Err(fault(
+            Code::Usage,
+            format!("the token is not sent to `{base}`: use https://, or http:// on loopback"),
+        )),
+    }
+}
+
+impl Site {
+    /// As configured.
+    pub(crate) fn of(drive: &DriveConfig, token: Token, base: Option<&str>) -> Result<Site> {
+        Ok(Site {
+            token,
+            api_base: api_base(base, drive.api_base.as_deref())?,
+            guild: drive.server,
+            journal: drive.journal_channel,
+            archives: drive.archives_channel,
+            attachment_bytes: drive.attachment_bytes,
+            patience: None,
+        })
+    }
+
+    fn settings(&self) -> Settings {
+        let token = self.token.clone();
+        let mut settings = Settings::new(token, self.guild, self.journal, self.archives);
+        settings.api_base.clone_from(&self.api_base);
+        settings.patience = self.patience.unwrap_or(settings.patience);
+        if let Some(bytes) = self.attachment_bytes {
+            settings.object_bytes_max = bytes;
+        }
+        settings
+    }
+
+    /// The store; nothing is sent yet.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
+        Ok(Arc::new(Discord::connect(self.settings())?))
+    }
+
+    /// What prepares a server.
+    pub(crate) fn setup(&self) -> Result<Setup> {
+        Ok(Setup::new(self.settings())?)
+    }
+
+    /// Tells a bad token from a missing permission: both are refusals.
+    pub(crate) async fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        if code_of(&error) != Code::Permission {
+            return error;
+        }
+        let Ok(setup) = self.setup() else {
+            return error;
+        };
+        match setup.bot().await {
+            Err(refused @ crate::store::Error::Refused { .. }) => {
+                fault(Code::Token, refused.to_string())
+            }
+            _ => error,
+        }
+    }
+}
+
+/// A drive whose secret was right.
+pub(crate) struct Unlocked {
+    pub(crate) superblock: Superblock,
+    pub(crate) master: MasterKey,
+}
+
+impl Unlocked {
+    pub(crate) fn drive(&self) -> DriveId {
+        self.superblock.drive()
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::derive(&self.master, self.drive())
+    }
+}
+
+/// Name of the superblock's copy in the state directory.
+const COPY: &str = "superblock";
+
+/// What the superblock says about where the drive is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Places {
+    pub(crate) server: u64,
+    pub(crate) journal_channel: u64,
+    pub(crate) archives_channel: u64,
+}
+
+impl Places {
+    pub(crate) fn encode(self) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec(&self)?)
+    }
+
+    pub(crate) fn of(superblock: &Superblock) -> Result<Places> {
+        serde_json::from_slice(superblock.places()).map_err(|_| {
+            fault(
+                Code::Damaged,
+                "the superblock does not say where the drive is",
+            )
+        })
+    }
+}
+
+/// Finds the drive's superblock and opens it.
+pub(crate) async fn unlock(
+    store: &dyn Store,
+    state_dir: Option<&Path>,
+    secret: &Secret,
+) -> Result<Unlocked> {
+    let found = superblock::find(store).await?;
+    let Some(newest) = found.first() else {
+        return Err(fault(
+            Code::NoDrive,
+            "there is no drive in this server's journal channel; make one with `ods init`",
+        ));
+    };
+    let fetched = superblock::fetch(store, newest).await?;
+    let current = match state_dir.and_then(copy_in) {
+        Some(copy)
+            if copy.drive() == fetched.drive() && copy.generation() > fetched.generation() =>
+        {
+            log::warn!(
+                "Discord shows an older superblock (generation {}) than this machine has seen ({}); \
+                 `ods passphrase` puts a new one there",
+                fetched.generation(),
+                copy.generation()
+            );
+            copy
+        }
+        _ => fetched,
+    };
+    let secret = secret.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let master = current.open(&secret)?;
+        Ok::<_, crate::codec::Error>(Unlocked {
+            superblock: current,
+            master,
+        })
+    });
+    Ok(opened.await.context("opening the superblock")??)
+}
+
+fn copy_in(state_dir: &Path) -> Option<Superblock> {
+    Superblock::decode(&std::fs::read(state_dir.join(COPY)).ok()?).ok()
+}
+
+/// Keeps a copy of the superblock in the state directory of its drive.
+pub(crate) fn keep_copy(state_dir: &Path, unlocked: &Unlocked) -> Result<()> {
+    let bytes = unlocked.superblock.encode(&unlocked.master).to_bytes();
+    let path = state_dir.join(COPY);
+    if std::fs::read(&path).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    paths::write_private(&path, &bytes)
+        .or_fault(Code::Disk, || format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_goes_out_encrypted_or_not_at_all() {
+        for good in [
+            "https://discord.com",
+            "http://127.0.0.1:81",
+            "http://[::1]:80/",
+            "http://localhost",
+        ] {
+            assert!(api_base(Some(good), None).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://discord.com",
+            "http://127.0.0.1.evil.org:80",
+            "ftp://x",
+            "x",
+        ] {
+            assert!(api_base(Some(bad), None).is_err(), "{bad}");
+        }
+        assert_eq!(api_base(None, None).expect("good"), API_BASE);
+    }
+}

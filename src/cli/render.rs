@@ -1,0 +1,163 @@
+//! How a drive's state looks to people.
+
+use crate::cli::protocol::Report;
+use crate::drive::status::Phase;
+use crate::drive::status::Status;
+use crate::size::Bytes;
+
+/// Seconds as people read them.
+pub(crate) fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}:{:02} h", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// How far the way to Discord is, in one line.
+pub(crate) fn draining(status: &Status) -> String {
+    let mut line = match (status.unpublished, status.dirty_bytes, status.phase) {
+        (false, ..) => String::from("everything is on Discord"),
+        (true, 0, _) => String::from("writing the journal"),
+        (true, bytes, Phase::Idle) => format!("{} to upload", Bytes(bytes)),
+        (true, bytes, _) => format!("uploading, {} left", Bytes(bytes)),
+    };
+    if status.unpublished && status.rate_bytes_per_s > 0 && status.dirty_bytes > 0 {
+        line.push_str(&format!(", {}/s", Bytes(status.rate_bytes_per_s)));
+        if let Some(seconds) = status.eta_s {
+            line.push_str(&format!(", ETA {}", duration(seconds)));
+        }
+    }
+    if let Some(seconds) = status.discord.waiting_s.filter(|seconds| *seconds > 0) {
+        let wait = duration(seconds);
+        line.push_str(&format!(", Discord asks to wait {wait}"));
+    }
+    if let Some(error) = &status.last_error {
+        line.push_str(&format!(" ({error})"));
+    }
+    line
+}
+
+/// The one line under a mount in the foreground.
+pub(crate) fn one_line(report: &Report) -> String {
+    let (status, cache) = (&report.status, Bytes(report.status.cache.bytes));
+    format!(
+        "{} on {}: {} · cache {cache} · {} requests",
+        report.name,
+        report.mountpoint.display(),
+        draining(status),
+        status.discord.requests_total
+    )
+}
+
+/// Everything, for `ods status`.
+pub(crate) fn page(report: &Report) -> String {
+    let status = &report.status;
+    let mut page = String::new();
+    let mut line = |label: &str, text: String| page.push_str(&format!("{label:<10} {text}\n"));
+    line("drive", format!("{} ({})", report.name, status.drive));
+    let pid = report.pid;
+    line(
+        "mounted",
+        format!("{} (process {pid})", report.mountpoint.display()),
+    );
+    if let Some(why) = &status.read_only {
+        line("read-only", why.clone());
+    }
+    line("to upload", waiting(status));
+    line("state", draining(status));
+    if status.queue_bytes > 0 {
+        let (done, all) = (Bytes(status.queue_done_bytes), Bytes(status.queue_bytes));
+        line("queue", format!("{done} of {all} sent"));
+    }
+    let (spool, limit) = (status.spool.bytes, status.spool.limit_bytes);
+    line("spool", format!("{} of {}", Bytes(spool), Bytes(limit)));
+    let cache = &status.cache;
+    line(
+        "cache",
+        format!(
+            "{} of {}, {} in memory",
+            Bytes(cache.bytes),
+            Bytes(cache.limit_bytes),
+            Bytes(cache.memory_bytes)
+        ),
+    );
+    let discord = &status.discord;
+    line(
+        "discord",
+        format!(
+            "{} requests, {} sent, {} received, {:.0} % of the rate budget left",
+            discord.requests_total,
+            Bytes(discord.sent_bytes),
+            Bytes(discord.received_bytes),
+            discord.rate_budget * 100.0
+        ),
+    );
+    line(
+        "history",
+        format!("epoch {}; {}", status.epoch, published(status)),
+    );
+    if let Some(error) = &status.last_error {
+        line("error", error.clone());
+    }
+    for (ino, why) in &status.damaged {
+        line("damaged", format!("inode {ino}: {why}"));
+    }
+    for archive in &status.archives {
+        let name = match (archive.name.as_str(), archive.removed) {
+            (_, true) => "(removed)",
+            ("", false) => "(files of the top directory)",
+            (name, false) => name,
+        };
+        line(
+            "archive",
+            format!(
+                "{} {name}: {} files, {}; {} packs, {}",
+                archive.id,
+                archive.files,
+                Bytes(archive.file_bytes),
+                archive.packs,
+                Bytes(archive.pack_bytes)
+            ),
+        );
+    }
+    page
+}
+
+fn waiting(status: &Status) -> String {
+    let (bytes, files) = (Bytes(status.dirty_bytes), status.dirty_files);
+    match (status.dirty_bytes, status.unpublished) {
+        (0, false) => String::from("nothing"),
+        (0, true) => String::from("names and attributes only"),
+        _ => format!("{bytes} in {files} files"),
+    }
+}
+
+fn published(status: &Status) -> &'static str {
+    match status.unpublished {
+        true => "changes wait to be published",
+        false => "everything is published",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_what_matters() {
+        let mut status = Status::default();
+        assert_eq!(draining(&status), "everything is on Discord");
+        status.unpublished = true;
+        assert_eq!(draining(&status), "writing the journal");
+        status.dirty_bytes = 3 << 20;
+        status.rate_bytes_per_s = 1 << 20;
+        status.eta_s = Some(64);
+        assert_eq!(
+            draining(&status),
+            "3.0 MiB to upload, 1.0 MiB/s, ETA 1:04 min"
+        );
+        assert_eq!(duration(7200), "2:00 h");
+    }
+}

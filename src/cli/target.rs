@@ -1,0 +1,106 @@
+//! Which drive a command means: by name, by a path in it, or without a word.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::cli::client::Client;
+use crate::cli::config::Config;
+use crate::cli::exit::Code;
+use crate::cli::exit::fault;
+use crate::cli::mounts;
+use crate::cli::paths::Paths;
+use crate::cli::protocol::SOCKET;
+use crate::cli::registry;
+use crate::cli::registry::Running;
+
+/// A drive on this machine.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// A daemon serves it.
+    Mounted(Running),
+    /// A mount whose daemon is gone.
+    Dead(PathBuf),
+    /// It is configured, and not mounted.
+    Idle { name: String, state_dir: PathBuf },
+}
+
+impl Target {
+    /// Finds it.
+    pub(crate) fn find(paths: &Paths, said: Option<&str>) -> Result<Target> {
+        match said {
+            Some(said) if said.contains('/') || said == "." || said == ".." => {
+                by_path(paths, Path::new(said))
+            }
+            Some(name) => by_name(paths, Some(name)),
+            None => {
+                let running = registry::running(paths);
+                let demo = running.iter().find(|running| running.is_demo);
+                match (demo, &running[..]) {
+                    (Some(demo), _) => Ok(Target::Mounted(demo.clone())),
+                    (None, [only]) if Config::load(&paths.config)?.drive.is_empty() => {
+                        Ok(Target::Mounted(only.clone()))
+                    }
+                    _ => by_name(paths, None),
+                }
+            }
+        }
+    }
+
+    /// A connection to its daemon.
+    pub(crate) fn connect(&self) -> Result<Client> {
+        let not_mounted = |what: &str| fault(Code::NotMounted, format!("{what} is not mounted"));
+        match self {
+            Target::Mounted(running) => Client::connect(&running.socket)
+                .map_err(|_| not_mounted(&format!("the drive `{}`", running.name))),
+            Target::Dead(path) => Err(fault(
+                Code::NotMounted,
+                format!(
+                    "nobody serves the mount at {0}; `ods umount {0}` removes it, and the next mount goes on where it ended",
+                    path.display()
+                ),
+            )),
+            Target::Idle { name, .. } => Err(not_mounted(&format!("the drive `{name}`"))),
+        }
+    }
+}
+
+fn by_path(paths: &Paths, path: &Path) -> Result<Target> {
+    let path = mounts::resolve(path);
+    let around = mounts::around(&path).ok_or_else(|| {
+        let path = path.display();
+        fault(Code::NotMounted, format!("no drive is mounted at {path}"))
+    })?;
+    Ok(match registry::of_mount(paths, &around) {
+        Some(running) => Target::Mounted(running),
+        None => Target::Dead(around),
+    })
+}
+
+fn by_name(paths: &Paths, name: Option<&str>) -> Result<Target> {
+    let of_name = |name: &str| {
+        let mut running = registry::running(paths).into_iter();
+        running.find(|running| running.name == name)
+    };
+    if let Some(running) = name.and_then(of_name) {
+        return Ok(Target::Mounted(running));
+    }
+    let (name, drive) = Config::load(&paths.config)?.drive(name)?;
+    if let Some(running) = of_name(&name) {
+        return Ok(Target::Mounted(running));
+    }
+    let state_dir = drive.state_dir(&name, paths)?;
+    let socket = state_dir.join(SOCKET);
+    if let Ok(client) = Client::connect(&socket) {
+        let report = client.status()?;
+        return Ok(Target::Mounted(Running {
+            pid: report.pid,
+            name,
+            is_demo: false,
+            mountpoint: report.mountpoint,
+            socket,
+        }));
+    }
+    Ok(Target::Idle { name, state_dir })
+}
