@@ -1,4 +1,5 @@
 //! Mounts as such: how they show, end, fail, and what is left when a process is killed.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod support;
 
@@ -30,10 +31,10 @@ use tempfile::TempDir;
 fn entry(path: &Path) -> Option<(String, String, String)> {
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
     let path = path.to_str().expect("a plain path");
-    let words = mounts
+    let mut words = mounts
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>());
-    let found = words.filter(|words| words[1] == path).next_back()?;
+    let found = words.rfind(|words| words[1] == path)?;
     Some((found[2].into(), found[0].into(), found[3].into()))
 }
 

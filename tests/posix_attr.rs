@@ -1,4 +1,5 @@
 //! Attributes on a real mount: modes, owners, times, extended attributes, ACLs, room.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Content on a real mount: reading, writing, holes, copies, maps, locks, and files without names.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod support;
 
@@ -372,6 +373,24 @@ fn opening_can_empty_a_file() {
     mounted.remount(Forget::Nothing);
     assert_eq!(fs::read(&path).expect("read"), b"new");
     assert_eq!(blocks(&path), 1);
+}
+
+#[test]
+fn a_running_program_cannot_be_changed() {
+    let mounted = Mounted::new();
+    let path = mounted.path("sleep");
+    fs::copy("/bin/sleep", &path).expect("copy");
+    let len = fs::metadata(&path).expect("stat").len();
+    let mut process = std::process::Command::new(&path)
+        .arg("100")
+        .spawn()
+        .expect("it runs");
+    let open = |flags| sys::open(&path, flags, 0).map(|_| ());
+    let tried = [libc::O_WRONLY, libc::O_RDONLY | libc::O_TRUNC].map(open);
+    process.kill().expect("it was running");
+    process.wait().expect("it is gone");
+    assert_eq!(tried, [Err(libc::ETXTBSY); 2]);
+    assert_eq!(fs::metadata(&path).expect("stat").len(), len);
 }
 
 #[test]

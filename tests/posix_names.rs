@@ -1,4 +1,5 @@
 //! Names on a real mount: making, finding, linking, moving, removing and listing them.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod support;
 

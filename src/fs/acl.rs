@@ -6,7 +6,7 @@
 use crate::drive::change::Change;
 use crate::fs::Caller;
 use crate::fs::Error;
-use crate::fs::namespace::SET_GID;
+use crate::fs::entry::SET_GID;
 use crate::fs::xattr;
 use crate::id::InodeNo;
 use crate::index::inode::Inode;

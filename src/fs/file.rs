@@ -1,5 +1,6 @@
 //! Files: opening, reading, writing, closing.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
@@ -14,8 +15,8 @@ use crate::fs::Fs;
 use crate::fs::Name;
 use crate::fs::Node;
 use crate::fs::attr::resize;
+use crate::fs::entry::insert;
 use crate::fs::handle::Handle;
-use crate::fs::namespace::insert;
 use crate::fs::regular;
 use crate::fs::xattr;
 use crate::id::InodeNo;
@@ -159,19 +160,31 @@ impl Fs {
 
     /// How many of `len` bytes at `offset` the file has.
     fn clamp(&self, handle: &Handle, offset: u64, len: u32) -> Result<u32, Error> {
-        let inode = regular(&self.drive.view(), handle.ino)?;
-        if self.options.atime == Atime::Relative && !handle.touched.swap(true, Ordering::Relaxed) {
-            self.touch(handle.ino, &inode)?;
-        }
-        let there = inode.size.saturating_sub(offset);
+        let size = regular(&self.drive.view(), handle.ino)?.size;
+        let there = size.saturating_sub(offset);
         Ok(u32::try_from(there).unwrap_or(u32::MAX).min(len))
     }
 
-    fn touch(&self, ino: InodeNo, inode: &Inode) -> Result<(), Error> {
-        let now = self.drive.now();
-        let is_old = now.0.saturating_sub(inode.atime.0) > ATIME_AGE_MAX;
+    /// Is this the handle's first read on a mount where reading leaves a trace? Then [`Fs::touch`].
+    #[must_use]
+    pub fn wants_touch(&self, handle: u64) -> bool {
+        let is_first = |handle: Arc<Handle>| !handle.touched.swap(true, Ordering::Relaxed);
+        self.options.atime == Atime::Relative && self.open.get(handle).is_some_and(is_first)
+    }
+
+    /// Renews the time of access of an open file, if it is old; a change, which may wait.
+    pub fn touch(&self, handle: u64) {
+        let touched = self.open.get(handle).map(|handle| self.renew(handle.ino));
+        if let Some(Err(error)) = touched {
+            log::debug!("a time of access stays as it is: {error}");
+        }
+    }
+
+    fn renew(&self, ino: InodeNo) -> Result<(), Error> {
+        let inode = regular(&self.drive.view(), ino)?;
+        let is_old = self.drive.now().0.saturating_sub(inode.atime.0) > ATIME_AGE_MAX;
         let is_older = inode.atime <= inode.mtime.max(inode.ctime);
-        if self.options.read_only || !(is_old || is_older) {
+        if !(is_old || is_older) {
             return Ok(());
         }
         self.change(|c| {
@@ -246,7 +259,7 @@ pub(in crate::fs) fn strip(
     if privileges == Privileges::Kill {
         inode.mode &= !SET_UID;
         if inode.mode & SET_GID_AND_EXECUTE == SET_GID_AND_EXECUTE {
-            inode.mode &= !crate::fs::namespace::SET_GID;
+            inode.mode &= !crate::fs::entry::SET_GID;
         }
     }
     xattr::remove(c, ino, inode, CAPABILITY)?;

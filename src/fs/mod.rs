@@ -22,6 +22,7 @@ mod allocate;
 mod attr;
 mod copy;
 mod dir;
+mod entry;
 mod error;
 mod file;
 mod handle;

@@ -49,9 +49,12 @@ impl Lane {
         (before < WAITING_MAX).then_some(inside)
     }
 
-    /// Does it in the pool.
-    pub(in crate::fuse) fn hand_over(&self, job: impl FnOnce() + Send + 'static) {
-        self.runtime.spawn_blocking(|| guard(job));
+    /// Does something that can wait: here if that leaves a thread for others, else in the pool.
+    pub(in crate::fuse) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        match self.enter() {
+            Some(_inside) => guard(job),
+            None => drop(self.runtime.spawn_blocking(|| guard(job))),
+        }
     }
 
     /// Waits for the store in a task.

@@ -145,6 +145,8 @@ fn serve(face: Face, device: File, config: Config) -> io::Result<fuser::Session<
     fuser::Session::from_fd(face, device.into(), config.acl, config)
 }
 
+/// What to ask the kernel for. Not `ATOMIC_O_TRUNC`, with which it would find out that a file is a
+/// running program only after we have emptied it.
 fn wanted(options: &MountOptions) -> InitFlags {
     let acl = match options.default_permissions {
         // The kernel can check ACLs only together with modes; it leaves the umask to us then.
@@ -152,7 +154,6 @@ fn wanted(options: &MountOptions) -> InitFlags {
         false => InitFlags::FUSE_DONT_MASK,
     };
     acl | InitFlags::FUSE_HANDLE_KILLPRIV_V2
-        | InitFlags::FUSE_ATOMIC_O_TRUNC
         | InitFlags::FUSE_EXPORT_SUPPORT
         | InitFlags::FUSE_PARALLEL_DIROPS
         | InitFlags::FUSE_DO_READDIRPLUS

@@ -102,8 +102,8 @@ fn has_fuse(path: &Path) -> bool {
         let field = line.split(|byte| *byte == b' ').nth(4).unwrap_or_default();
         unescape(field) == path.as_os_str().as_bytes()
     };
-    let lines = mounts.split(|byte| *byte == b'\n');
-    let last = lines.filter(here).next_back().unwrap_or_default();
+    let mut lines = mounts.split(|byte| *byte == b'\n');
+    let last = lines.rfind(here).unwrap_or_default();
     last.windows(7).any(|window| window == b" - fuse")
 }
 

@@ -69,26 +69,25 @@ pub(in crate::fuse) fn caller(request: &Request) -> Caller {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked")]
 pub(in crate::fuse) fn bits(mode: u32) -> u16 {
-    (mode & 0o7777) as u16
+    u16::try_from(mode & 0o7777).unwrap_or(0)
 }
 
-/// What `mknod` and `create` are asked to make.
+/// What `mknod` and `create` are asked to make; the formats are the same numbers on all systems.
 pub(in crate::fuse) fn node(mode: u32, umask: u32, rdev: u32) -> Result<Node, Error> {
-    let kind = match mode & libc::S_IFMT as u32 {
-        0 => Kind::File,
-        format if format == libc::S_IFREG as u32 => Kind::File,
-        format if format == libc::S_IFIFO as u32 => Kind::Fifo,
-        format if format == libc::S_IFSOCK as u32 => Kind::Socket,
-        format if format == libc::S_IFCHR as u32 => Kind::Char,
-        format if format == libc::S_IFBLK as u32 => Kind::Block,
+    let kind = match mode & 0o170_000 {
+        0 | 0o100_000 => Kind::File,
+        0o010_000 => Kind::Fifo,
+        0o140_000 => Kind::Socket,
+        0o020_000 => Kind::Char,
+        0o060_000 => Kind::Block,
         _ => return Err(Error::Invalid),
     };
+    let (mode, umask) = (bits(mode), bits(umask));
     Ok(Node {
         kind,
-        mode: bits(mode),
-        umask: bits(umask),
+        mode,
+        umask,
         rdev,
     })
 }
