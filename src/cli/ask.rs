@@ -11,12 +11,12 @@ use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::paths::Paths;
-use crate::cli::process;
-use crate::cli::process::Unmount;
 use crate::cli::progress;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
 use crate::cli::render;
+use crate::cli::sys;
+use crate::cli::sys::Unmount;
 use crate::cli::target::Target;
 
 /// `ods status`.
@@ -116,7 +116,7 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
 }
 
 fn remove_dead(path: &Path) -> Result<()> {
-    process::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
+    sys::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
         format!("cannot remove the dead mount at {}", path.display())
     })?;
     progress::note(&format!(

@@ -28,9 +28,9 @@ use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::exit::told;
 use crate::cli::paths;
-use crate::cli::process;
 use crate::cli::progress;
 use crate::cli::secret;
+use crate::cli::sys;
 
 /// Flag by which the child knows what it is.
 pub(crate) const SUPERVISED: &str = "--supervised";
@@ -171,7 +171,7 @@ fn open_log(path: &Path) -> Result<std::fs::File> {
 
 /// The child: leaves the terminal and takes what it is given.
 pub(crate) fn take_over() -> Result<Handed> {
-    process::own_session().context("cannot leave the terminal")?;
+    sys::own_session().context("cannot leave the terminal")?;
     let mut text = Zeroizing::new(Vec::new());
     std::io::stdin()
         .lock()

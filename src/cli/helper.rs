@@ -17,9 +17,9 @@ use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::mounts;
 use crate::cli::paths::Paths;
-use crate::cli::process;
-use crate::cli::process::Unmount;
 use crate::cli::registry;
+use crate::cli::sys;
+use crate::cli::sys::Unmount;
 
 /// As what this program was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(crate) fn umount(args: impl Iterator<Item = OsString>) -> Result<()> {
     let path = mounts::resolve(&PathBuf::from(mountpoint));
     let paths = Paths::find(None)?;
     let detach = |how| {
-        process::unmount(&path, how).or_fault(Code::Mountpoint, || {
+        sys::unmount(&path, how).or_fault(Code::Mountpoint, || {
             format!("cannot unmount {}", path.display())
         })
     };

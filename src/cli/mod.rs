@@ -7,7 +7,7 @@
 //! ask ─ target ─ registry                   status, flush, umount                  ─ client ┘ socket
 //! helper  demo  emulate                     mount(8) and umount(8); without an account
 //! render  progress  logger  exit            what people see
-//! process  mounts  paths                    what the system gives
+//! sys  mounts  paths                        what the system gives
 //! ```
 
 mod args;
@@ -29,7 +29,6 @@ mod mounts;
 mod options;
 mod passphrase;
 mod paths;
-mod process;
 mod progress;
 mod protocol;
 mod registry;
@@ -37,6 +36,7 @@ mod remote;
 mod render;
 mod secret;
 mod server;
+mod sys;
 mod target;
 
 use std::ffi::OsString;
@@ -117,8 +117,8 @@ fn talkative(verbose: u8, listener: Listener) -> u8 {
 }
 
 fn start(verbose: u8, quiet: bool) {
-    process::private_files();
-    process::no_core_dumps();
+    sys::private_files();
+    sys::no_core_dumps();
     logger::start(verbose);
     if quiet {
         progress::be_quiet();

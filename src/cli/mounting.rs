@@ -21,7 +21,6 @@ use crate::cli::exit::fault;
 use crate::cli::mounts;
 use crate::cli::options::Options;
 use crate::cli::paths::Paths;
-use crate::cli::process;
 use crate::cli::progress;
 use crate::cli::protocol::SOCKET;
 use crate::cli::registry;
@@ -32,6 +31,7 @@ use crate::cli::render;
 use crate::cli::server;
 use crate::cli::server::Daemon;
 use crate::cli::server::Hearing;
+use crate::cli::sys;
 use crate::codec::key::Secret;
 use crate::drive;
 use crate::drive::Drive;
@@ -128,9 +128,9 @@ async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
     let unlocked = remote::unlock(&store, Some(&plan.state_dir), &plan.secret).await?;
     let mut settings = plan.options.settings(plan.state_dir.clone());
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let user = user.unwrap_or_else(|_| process::owner().0.to_string());
-    settings.holder = format!("{user}@{}", process::hostname());
-    settings.owner = process::owner();
+    let user = user.unwrap_or_else(|_| sys::owner().0.to_string());
+    settings.holder = format!("{user}@{}", sys::hostname());
+    settings.owner = sys::owner();
     let watch = |progress: RebuildProgress| listener.progress(&rebuilding(&plan.name, progress));
     let (id, keys) = (unlocked.drive(), unlocked.keys());
     let drive = Drive::open(settings, id, keys, store, &watch)
@@ -269,40 +269,38 @@ async fn stay(
         () = signals.next() => End::Signal,
         () = daemon.stop.notified() => End::Stop,
     };
-    match end {
+    let result = match end {
         End::Unmounted => drain(daemon, listener, signals).await,
-        End::Signal => {
-            listener
-                .note("stopping: bringing everything to Discord; a second signal stops at once");
-            let drained = drain(daemon, listener, signals).await;
-            take_away(session, listener).await?;
-            drained?;
-            let last = tokio::select! {
-                _ = &mut gone => true,
-                () = signals.next() => false,
-            };
-            match last {
-                true => drain(daemon, listener, signals).await,
-                false => Err(kept(daemon)),
-            }
-        }
+        End::Signal => leave(&mut gone, daemon, session, listener, signals).await,
         End::Stop => {
+            // Whoever asked to stop at once knows what it costs.
             take_away(session, listener).await?;
-            Err(kept(daemon))
+            listener.note(&kept(daemon).to_string());
+            return Ok(());
         }
-    }
-    .and_then(|()| {
+    };
+    if result.is_ok() {
         listener.note("everything is on Discord");
-        Ok(())
-    })
-    .or_else(|error| match end {
-        // Whoever asked to stop at once knows what it costs.
-        End::Stop => {
-            listener.note(&error.to_string());
-            Ok(())
-        }
-        End::Signal | End::Unmounted => Err(error),
-    })
+    }
+    result
+}
+
+/// After a signal: everything to Discord, then the mount away, then what was written meanwhile.
+async fn leave(
+    gone: &mut oneshot::Receiver<()>,
+    daemon: &Arc<Daemon>,
+    session: &Arc<Session>,
+    listener: Listener,
+    signals: &mut Signals,
+) -> Result<()> {
+    listener.note("stopping: bringing everything to Discord; a second signal stops at once");
+    let drained = drain(daemon, listener, signals).await;
+    take_away(session, listener).await?;
+    drained?;
+    tokio::select! {
+        _ = gone => drain(daemon, listener, signals).await,
+        () = signals.next() => Err(kept(daemon)),
+    }
 }
 
 async fn take_away(session: &Arc<Session>, listener: Listener) -> Result<()> {

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::cli::process;
-use crate::cli::process::Unmount;
+use crate::cli::sys;
+use crate::cli::sys::Unmount;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub(crate) fn clear_dead(path: &Path) -> io::Result<()> {
     let is_dead = |error: io::Error| error.raw_os_error() == Some(libc::ENOTCONN);
     while is_ours(path) && std::fs::metadata(path).is_err_and(is_dead) {
         log::info!("removing the dead mount at {}", path.display());
-        process::unmount(path, Unmount::Detach)?;
+        sys::unmount(path, Unmount::Detach)?;
     }
     Ok(())
 }

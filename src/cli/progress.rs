@@ -112,6 +112,6 @@ pub(crate) fn answer(text: &str) {
 
 /// Columns of the terminal; what most have, when it does not say.
 fn width() -> usize {
-    let columns = crate::cli::process::terminal_columns().unwrap_or(80);
+    let columns = crate::cli::sys::terminal_columns().unwrap_or(80);
     usize::from(columns).saturating_sub(1).max(20)
 }

@@ -1,6 +1,7 @@
 //! How a drive's state looks to people.
 
 use crate::cli::protocol::Report;
+use crate::drive::status::ArchiveStatus;
 use crate::drive::status::Phase;
 use crate::drive::status::Status;
 use crate::size::Bytes;
@@ -105,24 +106,25 @@ pub(crate) fn page(report: &Report) -> String {
         line("damaged", format!("inode {ino}: {why}"));
     }
     for archive in &status.archives {
-        let name = match (archive.name.as_str(), archive.removed) {
-            (_, true) => "(removed)",
-            ("", false) => "(files of the top directory)",
-            (name, false) => name,
-        };
-        line(
-            "archive",
-            format!(
-                "{} {name}: {} files, {}; {} packs, {}",
-                archive.id,
-                archive.files,
-                Bytes(archive.file_bytes),
-                archive.packs,
-                Bytes(archive.pack_bytes)
-            ),
-        );
+        line("archive", archived(archive));
     }
     page
+}
+
+fn archived(archive: &ArchiveStatus) -> String {
+    let name = match (archive.name.as_str(), archive.removed) {
+        (_, true) => "(removed)",
+        ("", false) => "(files of the top directory)",
+        (name, false) => name,
+    };
+    format!(
+        "{} {name}: {} files, {}; {} packs, {}",
+        archive.id,
+        archive.files,
+        Bytes(archive.file_bytes),
+        archive.packs,
+        Bytes(archive.pack_bytes)
+    )
 }
 
 fn waiting(status: &Status) -> String {

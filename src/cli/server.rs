@@ -27,12 +27,12 @@ use crate::cli::exit::Code;
 use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::exit::told;
-use crate::cli::process;
-use crate::cli::process::Unmount;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
+use crate::cli::sys;
+use crate::cli::sys::Unmount;
 use crate::drive::Access;
 use crate::drive::Drive;
 
@@ -231,7 +231,7 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
 
 fn take_away(daemon: &Daemon) -> Result<()> {
     let path = daemon.mountpoint.display();
-    match process::unmount(&daemon.mountpoint, Unmount::Clean) {
+    match sys::unmount(&daemon.mountpoint, Unmount::Clean) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(fault(
             Code::Mountpoint,

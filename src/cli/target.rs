@@ -86,7 +86,14 @@ fn by_name(paths: &Paths, name: Option<&str>) -> Result<Target> {
     if let Some(running) = name.and_then(of_name) {
         return Ok(Target::Mounted(running));
     }
-    let (name, drive) = Config::load(&paths.config)?.drive(name)?;
+    let config = Config::load(&paths.config)?;
+    // A word that is no drive's name may be that of a file here.
+    if let Some(path) = name.map(Path::new).filter(|path| path.exists())
+        && name.is_some_and(|name| !config.drive.contains_key(name))
+    {
+        return by_path(paths, path);
+    }
+    let (name, drive) = config.drive(name)?;
     if let Some(running) = of_name(&name) {
         return Ok(Target::Mounted(running));
     }
