@@ -55,11 +55,11 @@ use crate::cli::helper::Role;
 #[must_use]
 pub fn ods() -> ExitCode {
     let args = args::Ods::parse();
-    start(args.verbose, args.quiet);
     let listener = match &args.command {
         Command::Demo(demo) if demo.supervised => Listener::Parent,
         _ => Listener::Terminal,
     };
+    start(talkative(args.verbose, listener), args.quiet);
     end("ods", listener, run(&args))
 }
 
@@ -95,15 +95,25 @@ pub fn ods_mount() -> ExitCode {
         }
     }
     let args = args::Mount::parse_from(&words);
-    start(args.verbose, args.quiet);
-    let (listener, result) = match args.supervised {
-        true => (Listener::Parent, mount::run_supervised(&args)),
-        false => {
-            words.remove(0);
-            (Listener::Terminal, mount::run(&args, words))
-        }
+    let listener = match args.supervised {
+        true => Listener::Parent,
+        false => Listener::Terminal,
+    };
+    start(talkative(args.verbose, listener), args.quiet);
+    words.remove(0);
+    let result = match listener {
+        Listener::Parent => mount::run_supervised(&args),
+        Listener::Terminal => mount::run(&args, words),
     };
     end("ods-mount", listener, result)
+}
+
+/// How much is logged: a daemon has nobody to tell but its log.
+fn talkative(verbose: u8, listener: Listener) -> u8 {
+    match listener {
+        Listener::Terminal => verbose,
+        Listener::Parent => verbose.max(1),
+    }
 }
 
 fn start(verbose: u8, quiet: bool) {

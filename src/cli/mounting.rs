@@ -43,7 +43,7 @@ use crate::fuse::Unmounted;
 use crate::size::Bytes;
 
 /// How long giving the lease back may take when the end must come at once.
-const LAST_REQUESTS_MAX: Duration = Duration::from_secs(5);
+const LAST_REQUESTS_MAX: Duration = Duration::from_secs(3);
 
 /// How often the line under a mount in the foreground is drawn.
 const DRAW_EVERY: Duration = Duration::from_secs(1);
