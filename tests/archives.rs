@@ -1,5 +1,11 @@
 //! Archives through a real mount: ids, cards, and what people see of names.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 mod support;
 
 use std::fs;
