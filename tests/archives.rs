@@ -14,6 +14,7 @@ use std::sync::Arc;
 use ods::drive::Names;
 use ods::fs::Options;
 use ods::store::Card;
+use ods::store::faulty::Faulty;
 use ods::store::memory::Memory;
 use support::Drain;
 use support::Mounted;
@@ -29,7 +30,7 @@ fn with_names(names: Names) -> (Mounted, TempDir) {
         names,
         ..settings(&dir.path().join("state"), Drain::OnDemand)
     };
-    let store = Arc::new(Memory::default());
+    let store = Arc::new(Faulty::new(Memory::default()));
     (
         Mounted::at(settings, path, store, Options::default(), &options()),
         dir,
@@ -41,7 +42,12 @@ fn cards(mount: Mounted) -> Vec<Card> {
     let store = Arc::clone(&mount.store);
     mount.flush();
     drop(mount);
-    let mut cards: Vec<Card> = store.cards().into_iter().map(|(_, card)| card).collect();
+    let mut cards: Vec<Card> = store
+        .inner()
+        .cards()
+        .into_iter()
+        .map(|(_, card)| card)
+        .collect();
     cards.sort_by(|a, b| a.title.cmp(&b.title));
     cards
 }
