@@ -1,5 +1,11 @@
 //! What things cost in requests to Discord: exact counts through a real mount, against the emulator.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "support/discord.rs"]
 mod discord;
 

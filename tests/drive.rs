@@ -1,5 +1,11 @@
 //! The engine on a store in memory: what is written comes back, now, after a crash, and after the machine is lost.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "support/drives.rs"]
 mod drives;
 

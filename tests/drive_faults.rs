@@ -1,5 +1,11 @@
 //! The engine on a store that fails: nothing is lost, nothing is doubled, local data stays at hand.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "support/drives.rs"]
 mod drives;
 

@@ -20,8 +20,8 @@ use ods::fuse;
 use ods::fuse::Error;
 use ods::fuse::MountOptions;
 use ods::fuse::Unmounted;
-use ods::store::memory::Memory;
 use support::Drain;
+use support::Fallible;
 use support::Forget;
 use support::Mounted;
 use support::sys;
@@ -143,7 +143,7 @@ fn what_cannot_be_mounted_on_is_told() {
 fn daemon() {
     let dir = PathBuf::from(std::env::var_os("ODS_TEST_DIR").expect("told by the test"));
     let settings = support::settings(&dir.join("state"), Drain::OnDemand);
-    let store = Arc::new(Memory::default());
+    let store = Arc::new(Fallible::default());
     let mounted = Mounted::at(
         settings,
         dir.join("mount"),

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::RwLock;
+use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::key::Keys;
@@ -19,6 +20,7 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Settings;
 use crate::drive::State;
+use crate::drive::cards::Pace;
 use crate::drive::control::Control;
 use crate::drive::control::Stop;
 use crate::drive::fetch;
@@ -41,6 +43,9 @@ use crate::store::Store;
 /// Keeps two processes off one state directory, for as long as it lives.
 #[derive(Debug)]
 pub(in crate::drive) struct Lock(#[expect(dead_code, reason = "held for its flock")] File);
+
+/// How long a close waits for the store: who closes wants to be gone.
+const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 /// Memory that sled may use for its pages, bytes.
 const INDEX_CACHE_BYTES: u64 = 64 * MIB;
@@ -260,13 +265,17 @@ impl Drive {
                 break;
             }
             tokio::task::block_in_place(|| {
-                drop(
-                    self.control
-                        .wait(board, std::time::Duration::from_millis(100)),
-                )
+                drop(self.control.wait(board, Duration::from_millis(100)))
             });
         }
-        if let Err(error) = self.drop_lease().await {
+        let farewell = async {
+            if self.control.board().error.is_none() {
+                self.edit_cards(Pace::All).await;
+            }
+            self.drop_lease().await
+        };
+        let answered = tokio::time::timeout(FAREWELL_MAX, farewell).await;
+        if let Err(error) = answered.unwrap_or(Err(Error::Timeout(FAREWELL_MAX))) {
             log::warn!(
                 "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
             );

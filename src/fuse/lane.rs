@@ -81,3 +81,26 @@ pub(in crate::fuse) fn give_up() -> ! {
     );
     std::process::abort()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn one_thread_is_left_for_others() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let lane = Lane::new(runtime.handle().clone());
+        let inside: Vec<_> = (0..WAITING_MAX).map(|_| lane.enter()).collect();
+        assert!(inside.iter().all(Option::is_some) && lane.enter().is_none());
+        let (tell, told) = mpsc::channel();
+        let tell_thread = move || tell.send(std::thread::current().id()).expect("heard");
+        lane.run(tell_thread.clone());
+        assert_ne!(told.recv(), Ok(std::thread::current().id()));
+        drop(inside);
+        lane.run(tell_thread);
+        assert_eq!(told.recv(), Ok(std::thread::current().id()));
+        assert!(lane.enter().is_some());
+    }
+}

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+#[cfg(target_os = "linux")]
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ const THREAD: &str = "fuser-";
 
 /// How far the kernel reads ahead of a program, KiB: its largest request, so that a sequential
 /// read costs one request per mebibyte. Only root may set it.
+#[cfg(target_os = "linux")]
 const READ_AHEAD_KIB: &str = "1024";
 
 /// How to mount.
@@ -148,6 +150,10 @@ fn serve(face: Face, device: File, config: Config) -> io::Result<fuser::Session<
 /// What to ask the kernel for. Not `ATOMIC_O_TRUNC`, with which it would find out that a file is a
 /// running program only after we have emptied it.
 fn wanted(options: &MountOptions) -> InitFlags {
+    if cfg!(target_os = "macos") {
+        // Its protocol is older, and some of these bits mean something else there.
+        return InitFlags::empty();
+    }
     let acl = match options.default_permissions {
         // The kernel can check ACLs only together with modes; it leaves the umask to us then.
         true => InitFlags::FUSE_POSIX_ACL | InitFlags::FUSE_DONT_MASK,
@@ -295,13 +301,20 @@ impl Session {
             .is_none_or(|session| !session.guard.is_finished())
     }
 
+    /// Linux alone has this knob.
     fn raise_read_ahead(&self) {
+        #[cfg(target_os = "linux")]
+        self.set_read_ahead(READ_AHEAD_KIB);
+    }
+
+    #[cfg(target_os = "linux")]
+    fn set_read_ahead(&self, kib: &str) {
         let Ok(meta) = self.path.metadata() else {
             return;
         };
         let (major, minor) = (libc::major(meta.dev()), libc::minor(meta.dev()));
         let knob = format!("/sys/class/bdi/{major}:{minor}/read_ahead_kb");
-        if let Err(error) = std::fs::write(&knob, READ_AHEAD_KIB) {
+        if let Err(error) = std::fs::write(&knob, kib) {
             log::debug!("{knob}: {error}");
         }
     }

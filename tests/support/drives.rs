@@ -1,5 +1,10 @@
 //! Drives on a store in memory, and files made without a filesystem.
-#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "each test file uses some of it"
+)]
 
 use std::path::Path;
 use std::sync::Arc;

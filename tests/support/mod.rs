@@ -19,11 +19,15 @@ use ods::fuse::MountOptions;
 use ods::fuse::Session;
 use ods::id::DriveId;
 use ods::store::Store;
+use ods::store::faulty::Faulty;
 use ods::store::memory::Memory;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 const DRIVE: DriveId = DriveId([7; 16]);
+
+/// A store in memory that fails as told.
+pub type Fallible = Faulty<Memory>;
 
 /// When what is written goes to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub enum Drain {
 pub struct Mounted {
     session: Option<Arc<Session>>,
     drive: Option<Arc<Drive>>,
-    pub store: Arc<Memory>,
+    pub store: Arc<Fallible>,
     runtime: Option<Runtime>,
     state: PathBuf,
     path: PathBuf,
@@ -58,7 +62,7 @@ pub fn settings(state: &Path, drain: Drain) -> Settings {
     }
 }
 
-pub fn open(runtime: &Runtime, settings: Settings, store: &Arc<Memory>) -> Arc<Drive> {
+pub fn open(runtime: &Runtime, settings: Settings, store: &Arc<Fallible>) -> Arc<Drive> {
     let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), DRIVE);
     let store = Arc::clone(store) as Arc<dyn Store>;
     runtime
@@ -95,12 +99,30 @@ impl Mounted {
         Mounted::with(Drain::AtOnce, Options::default(), &options())
     }
 
+    /// A new drive with a spool of this size.
+    pub fn with_spool(drain: Drain, spool_bytes_max: u64) -> Mounted {
+        let limit = |settings| Settings {
+            spool_bytes_max,
+            ..settings
+        };
+        Mounted::made(drain, limit, Options::default(), &options())
+    }
+
     pub fn with(drain: Drain, present: Options, mount: &MountOptions) -> Mounted {
+        Mounted::made(drain, |settings| settings, present, mount)
+    }
+
+    fn made(
+        drain: Drain,
+        change: impl FnOnce(Settings) -> Settings,
+        present: Options,
+        mount: &MountOptions,
+    ) -> Mounted {
         let dir = TempDir::new().expect("a temporary directory");
         let (state, path) = (dir.path().join("state"), dir.path().join("mount"));
         std::fs::create_dir(&path).expect("a mount point");
-        let store = Arc::new(Memory::default());
-        let mut mounted = Mounted::at(settings(&state, drain), path, store, present, mount);
+        let store = Arc::new(Fallible::default());
+        let mut mounted = Mounted::at(change(settings(&state, drain)), path, store, present, mount);
         mounted._dir = Some(dir);
         mounted
     }
@@ -109,7 +131,7 @@ impl Mounted {
     pub fn at(
         settings: Settings,
         path: PathBuf,
-        store: Arc<Memory>,
+        store: Arc<Fallible>,
         present: Options,
         mount: &MountOptions,
     ) -> Mounted {
