@@ -414,6 +414,8 @@ fn a_second_signal_stops_and_the_spool_keeps_what_is_missing() {
     mount.signal("TERM");
     mount.ended().bad(25, &["not on Discord yet", "spool"]);
     world.emulator.faults().clear();
+    let status = machine.ods(&["status", "--json"]).good().json();
+    assert_eq!(status["unpublished"], true);
     until("the mount to go", || !is_mounted(&mnt));
     machine.mount(&[]).good();
     check(&mnt);
@@ -475,8 +477,9 @@ fn the_helpers_of_mount_8_mount_and_wait() {
     fill(&mnt);
     machine.helper("umount.fuse.ods", &[at, "-n"]).good();
     assert!(!is_mounted(&mnt));
-    let held = bytes_waiting(&machine);
-    assert!(held.contains("\"mounted\":false"), "{held}");
+    let status = machine.ods(&["status", "--json"]).good().json();
+    assert_eq!(status["mounted"], false);
+    assert_eq!(status["unpublished"], false, "umount waited");
     std::fs::remove_dir_all(machine.path("state")).expect("removed");
     machine.ods(&["init", "--join"]).good();
     machine
@@ -500,10 +503,6 @@ fn the_helpers_of_mount_8_mount_and_wait() {
     machine
         .helper("umount.fuse.ods", &[at])
         .bad(22, &["cannot unmount"]);
-}
-
-fn bytes_waiting(machine: &Machine) -> String {
-    machine.ods(&["status", "--json"]).good().out
 }
 
 #[test]

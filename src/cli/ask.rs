@@ -10,6 +10,7 @@ use crate::cli::client::Outcome;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
+use crate::cli::mounting;
 use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::protocol::Report;
@@ -18,26 +19,13 @@ use crate::cli::render;
 use crate::cli::sys;
 use crate::cli::sys::Unmount;
 use crate::cli::target::Target;
+use crate::size::Bytes;
 
 /// `ods status`.
 pub(crate) fn status(args: &args::Status, config: Option<&Path>) -> Result<()> {
     let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
     if let Target::Idle { name, state_dir } = &target {
-        let spooled = bytes_in(&state_dir.join("spool"));
-        let answer = serde_json::json!({
-            "name": name,
-            "mounted": false,
-            "state_dir": state_dir,
-            "spool": { "bytes": spooled },
-        });
-        progress::answer(&match args.json {
-            true => answer.to_string(),
-            false => format!(
-                "drive      {name}\nmounted    no\nspool      {} in {}",
-                crate::size::Bytes(spooled),
-                state_dir.display()
-            ),
-        });
+        idle(args, name, state_dir);
         return Ok(());
     }
     let report = target.connect()?.status()?;
@@ -46,6 +34,40 @@ pub(crate) fn status(args: &args::Status, config: Option<&Path>) -> Result<()> {
         false => render::page(&report),
     });
     Ok(())
+}
+
+/// How a drive is that nobody serves: what its last mount wrote down at its end.
+fn idle(args: &args::Status, name: &str, state_dir: &Path) {
+    let last = std::fs::read(state_dir.join(mounting::LAST)).ok();
+    let last: Option<Report> = last.and_then(|text| serde_json::from_slice(&text).ok());
+    let unpublished = last.as_ref().map(|last| last.status.unpublished);
+    let dirty_bytes = last.as_ref().map(|last| last.status.dirty_bytes);
+    let spooled = bytes_in(&state_dir.join("spool"));
+    let answer = serde_json::json!({
+        "name": name,
+        "mounted": false,
+        "unpublished": unpublished,
+        "dirty_bytes": dirty_bytes,
+        "state_dir": state_dir,
+        "spool": { "bytes": spooled },
+    });
+    let state = match (unpublished, dirty_bytes) {
+        (Some(false), _) => String::from("everything is on Discord"),
+        (Some(true), Some(bytes)) => format!(
+            "{} are not on Discord yet; the next mount goes on with them",
+            Bytes(bytes)
+        ),
+        _ if spooled == 0 => String::from("nothing waits"),
+        _ => String::from("not ended cleanly; the next mount goes on where it stopped"),
+    };
+    progress::answer(&match args.json {
+        true => answer.to_string(),
+        false => format!(
+            "drive      {name}\nmounted    no\nstate      {state}\nspool      {} in {}",
+            Bytes(spooled),
+            state_dir.display()
+        ),
+    });
 }
 
 /// Bytes that the files of a directory take on disk.

@@ -20,6 +20,7 @@ use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::mounts;
 use crate::cli::options::Options;
+use crate::cli::paths;
 use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::protocol::SOCKET;
@@ -47,6 +48,9 @@ const LAST_REQUESTS_MAX: Duration = Duration::from_secs(3);
 
 /// How often the line under a mount in the foreground is drawn.
 const DRAW_EVERY: Duration = Duration::from_secs(1);
+
+/// Name of the file that says how the drive was when it was unmounted.
+pub(crate) const LAST: &str = "last-status";
 
 /// What is to be mounted, where and how.
 pub(crate) struct Plan {
@@ -169,6 +173,8 @@ async fn serve(
 ) -> Result<()> {
     let fs = Arc::new(Fs::new(Arc::clone(drive), plan.options.presentation()));
     let socket = plan.state_dir.join(SOCKET);
+    // What the last mount left behind is true no longer.
+    drop(std::fs::remove_file(plan.state_dir.join(LAST)));
     let control = server::listen(&socket).or_fault(Code::Disk, || {
         format!("cannot listen at {}", socket.display())
     })?;
@@ -204,6 +210,10 @@ async fn serve(
             Err(error)
         }
     };
+    if let Ok(report) = daemon.report() {
+        let text = serde_json::to_vec(&report).unwrap_or_default();
+        drop(paths::write_private(&plan.state_dir.join(LAST), &text));
+    }
     close(drive).await;
     drop(listed);
     drop(std::fs::remove_file(&socket));
