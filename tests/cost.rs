@@ -258,3 +258,43 @@ async fn changing_four_kibibytes_sends_four_kibibytes() {
     );
     mount.lose().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_of_small_files_is_read_cold_with_few_requests() {
+    let place = place().await;
+    let mount = Mount::new(&place).await;
+    mount
+        .work(|path| {
+            for number in 0..3000_u64 {
+                fs::write(path.join(format!("{number}")), noise(number + 1, 4096)).unwrap();
+            }
+        })
+        .await;
+    mount.flush().await;
+    mount.lose().await;
+
+    let mount = Mount::new(&place).await;
+    place.emulator.reset_counts();
+    mount
+        .work(|path| {
+            for number in 0..3000_u64 {
+                assert!(
+                    fs::read(path.join(format!("{number}"))).unwrap() == noise(number + 1, 4096)
+                );
+            }
+        })
+        .await;
+    let counts = place.emulator.counts();
+    told("3,000 files of 4 KiB, cold", &counts);
+    assert!(
+        counts.cdn_requests <= 20,
+        "two packs, a directory each, and windows that double: {}",
+        counts.cdn_requests
+    );
+    assert!(
+        counts.bytes_served <= 3000 * 4096 * 5 / 4,
+        "{} bytes",
+        counts.bytes_served
+    );
+    mount.lose().await;
+}

@@ -35,7 +35,7 @@ use crate::store::Urgency;
 const GAP_BYTES: u64 = 256 * KIB;
 
 /// A range longer than this is split, so that several connections carry it.
-const RANGE_BYTES_MAX: u64 = 4 * MIB;
+pub(in crate::drive) const RANGE_BYTES_MAX: u64 = 4 * MIB;
 
 /// Recently used chunks in the plain, bounded by bytes.
 #[derive(Debug)]
@@ -117,11 +117,15 @@ impl Drop for Claim<'_> {
 }
 
 /// One request: a range of a pack and the frames in it.
-struct Request {
-    pack: PackId,
-    locator: Locator,
-    range: Range<u64>,
-    frames: Vec<Frame>,
+pub(in crate::drive) struct Request {
+    pub(in crate::drive) pack: PackId,
+    pub(in crate::drive) pack_bytes: u64,
+    pub(in crate::drive) locator: Locator,
+    pub(in crate::drive) range: Range<u64>,
+    /// The frames that somebody waits for, then those that are taken along.
+    pub(in crate::drive) frames: Vec<Frame>,
+    /// How many of them are waited for.
+    pub(in crate::drive) wanted: usize,
 }
 
 impl Drive {
@@ -211,7 +215,12 @@ impl Drive {
                 wait.await;
                 continue;
             }
-            let requests = self.plan(&claim.ids)?;
+            let mut requests = self.plan(&claim.ids)?;
+            for request in &mut requests {
+                if let Err(error) = self.take_along(request, urgency).await {
+                    log::debug!("no neighbours of a frame in pack {}: {error}", request.pack);
+                }
+            }
             let answers = join_all(
                 requests
                     .iter()
@@ -271,13 +280,16 @@ impl Drive {
             locator,
             range,
             frames,
+            ..
         } = request;
         let bytes = self.store.get(locator, range.clone(), urgency).await?;
         let mut opened = Vec::with_capacity(frames.len());
-        for frame in frames {
+        for (number, frame) in frames.iter().enumerate() {
             let sealed = part_of(&bytes, range.start, frame)?;
             let (plain, sealed) = match pack::open_frame(&self.keys, *pack, frame, &sealed) {
                 Ok(plain) => (plain, sealed),
+                // Nobody waits for it; whoever does later fetches it properly.
+                Err(_) if number >= request.wanted => continue,
                 Err(error) => {
                     log::warn!("a frame of pack {pack} does not open ({error}); fetching it again");
                     let again = u64::from(frame.offset)..u64::from(frame.offset + frame.sealed_len);
@@ -333,12 +345,15 @@ fn coalesce(pack: PackId, place: &PackPlace, frames: Vec<Frame>, requests: &mut 
             {
                 last.range.end = end;
                 last.frames.push(frame);
+                last.wanted += 1;
             }
             _ => requests.push(Request {
                 pack,
+                pack_bytes: place.bytes,
                 locator: Locator(place.locator.clone()),
                 range: start..end,
                 frames: vec![frame],
+                wanted: 1,
             }),
         }
     }

@@ -25,6 +25,7 @@ mod history;
 mod journal;
 mod lease;
 mod names;
+mod neighbours;
 mod open;
 mod publish;
 mod read;
@@ -189,6 +190,7 @@ pub struct Drive {
     cache: Cache,
     memory: fetch::Memory,
     fetches: fetch::Fetches,
+    neighbours: neighbours::Neighbours,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,

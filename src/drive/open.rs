@@ -207,6 +207,7 @@ impl Drive {
             cache,
             memory: fetch::Memory::new(settings.memory_bytes_max),
             fetches: fetch::Fetches::default(),
+            neighbours: crate::drive::neighbours::Neighbours::default(),
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),
