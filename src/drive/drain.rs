@@ -18,6 +18,7 @@ use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
 use crate::drive::splice::Region;
 use crate::drive::splice::splice;
+use crate::drive::upload::FRAMES_MAX;
 use crate::drive::upload::Uploads;
 use crate::drive::view::Layer;
 use crate::drive::view::extents;
@@ -294,11 +295,9 @@ impl<'d> Drain<'d> {
                 .post(|board| board.epoch_done_bytes += plain.len() as u64);
             return Ok(id);
         }
-        if self
-            .builder
-            .as_ref()
-            .is_some_and(|(_, builder)| !builder.fits(plain.len()))
-        {
+        if self.builder.as_ref().is_some_and(|(_, builder)| {
+            !builder.fits(plain.len()) || builder.frames().len() >= FRAMES_MAX
+        }) {
             self.finish_pack()?;
         }
         let capacity = self.drive.store.limits().object_bytes_max;

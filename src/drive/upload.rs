@@ -25,6 +25,9 @@ use crate::store::Span;
 /// Puts that are under way at once. One is on the wire while the next is answered.
 const PUTS_MAX: usize = 3;
 
+/// Chunks in one pack at most: what is said of a pack must fit one record of the spool.
+pub(in crate::drive) const FRAMES_MAX: usize = 8192;
+
 /// Longest pause before a failed put is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -287,9 +290,10 @@ async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Res
         .iter()
         .map(|pack| intent(archive, &shelf, pack))
         .collect();
-    drive
-        .spool
-        .append(&Entry::Intent(intents.clone()).encode(), &[])?;
+    for intent in &intents {
+        let entry = Entry::Intent(vec![intent.clone()]);
+        drive.spool.append(&entry.encode(), &[])?;
+    }
     let objects = packs
         .iter()
         .map(|pack| Object {
