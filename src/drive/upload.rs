@@ -136,6 +136,15 @@ impl<'d> Uploads<'d> {
     }
 }
 
+impl Drop for Uploads<'_> {
+    /// No put goes on after the drain that began it: what it changed then would be in no epoch.
+    fn drop(&mut self) {
+        if !self.puts.is_empty() {
+            self.drive.runtime.block_on(self.puts.shutdown());
+        }
+    }
+}
+
 /// Puts packs, however often it takes, until they are acknowledged or the drive is closed.
 async fn put_until_done(
     drive: &Arc<Drive>,
@@ -177,7 +186,15 @@ async fn put_until_done(
                 drive.control.succeeded();
             }
             Err(Error::Store(store::Error::TooLarge { limit_bytes })) => {
-                groups.extend(split(drive, packs, limit_bytes)?);
+                let smaller = split(drive, packs, limit_bytes)?;
+                if smaller.len() < 2 {
+                    drive
+                        .control
+                        .failed(&store::Error::TooLarge { limit_bytes }.into());
+                    drive.pause(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                groups.extend(smaller);
             }
             Err(Error::Store(store::Error::Missing { what })) => {
                 log::warn!("{what} is gone; the archive gets a new shelf");
