@@ -144,16 +144,19 @@ impl Drive {
     ) -> Result<Arc<Drive>, Error> {
         let drive = Arc::new(Drive::assemble(settings, id, keys, store)?);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
-        if drive.settings.access == Access::Write {
-            drive.take_lease().await?;
-        }
-        let recovered = drive.recover(watch).await;
-        if recovered.is_err() {
+        if let Err(error) = drive.take_up(watch).await {
             drop(drive.drop_lease().await);
+            return Err(error);
         }
-        recovered?;
         drive.start();
         Ok(drive)
+    }
+
+    async fn take_up(self: &Arc<Drive>, watch: Watch<'_>) -> Result<(), Error> {
+        if self.settings.access == Access::Write {
+            self.take_lease().await?;
+        }
+        self.recover(watch).await
     }
 
     fn assemble(

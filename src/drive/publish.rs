@@ -106,7 +106,7 @@ impl Drive {
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {
                         renewed = Instant::now();
                         if let Err(error) = self.runtime.block_on(self.renew_lease()) {
-                            self.control.failed(&error);
+                            self.refused(&error);
                         }
                     }
                     continue;
@@ -119,10 +119,7 @@ impl Drive {
                     self.control.succeeded();
                 }
                 Err(Error::Closing) => break,
-                Err(error @ Error::Forked(_)) => {
-                    self.control.make_read_only(error.to_string());
-                    self.control.failed(&error);
-                }
+                Err(error @ Error::Forked(_)) => self.refused(&error),
                 Err(error) => {
                     self.control.failed(&error);
                     self.rest(pause);
@@ -131,6 +128,14 @@ impl Drive {
             }
         }
         self.control.post(|board| board.phase = Phase::Idle);
+    }
+
+    /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
+    fn refused(&self, error: &Error) {
+        if let Error::Forked(_) = error {
+            self.control.make_read_only(error.to_string());
+        }
+        self.control.failed(error);
     }
 
     /// Sleeps unless the drive is closed.
@@ -302,9 +307,7 @@ impl Drive {
                 .iter()
                 .any(|object| object.name == entry.name);
             if self.is_foreign_lease(&entry) {
-                return Err(Error::Forked(String::from(
-                    "another machine took the drive over; mount it again with --takeover to take it back",
-                )));
+                return Err(lease::taken_over());
             }
             if ours {
                 ours_found += 1;
