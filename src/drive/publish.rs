@@ -359,7 +359,10 @@ impl Drive {
             }
         }
         drop(state);
-        self.spool.cut(epoch.through)?;
+        // The epoch is complete whatever becomes of the space: the next one cuts again.
+        if let Err(error) = self.spool.cut(epoch.through) {
+            self.control.failed(&error.into());
+        }
         self.control.post(|board| {
             board.published = board.published.max(epoch.through);
             board.epochs += 1;
