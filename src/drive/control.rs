@@ -53,6 +53,8 @@ pub(in crate::drive) struct Board {
     /// Bytes of the epoch: all, and those the store has.
     pub(in crate::drive) epoch_bytes: u64,
     pub(in crate::drive) epoch_done_bytes: u64,
+    /// Bytes in the spool of files without a name, which the last freeze held back.
+    pub(in crate::drive) held_bytes: u64,
     pub(in crate::drive) epoch_started: Option<Instant>,
     /// Epochs published since the drive was opened.
     pub(in crate::drive) epochs: u64,

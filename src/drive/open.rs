@@ -42,6 +42,9 @@ use crate::store::Store;
 #[derive(Debug)]
 pub(in crate::drive) struct Lock(#[expect(dead_code, reason = "held for its flock")] File);
 
+/// Segments that a full spool has at least.
+const SEGMENTS_MIN: u64 = 8;
+
 /// Memory that sled may use for its pages, bytes.
 const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
@@ -176,10 +179,12 @@ impl Drive {
             .spool_dir
             .clone()
             .unwrap_or_else(|| settings.state_dir.join("spool"));
+        let segment_bytes = spool::Settings::default().segment_bytes;
         let spool = spool::Settings {
+            // Space comes back by the segment, so a small spool needs small ones.
+            segment_bytes: segment_bytes.min(settings.spool_bytes_max / SEGMENTS_MIN),
             limit_bytes: settings.spool_bytes_max,
             reserve_bytes: settings.reserve_bytes,
-            ..spool::Settings::default()
         };
         let spool = Spool::open(&spool_dir, spool)?;
         let cache_dir = settings

@@ -36,6 +36,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Memory that unpublished changes of the index may take before they are published at once.
 const GATHERING_BYTES_MAX: usize = 32 << 20;
 
+/// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
+const HELD_SHARE: u64 = 8;
+
 /// Pause after a failed step, doubled each time up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
@@ -186,7 +189,12 @@ impl Drive {
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.elapsed());
         since(board.last_change) >= self.settings.linger
             || since(board.first_change) >= self.settings.age_max
-            || self.spool.usage().live_bytes >= self.settings.epoch_bytes
+            || self
+                .spool
+                .usage()
+                .live_bytes
+                .saturating_sub(board.held_bytes)
+                >= self.settings.epoch_bytes
             || self.index.counts().gathering_bytes >= GATHERING_BYTES_MAX
     }
 
@@ -235,16 +243,22 @@ impl Drive {
         self.index.freeze()?;
         let mut frozen = std::mem::take(&mut state.gathering);
         // Content that nobody can reach by name is not worth sending; it ends with its last handle.
+        // But it must not fill the spool.
+        let held_max = self.settings.spool_bytes_max / HELD_SHARE;
         for ino in orphans {
-            for (at, piece) in frozen.take(ino) {
-                state.gathering.put(ino, at, piece);
+            if state.gathering.spooled_bytes() + frozen.spooled_bytes_of(ino) <= held_max {
+                for (at, piece) in frozen.take(ino) {
+                    state.gathering.put(ino, at, piece);
+                }
             }
         }
+        let held_bytes = state.gathering.spooled_bytes();
         let bytes = frozen.spooled_bytes();
         state.frozen = Some(frozen);
         drop(state);
         self.control.post(|board| {
             board.first_change = None;
+            board.held_bytes = held_bytes;
             board.epoch_bytes = bytes;
             board.epoch_done_bytes = 0;
             board.epoch_started = Some(Instant::now());
