@@ -13,6 +13,7 @@ use crate::id::InodeNo;
 use crate::id::PackId;
 use crate::id::Seq;
 use crate::index::Batch;
+use crate::index::archive::Holding;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
 use crate::spool::Replayed;
@@ -81,7 +82,7 @@ impl Drive {
                             intents.remove(&PackId(id));
                         }
                     }
-                    self.index.apply(batch);
+                    self.index.apply(self.as_of_now(batch)?);
                 }
                 Entry::Intent(list) => {
                     for intent in list {
@@ -111,6 +112,23 @@ impl Drive {
             self.control.changed();
         }
         Ok(intents.into_values().collect())
+    }
+
+    /// What a fact says of an archive is where its shelf is; its counts are older than the journal's.
+    fn as_of_now(&self, fact: Batch) -> Result<Batch, Error> {
+        let mut batch = Batch::default();
+        for (key, value) in fact {
+            match (key.first(), key::archive_of(&key), &value) {
+                (Some(b'B'), Some(no), Some(then)) => {
+                    let mut holding = self.holding(no)?;
+                    holding.shelf = Holding::decode(then)?.shelf;
+                    batch.put(key, holding.encode())?;
+                }
+                (_, _, Some(value)) => batch.put(key, value.clone())?,
+                (_, _, None) => batch.delete(key),
+            }
+        }
+        Ok(batch)
     }
 
     /// The disk lost records that were not yet published: changes are gone, and that is told.
