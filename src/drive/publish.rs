@@ -20,6 +20,7 @@ use crate::drive::drain::Drain;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
+use crate::drive::journal::Share;
 use crate::drive::lease;
 use crate::drive::names::Series;
 use crate::drive::status::Phase;
@@ -281,6 +282,13 @@ impl Drive {
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.runtime.block_on(self.make_shelves(&touched))?;
+        let share = Share {
+            through: epoch.through,
+            epoch: epoch.number,
+        };
+        let mut batch = Batch::default();
+        batch.put(Share::key(&self.instance), share.encode())?;
+        self.index.amend(batch)?;
         let head = self.journal_head();
         let mut writer = PartWriter::new(
             self,

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
 use crate::drive::rebuild::Watch;
 use crate::drive::record::Entry;
 use crate::drive::record::Intent;
+use crate::id::EpochNo;
 use crate::id::InodeNo;
 use crate::id::PackId;
 use crate::id::Seq;
@@ -26,9 +28,9 @@ impl Drive {
         self: &Arc<Drive>,
         watch: Watch<'_>,
     ) -> Result<(), Error> {
-        let unpublished = |through| self.has_changes_after(through);
-        self.catch_up(unpublished, watch).await?;
+        self.catch_up(watch).await?;
         let through = self.journal_head().through;
+        self.note_base()?;
         let intents = self.replay(through)?;
         self.find_lost_packs(intents).await?;
         if self.view().inode(InodeNo::ROOT)?.is_none() {
@@ -39,15 +41,38 @@ impl Drive {
         Ok(())
     }
 
-    fn has_changes_after(&self, through: Seq) -> Result<bool, Error> {
-        let mut any = false;
+    /// If the spool holds changes after `through`: the last foreign epoch that it knows they follow, or 0.
+    pub(in crate::drive) fn unpublished(&self, through: Seq) -> Result<Option<EpochNo>, Error> {
+        let (any, base) = self.survey(through)?;
+        Ok(any.then_some(base))
+    }
+
+    fn survey(&self, through: Seq) -> Result<(bool, EpochNo), Error> {
+        let (mut any, mut base) = (false, EpochNo(0));
         self.spool.replay(|replayed| -> Result<(), Error> {
             if let Replayed::Record { seq, head, .. } = replayed {
-                any |= seq > through && matches!(Entry::decode(head), Ok(Entry::Change(_)));
+                match Entry::decode(head) {
+                    Ok(Entry::Change(_)) => any |= seq > through,
+                    Ok(Entry::Base(epoch)) => base = base.max(epoch),
+                    Ok(Entry::Fact(_) | Entry::Intent(_)) | Err(_) => {}
+                }
             }
             Ok(())
         })?;
-        Ok(any)
+        Ok((any, base))
+    }
+
+    /// Changes to come follow what another machine has published: the spool says so, for when the
+    /// index is lost.
+    fn note_base(&self) -> Result<(), Error> {
+        let epoch = self.journal_head().epoch;
+        let published = self.share()?.epoch;
+        let is_needed = self.settings.access == Access::Write && epoch > published;
+        if is_needed && self.survey(Seq(0))?.1 < epoch {
+            self.spool.number_after(self.journal_head().through)?;
+            self.spool.append(&Entry::Base(epoch).encode(), &[])?;
+        }
+        Ok(())
     }
 
     /// Applies what the spool holds beyond the journal; gives the packs whose fate is unknown.
@@ -91,6 +116,7 @@ impl Drive {
                         }
                     }
                 }
+                Entry::Base(_) => {}
             }
             Ok(())
         })?;
