@@ -34,6 +34,9 @@ use crate::store::Object;
 /// How often the publisher looks around when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
 
+/// It does not look more often than this.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Memory that unpublished changes of the index may take before they are published at once.
 const GATHERING_BYTES_MAX: usize = 32 << 20;
 
@@ -182,7 +185,7 @@ impl Drive {
             }
             board = self
                 .control
-                .wait(board, (until - now).min(self.settings.linger));
+                .wait(board, (until - now).min(self.settings.linger.max(LOOK)));
         }
     }
 
@@ -383,7 +386,7 @@ impl Drive {
         drop(state);
         // The epoch is complete whatever becomes of the space: the next one cuts again.
         if let Err(error) = self.spool.cut(epoch.through) {
-            self.control.failed(&error.into());
+            log::warn!("the spool could not be cut: {error}");
         }
         self.control.post(|board| {
             board.published = board.published.max(epoch.through);
