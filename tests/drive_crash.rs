@@ -446,3 +446,33 @@ async fn every_prefix_of_the_journal_is_a_state_the_drive_had() {
     assert_eq!(epochs, 8);
     assert!(journal(&*store).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_arrives_after_its_successor_is_passed_over() {
+    let (store, dir) = (Arc::new(Faulty::new(store())), TempDir::new().unwrap());
+    let killed = open(dir.path(), &store).await;
+    let ino = create(&killed);
+    publish(&killed, ino, 2).await;
+    write(&killed, ino, 0, b"the first attempt");
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    store.add(Rule::next(Verb::Put, Fault::Held(Arc::clone(&gate))));
+    assert!(flush_until_struck(&killed, &store).await.is_err());
+    let copy = copied(&dir);
+    let again = open(copy.path(), &store).await;
+    write(&again, ino, 0, b"the second attempt");
+    flush(&again).await;
+    // Now the request of the one that was killed arrives.
+    gate.add_permits(1);
+    flush(&killed).await;
+    killed.close().await;
+    for text in [&b"the second attempt"[..], b"and what followed it"] {
+        let fresh = TempDir::new().unwrap();
+        let rebuilt = open_as(reading(fresh.path()), &store).await.unwrap();
+        assert_eq!(content(&rebuilt, ino).await, content(&again, ino).await);
+        assert_eq!(content(&rebuilt, ino).await[..text.len()], *text);
+        rebuilt.close().await;
+        write(&again, ino, 0, b"and what followed it");
+        flush(&again).await;
+    }
+    again.close().await;
+}

@@ -12,6 +12,7 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
+use crate::drive::history::Opened;
 use crate::drive::journal::Head;
 use crate::drive::journal::Share;
 use crate::drive::names::Series;
@@ -286,36 +287,68 @@ impl Drive {
                     head.epoch.0 + 1
                 )));
             }
-            let mut applied = false;
-            for found in candidates.iter().rev() {
-                let opened = self.open_segment(found).await?;
-                progress.parts += found.parts.len() as u64;
-                progress.bytes += found.bytes();
-                if applied || opened.previous != head.hash {
-                    continue;
-                }
-                for batch in opened.batches {
-                    self.index.load(&batch)?;
-                }
-                head.epoch = found.epoch;
-                head.hash = opened.hash;
-                head.tail_segments += 1;
-                head.tail_bytes += found.bytes();
-                if opened.preamble.instance == self.instance {
-                    head.through = head.through.max(opened.preamble.through);
-                }
-                self.keep_head(head)?;
-                applied = true;
-                watch(*progress);
-            }
-            if !applied {
+            let Some((found, opened)) = self.choose(candidates, later, head).await? else {
                 return Err(Error::Damaged(format!(
                     "epoch {} of the journal does not follow the one before it",
                     first.epoch
                 )));
+            };
+            for batch in opened.batches {
+                self.index.load(&batch)?;
             }
+            head.epoch = found.epoch;
+            head.hash = opened.hash;
+            head.tail_segments += 1;
+            head.tail_bytes += found.bytes();
+            if opened.preamble.instance == self.instance {
+                head.through = head.through.max(opened.preamble.through);
+            }
+            self.keep_head(head)?;
+            for found in candidates {
+                progress.parts += found.parts.len() as u64;
+                progress.bytes += found.bytes();
+            }
+            watch(*progress);
         }
         Ok(())
+    }
+
+    /// Of several attempts at an epoch, the one that history went on with; if it did not yet, the
+    /// first: a request may arrive late whose sender has been killed, and has tried again since.
+    async fn choose<'f>(
+        &self,
+        candidates: &'f [Found],
+        later: &[Found],
+        head: &Head,
+    ) -> Result<Option<(&'f Found, Opened)>, Error> {
+        let mut chosen = None;
+        for found in candidates {
+            let opened = self.open_segment(found).await?;
+            if opened.previous != head.hash {
+                continue;
+            }
+            if candidates.len() == 1 || self.goes_on(found.epoch, &opened, later).await? {
+                return Ok(Some((found, opened)));
+            }
+            chosen = chosen.or(Some((found, opened)));
+        }
+        Ok(chosen)
+    }
+
+    /// Does any of these segments follow the one that was opened?
+    async fn goes_on(
+        &self,
+        epoch: EpochNo,
+        opened: &Opened,
+        later: &[Found],
+    ) -> Result<bool, Error> {
+        let next = later.iter().filter(|found| found.epoch.0 == epoch.0 + 1);
+        for first in next.filter_map(|found| found.parts.first()) {
+            if self.open_part(first).await?.0.previous == opened.hash {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Empties the index; the head goes first, so that an interrupted emptying is begun again.
