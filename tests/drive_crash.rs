@@ -476,3 +476,24 @@ async fn a_segment_that_arrives_after_its_successor_is_passed_over() {
     }
     again.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_does_not_wait_for_a_store_that_does_not_answer() {
+    let store = Arc::new(Faulty::new(store()));
+    // The first put of the flush is a pack, or the segment.
+    for len in [300, 30_000] {
+        let dir = TempDir::new().unwrap();
+        let drive = open(dir.path(), &store).await;
+        let ino = create(&drive);
+        write(&drive, ino, 0, &noise(1, len));
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        store.add(Rule::next(Verb::Put, Fault::Held(gate)));
+        assert!(flush_until_struck(&drive, &store).await.is_err());
+        drive.close().await;
+        let copy = copied(&dir);
+        let again = open(copy.path(), &store).await;
+        flush(&again).await;
+        assert!(content(&again, ino).await == noise(1, len));
+        again.close().await;
+    }
+}

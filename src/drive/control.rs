@@ -143,6 +143,9 @@ pub(in crate::drive) struct Patience {
 /// and Linux reports a task as hung after 120 s.
 const SPACE_WAIT_MAX: Duration = Duration::from_secs(90);
 
+/// How often somebody who waits for the store looks whether the drive is being closed.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Share of the spool's limit from which on writers are slowed down: 7/8.
 const SLOW_FROM: (u64, u64) = (7, 8);
 
@@ -155,6 +158,28 @@ impl Patience {
 }
 
 impl Drive {
+    /// Waits for something of the store, unless the drive is closed meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Closing`], or why it failed.
+    pub(in crate::drive) fn wait_for<R>(
+        &self,
+        work: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let stopped = async {
+            while !self.control.stopping() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                result = work => result,
+                () = stopped => Err(Error::Closing),
+            }
+        })
+    }
+
     /// Waits for the drain to free some spool; false when there is no hope.
     pub(in crate::drive) fn wait_for_space(&self, patience: &mut Patience) -> bool {
         let board = self.control.board();

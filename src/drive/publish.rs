@@ -112,7 +112,7 @@ impl Drive {
                     self.runtime.block_on(self.edit_cards(Pace::Due));
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {
                         renewed = Instant::now();
-                        if let Err(error) = self.runtime.block_on(self.renew_lease()) {
+                        if let Err(error) = self.wait_for(self.renew_lease()) {
                             self.refused(&error);
                         }
                     }
@@ -215,7 +215,7 @@ impl Drive {
             self.prepare(current)?;
         }
         self.control.post(|board| board.phase = Phase::Publishing);
-        self.runtime.block_on(self.publish(current))?;
+        self.wait_for(self.publish(current))?;
         self.settle(current)?;
         let touched = current.touched.take().unwrap_or_default();
         *epoch = None;
@@ -226,7 +226,7 @@ impl Drive {
             .wants_checkpoint(self.settings.tail_segments_max)
         {
             self.control.post(|board| board.phase = Phase::Checkpoint);
-            self.runtime.block_on(self.checkpoint())?;
+            self.wait_for(self.checkpoint())?;
         }
         self.control.post(|board| board.phase = Phase::Idle);
         Ok(())
@@ -284,7 +284,7 @@ impl Drive {
                 Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&HashMap::new()))?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
-        self.runtime.block_on(self.make_shelves(&touched))?;
+        self.wait_for(self.make_shelves(&touched))?;
         let share = Share {
             through: epoch.through,
             epoch: epoch.number,

@@ -115,7 +115,8 @@ impl<'d> Uploads<'d> {
     }
 
     fn reap(&mut self) -> Result<(), Error> {
-        let Some(done) = self.drive.runtime.block_on(self.puts.join_next()) else {
+        let next = self.puts.join_next();
+        let Some(done) = self.drive.wait_for(async { Ok(next.await) })? else {
             return Ok(());
         };
         let (archive, count, bytes) =
