@@ -180,6 +180,27 @@ impl Drive {
         })
     }
 
+    /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
+    pub(in crate::drive) fn refused(&self, error: &Error) {
+        if let Error::Forked(_) = error {
+            self.control.make_read_only(error.to_string());
+        }
+        self.control.failed(error);
+    }
+
+    /// Sleeps unless the drive is closed.
+    pub(in crate::drive) fn rest(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        loop {
+            let board = self.control.board();
+            let left = until.saturating_duration_since(Instant::now());
+            if board.stop == Stop::Now || left.is_zero() {
+                return;
+            }
+            drop(self.control.wait(board, left));
+        }
+    }
+
     /// Waits for the drain to free some spool; false when there is no hope.
     pub(in crate::drive) fn wait_for_space(&self, patience: &mut Patience) -> bool {
         let board = self.control.board();

@@ -137,28 +137,7 @@ impl Drive {
         self.control.post(|board| board.phase = Phase::Idle);
     }
 
-    /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
-    fn refused(&self, error: &Error) {
-        if let Error::Forked(_) = error {
-            self.control.make_read_only(error.to_string());
-        }
-        self.control.failed(error);
-    }
-
-    /// Sleeps unless the drive is closed.
-    fn rest(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        loop {
-            let board = self.control.board();
-            let left = until.saturating_duration_since(Instant::now());
-            if board.stop == Stop::Now || left.is_zero() {
-                return;
-            }
-            drop(self.control.wait(board, left));
-        }
-    }
-
-    /// The same, for tasks.
+    /// Sleeps unless the drive is closed, in a task.
     pub(in crate::drive) async fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
         while !self.control.stopping() && Instant::now() < until {
@@ -236,6 +215,10 @@ impl Drive {
     fn freeze(&self) -> Result<Option<Epoch>, Error> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let through = state.changed;
+        if through <= self.control.board().published {
+            self.control.post(|board| board.first_change = None);
+            return Ok(None);
+        }
         let (from, to) = key::all(b'U');
         let mut orphans = Vec::new();
         for entry in self
@@ -259,7 +242,6 @@ impl Drive {
         let held_bytes = state.gathering.spooled_bytes();
         let bytes = frozen.spooled_bytes();
         state.frozen = Some(frozen);
-        drop(state);
         self.control.post(|board| {
             board.first_change = None;
             board.held_bytes = held_bytes;
@@ -267,6 +249,8 @@ impl Drive {
             board.epoch_done_bytes = 0;
             board.epoch_started = Some(Instant::now());
         });
+        // Only now: a change that follows must not be forgotten.
+        drop(state);
         let number = EpochNo(self.journal_head().epoch.0 + 1);
         Ok(Some(Epoch {
             number,
