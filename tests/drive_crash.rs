@@ -1,4 +1,9 @@
 //! The engine when a machine, its index, its disk or its place as the only writer is lost, each at the worst moment.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    reason = "small numbers of a test, and what must not fail in it"
+)]
 
 #[path = "support/drives.rs"]
 mod drives;
@@ -316,7 +321,10 @@ async fn history_with_a_gap_is_followed_from_a_checkpoint() {
     let is_fifth = |entry: &&Entry| entry.name.starts_with(&format!("s-{:016x}", 5));
     let entries = journal(&*store).await;
     let fifth = entries.iter().find(is_fifth).unwrap();
-    store.remove(&[fifth.locator.clone()]).await.unwrap();
+    store
+        .remove(std::slice::from_ref(&fifth.locator))
+        .await
+        .unwrap();
     let again = open(behind.path(), &store).await;
     assert!(content(&again, ino).await == expected);
     again.close().await;

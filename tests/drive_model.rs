@@ -1,4 +1,9 @@
 //! The engine against a model: random changes, crashes, failures and losses of the machine; files are what they were.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::unwrap_used,
+    reason = "small numbers of a test, and what must not fail in it"
+)]
 
 #[path = "support/drives.rs"]
 mod drives;
