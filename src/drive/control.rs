@@ -53,6 +53,8 @@ pub(in crate::drive) struct Board {
     /// Bytes of the epoch: all, and those the store has.
     pub(in crate::drive) epoch_bytes: u64,
     pub(in crate::drive) epoch_done_bytes: u64,
+    /// Bytes in the spool of files without a name, which the last freeze held back.
+    pub(in crate::drive) held_bytes: u64,
     pub(in crate::drive) epoch_started: Option<Instant>,
     /// Epochs published since the drive was opened.
     pub(in crate::drive) epochs: u64,
@@ -141,6 +143,9 @@ pub(in crate::drive) struct Patience {
 /// and Linux reports a task as hung after 120 s.
 const SPACE_WAIT_MAX: Duration = Duration::from_secs(90);
 
+/// How often somebody who waits for the store looks whether the drive is being closed.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Share of the spool's limit from which on writers are slowed down: 7/8.
 const SLOW_FROM: (u64, u64) = (7, 8);
 
@@ -153,6 +158,49 @@ impl Patience {
 }
 
 impl Drive {
+    /// Waits for something of the store, unless the drive is closed meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Closing`], or why it failed.
+    pub(in crate::drive) fn wait_for<R>(
+        &self,
+        work: impl Future<Output = Result<R, Error>>,
+    ) -> Result<R, Error> {
+        let stopped = async {
+            while !self.control.stopping() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                result = work => result,
+                () = stopped => Err(Error::Closing),
+            }
+        })
+    }
+
+    /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
+    pub(in crate::drive) fn refused(&self, error: &Error) {
+        if let Error::Forked(_) = error {
+            self.control.make_read_only(error.to_string());
+        }
+        self.control.failed(error);
+    }
+
+    /// Sleeps unless the drive is closed.
+    pub(in crate::drive) fn rest(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        loop {
+            let board = self.control.board();
+            let left = until.saturating_duration_since(Instant::now());
+            if board.stop == Stop::Now || left.is_zero() {
+                return;
+            }
+            drop(self.control.wait(board, left));
+        }
+    }
+
     /// Waits for the drain to free some spool; false when there is no hope.
     pub(in crate::drive) fn wait_for_space(&self, patience: &mut Patience) -> bool {
         let board = self.control.board();

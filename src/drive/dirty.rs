@@ -80,6 +80,12 @@ impl Dirty {
         self.spooled_bytes
     }
 
+    /// The same of one file.
+    #[must_use]
+    pub(in crate::drive) fn spooled_bytes_of(&self, ino: InodeNo) -> u64 {
+        self.files.get(&ino).map_or(0, spooled)
+    }
+
     /// How many files have pieces.
     #[must_use]
     pub(in crate::drive) fn files(&self) -> usize {

@@ -18,6 +18,7 @@ use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
 use crate::drive::splice::Region;
 use crate::drive::splice::splice;
+use crate::drive::upload::FRAMES_MAX;
 use crate::drive::upload::Uploads;
 use crate::drive::view::Layer;
 use crate::drive::view::extents;
@@ -28,6 +29,8 @@ use crate::index::inode::Inode;
 use crate::index::key;
 use crate::index::manifest::Extent;
 use crate::index::manifest::INLINE_BYTES_MAX;
+use crate::index::manifest::LOST;
+use crate::spool;
 
 /// An extent before the changed region that is shorter than this is cut anew together with it, so
 /// that a file grown by small appends does not end as thousands of tiny chunks: the least chunk.
@@ -192,13 +195,19 @@ impl<'d> Drain<'d> {
                         run.restart(*at);
                     }
                     let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
-                    let bytes = self
-                        .drive
-                        .spool
-                        .read(&place, skip, len)
-                        .map_err(|error| self.lost(work.ino, error))?;
-                    run.bytes.extend_from_slice(&bytes);
-                    self.cut(work, &mut run, &mut region, End::More)?;
+                    match self.drive.spool.read(&place, skip, len) {
+                        Ok(bytes) => {
+                            run.bytes.extend_from_slice(&bytes);
+                            self.cut(work, &mut run, &mut region, End::More)?;
+                        }
+                        Err(error) => {
+                            self.cut(work, &mut run, &mut region, End::Last)?;
+                            let seen = piece.len.min(work.size - at);
+                            region
+                                .extents
+                                .push((*at, self.lost(work.ino, seen, error)?));
+                        }
+                    }
                 }
                 Source::Chunk { id, skip } => {
                     self.cut(work, &mut run, &mut region, End::Last)?;
@@ -215,12 +224,22 @@ impl<'d> Drain<'d> {
         Ok(())
     }
 
-    /// Spooled bytes that cannot be read back are lost: that is told, and the epoch cannot go on
-    /// pretending.
-    fn lost(&self, ino: InodeNo, error: crate::spool::Error) -> Error {
+    /// Spooled bytes that the disk broke are lost, and all others go on: that is told, and reading
+    /// them fails from now on, wherever the drive is mounted.
+    fn lost(&self, ino: InodeNo, len: u64, error: spool::Error) -> Result<Extent, Error> {
+        if !matches!(
+            error,
+            spool::Error::Damaged { .. } | spool::Error::Gone { .. }
+        ) {
+            return Err(error.into());
+        }
         let what = format!("bytes of inode {ino} in the spool cannot be read back: {error}");
         self.drive.note_damage(ino, &what);
-        Error::Damaged(what)
+        Ok(Extent::Chunk {
+            id: LOST,
+            skip: 0,
+            len: u32::try_from(len).unwrap_or(u32::MAX),
+        })
     }
 
     /// The bytes of the extent that ends where the region begins, when it is small and here, and when
@@ -294,11 +313,9 @@ impl<'d> Drain<'d> {
                 .post(|board| board.epoch_done_bytes += plain.len() as u64);
             return Ok(id);
         }
-        if self
-            .builder
-            .as_ref()
-            .is_some_and(|(_, builder)| !builder.fits(plain.len()))
-        {
+        if self.builder.as_ref().is_some_and(|(_, builder)| {
+            !builder.fits(plain.len()) || builder.frames().len() >= FRAMES_MAX
+        }) {
             self.finish_pack()?;
         }
         let capacity = self.drive.store.limits().object_bytes_max;

@@ -26,6 +26,7 @@ use crate::id::PackId;
 use crate::index::chunk::ChunkPlace;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
+use crate::index::manifest::LOST;
 use crate::size::KIB;
 use crate::size::MIB;
 use crate::store::Locator;
@@ -243,6 +244,11 @@ impl Drive {
         unique.sort_unstable();
         unique.dedup();
         for id in unique {
+            if id == LOST {
+                return Err(Error::Damaged(String::from(
+                    "a local disk lost these bytes before they were stored",
+                )));
+            }
             let value = self.index.get(&key::chunk(&id))?;
             let value = value.ok_or_else(|| {
                 Error::Damaged(format!("chunk {id} is referred to but not known"))

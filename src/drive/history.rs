@@ -78,6 +78,17 @@ impl Gatherer {
         found
     }
 
+    /// The greatest mark up to `newest` before which nothing is missing: a set of a later epoch that
+    /// is not whole may still become so, and is to be listed again then.
+    pub(in crate::drive) fn whole_up_to(&self, newest: Mark, epoch: EpochNo) -> Mark {
+        let parts = self.sets.iter().filter(|((_, of, _), _)| *of > epoch);
+        let unfinished = parts.filter(|(_, parts)| !is_complete(parts));
+        let marks = unfinished.flat_map(|(_, parts)| parts.values().map(|(entry, _)| entry.mark.0));
+        marks
+            .min()
+            .map_or(newest, |mark| newest.min(Mark(mark.saturating_sub(1))))
+    }
+
     /// Every entry of this series that belongs to no complete set or to an epoch below the limit.
     pub(in crate::drive) fn below(&self, limit: EpochNo) -> Vec<Locator> {
         let old = self.sets.iter().filter(|((_, epoch, _), _)| *epoch < limit);

@@ -68,6 +68,36 @@ impl Head {
     }
 }
 
+/// How far one state directory has published: kept in the index, so that no checkpoint forgets it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::drive) struct Share {
+    /// Every record of its spool up to here is in the journal.
+    pub(in crate::drive) through: Seq,
+    /// The last epoch that it published.
+    pub(in crate::drive) epoch: EpochNo,
+}
+
+impl Share {
+    pub(in crate::drive) fn key(instance: &[u8; 8]) -> Vec<u8> {
+        key::root(&format!(
+            "share {}",
+            data_encoding::HEXLOWER.encode(instance)
+        ))
+    }
+
+    pub(in crate::drive) fn encode(&self) -> Vec<u8> {
+        [self.through.0.to_le_bytes(), self.epoch.0.to_le_bytes()].concat()
+    }
+
+    pub(in crate::drive) fn decode(value: &[u8]) -> Option<Share> {
+        let (through, epoch) = value.split_first_chunk()?;
+        Some(Share {
+            through: Seq(u64::from_le_bytes(*through)),
+            epoch: EpochNo(u64::from_le_bytes(epoch.try_into().ok()?)),
+        })
+    }
+}
+
 /// What the first part of a segment says before its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::drive) struct Preamble {

@@ -17,7 +17,7 @@ use crate::store::Locator;
 use crate::store::Object;
 use crate::store::Urgency;
 
-/// How often a lease is renewed while mounted, seconds. Three requests each time.
+/// How often a lease is renewed while mounted, seconds. Four requests each time.
 pub(in crate::drive) const RENEW_S: u64 = 30 * 60;
 
 const LABEL: &str = "lease";
@@ -25,8 +25,8 @@ const LABEL: &str = "lease";
 /// Our lease.
 #[derive(Clone, Debug)]
 pub(in crate::drive) struct Held {
-    /// Where it lies.
-    pub(in crate::drive) locator: Locator,
+    /// Where it lies, and those before it that could not be removed yet.
+    pub(in crate::drive) locators: Vec<Locator>,
     /// When the drive was mounted.
     pub(in crate::drive) since: Time,
 }
@@ -42,6 +42,13 @@ fn shown(nanoseconds: i64) -> String {
     let seconds = Time(nanoseconds).seconds();
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).unwrap_or_default()
+}
+
+/// What a machine hears that has lost the drive to another one.
+pub(in crate::drive) fn taken_over() -> Error {
+    Error::Forked(String::from(
+        "another machine took the drive over; mount it again with --takeover to take it back",
+    ))
 }
 
 impl Drive {
@@ -63,7 +70,14 @@ impl Drive {
         if !old.is_empty() {
             self.store.remove(&old).await?;
         }
-        Ok(())
+        // Two machines that mount at the same moment both see no lease at first.
+        let pinned = self.store.pinned().await?;
+        let is_rival =
+            |entry: &&Entry| self.is_foreign_lease(entry) && !old.contains(&entry.locator);
+        match pinned.iter().find(is_rival) {
+            Some(rival) => Err(self.leased(rival).await),
+            None => Ok(()),
+        }
     }
 
     async fn leased(&self, entry: &Entry) -> Error {
@@ -106,13 +120,14 @@ impl Drive {
             name,
             body: note::seal_note(&self.keys, LABEL, &text)?,
         };
-        let locators = self.store.put(&self.store.journal(), vec![object]).await?;
-        let locator = locators.into_iter().next().ok_or(Error::Malformed)?;
-        self.store.pin(&locator).await?;
+        let mut locators = self.store.put(&self.store.journal(), vec![object]).await?;
+        let locator = locators.first().ok_or(Error::Malformed)?;
+        self.store.pin(locator).await?;
+        locators.extend(self.held().into_iter().flat_map(|held| held.locators));
         *self
             .lease
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Held { locator, since });
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Held { locators, since });
         Ok(())
     }
 
@@ -123,13 +138,27 @@ impl Drive {
             .clone()
     }
 
-    /// Says again that the drive is in use here.
+    /// Says again that the drive is in use here, unless another machine has taken it over.
     pub(in crate::drive) async fn renew_lease(&self) -> Result<(), Error> {
         let Some(old) = self.held() else {
             return Ok(());
         };
+        if self.read_only().is_some() {
+            return Ok(());
+        }
+        let pinned = self.store.pinned().await?;
+        if pinned.iter().any(|entry| self.is_foreign_lease(entry)) {
+            return Err(taken_over());
+        }
         self.put_lease(old.since).await?;
-        self.store.remove(&[old.locator]).await?;
+        self.store.remove(&old.locators).await?;
+        if let Some(held) = &mut *self
+            .lease
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        {
+            held.locators.truncate(1);
+        }
         Ok(())
     }
 
@@ -138,7 +167,7 @@ impl Drive {
         let Some(held) = self.held() else {
             return Ok(());
         };
-        self.store.remove(&[held.locator]).await?;
+        self.store.remove(&held.locators).await?;
         *self
             .lease
             .lock()
@@ -149,5 +178,66 @@ impl Drive {
     /// Does this entry of the journal shelf show that another machine took the drive over?
     pub(in crate::drive) fn is_foreign_lease(&self, entry: &Entry) -> bool {
         matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if instance != self.instance)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codec::key::Keys;
+    use crate::codec::key::MasterKey;
+    use crate::drive::Settings;
+    use crate::id::DriveId;
+    use crate::store::Store;
+    use crate::store::faulty::Fault;
+    use crate::store::faulty::Faulty;
+    use crate::store::faulty::Rule;
+    use crate::store::faulty::Verb;
+    use crate::store::memory::Memory;
+
+    async fn open(
+        dir: &std::path::Path,
+        store: &Arc<Faulty<Memory>>,
+        takeover: Takeover,
+    ) -> Result<Arc<Drive>, Error> {
+        let id = DriveId([7; 16]);
+        let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), id);
+        let settings = Settings {
+            reserve_bytes: 0,
+            takeover,
+            ..Settings::new(dir.to_owned())
+        };
+        let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
+        Drive::open(settings, id, keys, store, &|_| {}).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lease_that_was_taken_over_is_not_renewed() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let old = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let old = old.expect("a new drive");
+        old.renew_lease().await.expect("it is ours");
+        let new = open(dirs[1].path(), &store, Takeover::Force).await;
+        let new = new.expect("taken over");
+        let refused = old.renew_lease().await;
+        assert!(matches!(refused, Err(Error::Forked(_))), "{refused:?}");
+        old.close().await;
+        new.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_old_lease_is_left_behind() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let first = first.expect("a new drive");
+        store.add(Rule::next(Verb::Remove, Fault::Unavailable));
+        assert!(first.renew_lease().await.is_err(), "the old one stays");
+        first.close().await;
+        let second = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        second.expect("nobody holds the drive").close().await;
     }
 }

@@ -47,6 +47,9 @@ pub(in crate::drive) struct Lock(#[expect(dead_code, reason = "held for its floc
 /// How long a close waits for the store: who closes wants to be gone.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
+/// Segments that a full spool has at least.
+const SEGMENTS_MIN: u64 = 8;
+
 /// Memory that sled may use for its pages, bytes.
 const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
@@ -149,16 +152,19 @@ impl Drive {
     ) -> Result<Arc<Drive>, Error> {
         let drive = Arc::new(Drive::assemble(settings, id, keys, store)?);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
-        if drive.settings.access == Access::Write {
-            drive.take_lease().await?;
-        }
-        let recovered = drive.recover(watch).await;
-        if recovered.is_err() {
+        if let Err(error) = drive.take_up(watch).await {
             drop(drive.drop_lease().await);
+            return Err(error);
         }
-        recovered?;
         drive.start();
         Ok(drive)
+    }
+
+    async fn take_up(self: &Arc<Drive>, watch: Watch<'_>) -> Result<(), Error> {
+        if self.settings.access == Access::Write {
+            self.take_lease().await?;
+        }
+        self.recover(watch).await
     }
 
     fn assemble(
@@ -178,10 +184,12 @@ impl Drive {
             .spool_dir
             .clone()
             .unwrap_or_else(|| settings.state_dir.join("spool"));
+        let segment_bytes = spool::Settings::default().segment_bytes;
         let spool = spool::Settings {
+            // Space comes back by the segment, so a small spool needs small ones.
+            segment_bytes: segment_bytes.min(settings.spool_bytes_max / SEGMENTS_MIN),
             limit_bytes: settings.spool_bytes_max,
             reserve_bytes: settings.reserve_bytes,
-            ..spool::Settings::default()
         };
         let spool = Spool::open(&spool_dir, spool)?;
         let cache_dir = settings

@@ -20,6 +20,7 @@ use crate::drive::drain::Drain;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
+use crate::drive::journal::Share;
 use crate::drive::lease;
 use crate::drive::names::Series;
 use crate::drive::status::Phase;
@@ -33,8 +34,14 @@ use crate::store::Object;
 /// How often the publisher looks around when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
 
+/// It does not look more often than this.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// Memory that unpublished changes of the index may take before they are published at once.
 const GATHERING_BYTES_MAX: usize = 32 << 20;
+
+/// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
+const HELD_SHARE: u64 = 8;
 
 /// Pause after a failed step, doubled each time up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
@@ -105,8 +112,8 @@ impl Drive {
                     self.runtime.block_on(self.edit_cards(Pace::Due));
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {
                         renewed = Instant::now();
-                        if let Err(error) = self.runtime.block_on(self.renew_lease()) {
-                            self.control.failed(&error);
+                        if let Err(error) = self.wait_for(self.renew_lease()) {
+                            self.refused(&error);
                         }
                     }
                     continue;
@@ -119,10 +126,7 @@ impl Drive {
                     self.control.succeeded();
                 }
                 Err(Error::Closing) => break,
-                Err(error @ Error::Forked(_)) => {
-                    self.control.make_read_only(error.to_string());
-                    self.control.failed(&error);
-                }
+                Err(error @ Error::Forked(_)) => self.refused(&error),
                 Err(error) => {
                     self.control.failed(&error);
                     self.rest(pause);
@@ -133,20 +137,7 @@ impl Drive {
         self.control.post(|board| board.phase = Phase::Idle);
     }
 
-    /// Sleeps unless the drive is closed.
-    fn rest(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        loop {
-            let board = self.control.board();
-            let left = until.saturating_duration_since(Instant::now());
-            if board.stop == Stop::Now || left.is_zero() {
-                return;
-            }
-            drop(self.control.wait(board, left));
-        }
-    }
-
-    /// The same, for tasks.
+    /// Sleeps unless the drive is closed, in a task.
     pub(in crate::drive) async fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
         while !self.control.stopping() && Instant::now() < until {
@@ -173,7 +164,7 @@ impl Drive {
             }
             board = self
                 .control
-                .wait(board, (until - now).min(self.settings.linger));
+                .wait(board, (until - now).min(self.settings.linger.max(LOOK)));
         }
     }
 
@@ -181,7 +172,12 @@ impl Drive {
         let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.elapsed());
         since(board.last_change) >= self.settings.linger
             || since(board.first_change) >= self.settings.age_max
-            || self.spool.usage().live_bytes >= self.settings.epoch_bytes
+            || self
+                .spool
+                .usage()
+                .live_bytes
+                .saturating_sub(board.held_bytes)
+                >= self.settings.epoch_bytes
             || self.index.counts().gathering_bytes >= GATHERING_BYTES_MAX
     }
 
@@ -198,7 +194,7 @@ impl Drive {
             self.prepare(current)?;
         }
         self.control.post(|board| board.phase = Phase::Publishing);
-        self.runtime.block_on(self.publish(current))?;
+        self.wait_for(self.publish(current))?;
         self.settle(current)?;
         let touched = current.touched.take().unwrap_or_default();
         *epoch = None;
@@ -209,7 +205,7 @@ impl Drive {
             .wants_checkpoint(self.settings.tail_segments_max)
         {
             self.control.post(|board| board.phase = Phase::Checkpoint);
-            self.runtime.block_on(self.checkpoint())?;
+            self.wait_for(self.checkpoint())?;
         }
         self.control.post(|board| board.phase = Phase::Idle);
         Ok(())
@@ -219,6 +215,10 @@ impl Drive {
     fn freeze(&self) -> Result<Option<Epoch>, Error> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let through = state.changed;
+        if through <= self.control.board().published {
+            self.control.post(|board| board.first_change = None);
+            return Ok(None);
+        }
         let (from, to) = key::all(b'U');
         let mut orphans = Vec::new();
         for entry in self
@@ -230,20 +230,27 @@ impl Drive {
         self.index.freeze()?;
         let mut frozen = std::mem::take(&mut state.gathering);
         // Content that nobody can reach by name is not worth sending; it ends with its last handle.
+        // But it must not fill the spool.
+        let held_max = self.settings.spool_bytes_max / HELD_SHARE;
         for ino in orphans {
-            for (at, piece) in frozen.take(ino) {
-                state.gathering.put(ino, at, piece);
+            if state.gathering.spooled_bytes() + frozen.spooled_bytes_of(ino) <= held_max {
+                for (at, piece) in frozen.take(ino) {
+                    state.gathering.put(ino, at, piece);
+                }
             }
         }
+        let held_bytes = state.gathering.spooled_bytes();
         let bytes = frozen.spooled_bytes();
         state.frozen = Some(frozen);
-        drop(state);
         self.control.post(|board| {
             board.first_change = None;
+            board.held_bytes = held_bytes;
             board.epoch_bytes = bytes;
             board.epoch_done_bytes = 0;
             board.epoch_started = Some(Instant::now());
         });
+        // Only now: a change that follows must not be forgotten.
+        drop(state);
         let number = EpochNo(self.journal_head().epoch.0 + 1);
         Ok(Some(Epoch {
             number,
@@ -261,7 +268,14 @@ impl Drive {
                 Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&HashMap::new()))?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
-        self.runtime.block_on(self.make_shelves(&touched))?;
+        self.wait_for(self.make_shelves(&touched))?;
+        let share = Share {
+            through: epoch.through,
+            epoch: epoch.number,
+        };
+        let mut batch = Batch::default();
+        batch.put(Share::key(&self.instance), share.encode())?;
+        self.index.amend(batch)?;
         let head = self.journal_head();
         let mut writer = PartWriter::new(
             self,
@@ -302,9 +316,7 @@ impl Drive {
                 .iter()
                 .any(|object| object.name == entry.name);
             if self.is_foreign_lease(&entry) {
-                return Err(Error::Forked(String::from(
-                    "another machine took the drive over; mount it again with --takeover to take it back",
-                )));
+                return Err(lease::taken_over());
             }
             if ours {
                 ours_found += 1;
@@ -356,7 +368,10 @@ impl Drive {
             }
         }
         drop(state);
-        self.spool.cut(epoch.through)?;
+        // The epoch is complete whatever becomes of the space: the next one cuts again.
+        if let Err(error) = self.spool.cut(epoch.through) {
+            log::warn!("the spool could not be cut: {error}");
+        }
         self.control.post(|board| {
             board.published = board.published.max(epoch.through);
             board.epochs += 1;

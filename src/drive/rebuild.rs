@@ -7,15 +7,18 @@
 
 use std::ops::Bound;
 
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
+use crate::drive::history::Opened;
 use crate::drive::journal::Head;
+use crate::drive::journal::Share;
 use crate::drive::names::Series;
 use crate::id::EpochNo;
-use crate::id::Seq;
 use crate::index::Batch;
+use crate::store;
 use crate::store::Entry;
 use crate::store::Mark;
 use crate::store::Span;
@@ -36,6 +39,15 @@ pub struct Progress {
 /// Keys removed at once when the index is emptied.
 const WIPE_KEYS: usize = 4096;
 
+/// Is there a segment of every epoch after `from`, up to `to`?
+fn lead_to(segments: &[Found], from: EpochNo, to: EpochNo) -> bool {
+    let mut next = from.0 + 1;
+    for found in segments {
+        next += u64::from(found.epoch.0 == next);
+    }
+    next > to.0
+}
+
 /// Is called now and then while a rebuild goes on.
 pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
 
@@ -55,18 +67,15 @@ impl Drive {
         *self.lock_head() = head;
     }
 
-    /// Brings the index to the newest published epoch. `unpublished` tells whether the spool holds
-    /// changes that are not in the journal: then history must not have gone on elsewhere.
-    pub(in crate::drive) async fn catch_up(
-        &self,
-        unpublished: impl Fn(Seq) -> Result<bool, Error>,
-        watch: Watch<'_>,
-    ) -> Result<(), Error> {
+    /// Brings the index to the newest published epoch. When the spool holds changes that are not in
+    /// the journal, history must not have gone on elsewhere.
+    pub(in crate::drive) async fn catch_up(&self, watch: Watch<'_>) -> Result<(), Error> {
         let mut head = self.journal_head();
-        if head.epoch == EpochNo(0) {
+        let is_new = head.epoch == EpochNo(0);
+        if is_new {
             self.wipe_index()?;
         }
-        let listed = if head.epoch == EpochNo(0) {
+        let listed = if is_new {
             self.journal_since_checkpoint().await?
         } else {
             self.journal_after(head.mark).await?
@@ -81,29 +90,102 @@ impl Drive {
         let checkpoint = gatherer.complete(Series::Checkpoint).pop();
         let mut segments = gatherer.complete(Series::Segment);
         let mut progress = Progress::default();
-        let next_is_there = segments
-            .iter()
-            .any(|found| found.epoch.0 == head.epoch.0 + 1);
-        let base = checkpoint.filter(|found| found.epoch > head.epoch && !next_is_there);
+        let base = checkpoint.filter(|found| {
+            found.epoch > head.epoch && (is_new || !lead_to(&segments, head.epoch, found.epoch))
+        });
         let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
         segments.retain(|found| found.epoch > from);
         for found in base.iter().chain(&segments) {
             progress.parts_total += found.parts.len() as u64;
             progress.bytes_total += found.bytes();
         }
-        if progress.parts_total > 0 {
-            self.refuse_fork(&head, &segments, base.is_some(), &unpublished)
-                .await?;
+        if progress.parts_total > 0 && !is_new {
+            match self.refuse_fork(&head, &segments, base.is_some()).await {
+                Err(Error::Forked(why)) if self.settings.access == Access::Read => {
+                    log::warn!("{why}");
+                    return Ok(());
+                }
+                result => result?,
+            }
         }
-        if let Some(checkpoint) = &base {
-            self.apply_checkpoint(checkpoint, &mut head, &mut progress, watch)
-                .await?;
+        if let Some(newest) = base {
+            let applied = self.apply_checkpoint(&newest, &mut head, &mut progress, watch);
+            if let Err(error) = applied.await {
+                segments = self.apply_older(&newest, error, &mut head, watch).await?;
+            }
         }
         self.apply_segments(&segments, &mut head, &mut progress, watch)
             .await?;
-        head.mark = newest;
-        self.keep_head(&head)?;
+        head.mark = gatherer.whole_up_to(newest, head.epoch);
+        if is_new {
+            self.find_share(&mut head)?;
+        }
+        self.keep_head(&head)
+    }
+
+    /// The newest checkpoint cannot be read: begins with an older one. Gives the segments since then.
+    async fn apply_older(
+        &self,
+        newest: &Found,
+        error: Error,
+        head: &mut Head,
+        watch: Watch<'_>,
+    ) -> Result<Vec<Found>, Error> {
+        let is_lost = matches!(
+            error,
+            Error::Damaged(_) | Error::Malformed | Error::Store(store::Error::Missing { .. })
+        );
+        if !is_lost {
+            return Err(error);
+        }
+        log::warn!("the newest checkpoint cannot be read ({error}); an older one is tried");
+        let mut gatherer = Gatherer::default();
+        let all = self.journal_after(Mark(0)).await?;
+        all.iter().for_each(|entry| gatherer.add(entry));
+        let checkpoints = gatherer.complete(Series::Checkpoint);
+        let older = checkpoints
+            .iter()
+            .rev()
+            .filter(|found| found.epoch < newest.epoch);
+        for found in older {
+            let mut progress = Progress::default();
+            let applied = self.apply_checkpoint(found, head, &mut progress, watch);
+            if applied.await.is_ok() {
+                let mut segments = gatherer.complete(Series::Segment);
+                segments.retain(|segment| segment.epoch > found.epoch);
+                return Ok(segments);
+            }
+        }
+        Err(error)
+    }
+
+    /// What this state directory published before its index was lost, as the journal knows it; and
+    /// whether what its spool holds beyond that may still follow.
+    fn find_share(&self, head: &mut Head) -> Result<(), Error> {
+        let share = self.share()?;
+        head.through = head.through.max(share.through);
+        let last = self.unpublished(head.through)?;
+        if last.is_some_and(|base| head.epoch > base.max(share.epoch)) {
+            self.wipe_index()?;
+            self.set_journal_head(Head::default());
+            return Err(self.forked());
+        }
         Ok(())
+    }
+
+    pub(in crate::drive) fn share(&self) -> Result<Share, Error> {
+        let share = self.index.base_get(&Share::key(&self.instance))?;
+        Ok(share
+            .and_then(|value| Share::decode(&value))
+            .unwrap_or_default())
+    }
+
+    fn forked(&self) -> Error {
+        Error::Forked(format!(
+            "this drive was changed from another machine while {} held changes that were never published; \
+             keep them with `ods-mount -o ro` and copy what you need, or give them up by removing its `spool` directory",
+            self.settings.state_dir.display()
+        ))
     }
 
     /// History that went on without us is followed only if nothing of ours would be lost.
@@ -112,10 +194,12 @@ impl Drive {
         head: &Head,
         segments: &[Found],
         rebased: bool,
-        unpublished: &impl Fn(Seq) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let mut foreign = rebased && head.epoch > EpochNo(0);
         let mut through = head.through;
+        if self.unpublished(through)?.is_none() {
+            return Ok(());
+        }
+        let mut foreign = rebased;
         for found in segments {
             let opened = self.open_segment(found).await?;
             if opened.preamble.instance == self.instance {
@@ -124,12 +208,8 @@ impl Drive {
                 foreign = true;
             }
         }
-        if foreign && unpublished(through)? {
-            return Err(Error::Forked(format!(
-                "this drive was changed from another machine while {} held changes that were never published; \
-                 keep them with `ods-mount -o ro` and copy what you need, or give them up by removing its `spool` directory",
-                self.settings.state_dir.display()
-            )));
+        if foreign && self.unpublished(through)?.is_some() {
+            return Err(self.forked());
         }
         Ok(())
     }
@@ -207,36 +287,68 @@ impl Drive {
                     head.epoch.0 + 1
                 )));
             }
-            let mut applied = false;
-            for found in candidates.iter().rev() {
-                let opened = self.open_segment(found).await?;
-                progress.parts += found.parts.len() as u64;
-                progress.bytes += found.bytes();
-                if applied || opened.previous != head.hash {
-                    continue;
-                }
-                for batch in opened.batches {
-                    self.index.load(&batch)?;
-                }
-                head.epoch = found.epoch;
-                head.hash = opened.hash;
-                head.tail_segments += 1;
-                head.tail_bytes += found.bytes();
-                if opened.preamble.instance == self.instance {
-                    head.through = head.through.max(opened.preamble.through);
-                }
-                self.keep_head(head)?;
-                applied = true;
-                watch(*progress);
-            }
-            if !applied {
+            let Some((found, opened)) = self.choose(candidates, later, head).await? else {
                 return Err(Error::Damaged(format!(
                     "epoch {} of the journal does not follow the one before it",
                     first.epoch
                 )));
+            };
+            for batch in opened.batches {
+                self.index.load(&batch)?;
             }
+            head.epoch = found.epoch;
+            head.hash = opened.hash;
+            head.tail_segments += 1;
+            head.tail_bytes += found.bytes();
+            if opened.preamble.instance == self.instance {
+                head.through = head.through.max(opened.preamble.through);
+            }
+            self.keep_head(head)?;
+            for found in candidates {
+                progress.parts += found.parts.len() as u64;
+                progress.bytes += found.bytes();
+            }
+            watch(*progress);
         }
         Ok(())
+    }
+
+    /// Of several attempts at an epoch, the one that history went on with; if it did not yet, the
+    /// first: a request may arrive late whose sender has been killed, and has tried again since.
+    async fn choose<'f>(
+        &self,
+        candidates: &'f [Found],
+        later: &[Found],
+        head: &Head,
+    ) -> Result<Option<(&'f Found, Opened)>, Error> {
+        let mut chosen = None;
+        for found in candidates {
+            let opened = self.open_segment(found).await?;
+            if opened.previous != head.hash {
+                continue;
+            }
+            if candidates.len() == 1 || self.goes_on(found.epoch, &opened, later).await? {
+                return Ok(Some((found, opened)));
+            }
+            chosen = chosen.or(Some((found, opened)));
+        }
+        Ok(chosen)
+    }
+
+    /// Does any of these segments follow the one that was opened?
+    async fn goes_on(
+        &self,
+        epoch: EpochNo,
+        opened: &Opened,
+        later: &[Found],
+    ) -> Result<bool, Error> {
+        let next = later.iter().filter(|found| found.epoch.0 == epoch.0 + 1);
+        for first in next.filter_map(|found| found.parts.first()) {
+            if self.open_part(first).await?.0.previous == opened.hash {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Empties the index; the head goes first, so that an interrupted emptying is begun again.

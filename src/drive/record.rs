@@ -4,6 +4,7 @@ use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
 use crate::id::ArchiveNo;
 use crate::id::ChunkId;
+use crate::id::EpochNo;
 use crate::id::InodeNo;
 use crate::index::Batch;
 use crate::index::chunk::ChunkPlace;
@@ -59,6 +60,8 @@ pub(in crate::drive) enum Entry {
     /// Packs are about to be sent: if the answer is lost, they are looked for before their chunks
     /// are sent again.
     Intent(Vec<Intent>),
+    /// What follows was made upon this epoch, which another machine has published.
+    Base(EpochNo),
 }
 
 /// A pack that is about to be put on a shelf.
@@ -91,6 +94,7 @@ pub(in crate::drive) struct Malformed;
 const CHANGE: u8 = b'c';
 const FACT: u8 = b'f';
 const INTENT: u8 = b'i';
+const BASE: u8 = b'b';
 
 const BODY: u8 = 1;
 const SPOOL: u8 = 2;
@@ -105,6 +109,7 @@ impl Entry {
             Entry::Change(record) => record.encode(),
             Entry::Fact(batch) => [&[FACT][..], &batch.encode()].concat(),
             Entry::Intent(intents) => encode_intents(intents),
+            Entry::Base(epoch) => [&[BASE][..], &epoch.0.to_le_bytes()].concat(),
         }
     }
 
@@ -118,6 +123,7 @@ impl Entry {
             CHANGE => Record::decode(rest).map(Entry::Change),
             FACT => Batch::decode(rest).map(Entry::Fact).map_err(|_| Malformed),
             INTENT => decode_intents(rest).map(Entry::Intent),
+            BASE => number(&mut { rest }).map(|epoch| Entry::Base(EpochNo(epoch))),
             _ => Err(Malformed),
         }
     }

@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
 use crate::drive::rebuild::Watch;
 use crate::drive::record::Entry;
 use crate::drive::record::Intent;
+use crate::id::EpochNo;
 use crate::id::InodeNo;
 use crate::id::PackId;
 use crate::id::Seq;
 use crate::index::Batch;
+use crate::index::archive::Holding;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
 use crate::spool::Replayed;
@@ -25,9 +28,9 @@ impl Drive {
         self: &Arc<Drive>,
         watch: Watch<'_>,
     ) -> Result<(), Error> {
-        let unpublished = |through| self.has_changes_after(through);
-        self.catch_up(unpublished, watch).await?;
+        self.catch_up(watch).await?;
         let through = self.journal_head().through;
+        self.note_base()?;
         let intents = self.replay(through)?;
         self.find_lost_packs(intents).await?;
         if self.view().inode(InodeNo::ROOT)?.is_none() {
@@ -38,15 +41,38 @@ impl Drive {
         Ok(())
     }
 
-    fn has_changes_after(&self, through: Seq) -> Result<bool, Error> {
-        let mut any = false;
+    /// If the spool holds changes after `through`: the last foreign epoch that it knows they follow, or 0.
+    pub(in crate::drive) fn unpublished(&self, through: Seq) -> Result<Option<EpochNo>, Error> {
+        let (any, base) = self.survey(through)?;
+        Ok(any.then_some(base))
+    }
+
+    fn survey(&self, through: Seq) -> Result<(bool, EpochNo), Error> {
+        let (mut any, mut base) = (false, EpochNo(0));
         self.spool.replay(|replayed| -> Result<(), Error> {
             if let Replayed::Record { seq, head, .. } = replayed {
-                any |= seq > through && matches!(Entry::decode(head), Ok(Entry::Change(_)));
+                match Entry::decode(head) {
+                    Ok(Entry::Change(_)) => any |= seq > through,
+                    Ok(Entry::Base(epoch)) => base = base.max(epoch),
+                    Ok(Entry::Fact(_) | Entry::Intent(_)) | Err(_) => {}
+                }
             }
             Ok(())
         })?;
-        Ok(any)
+        Ok((any, base))
+    }
+
+    /// Changes to come follow what another machine has published: the spool says so, for when the
+    /// index is lost.
+    fn note_base(&self) -> Result<(), Error> {
+        let epoch = self.journal_head().epoch;
+        let published = self.share()?.epoch;
+        let is_needed = self.settings.access == Access::Write && epoch > published;
+        if is_needed && self.survey(Seq(0))?.1 < epoch {
+            self.spool.number_after(self.journal_head().through)?;
+            self.spool.append(&Entry::Base(epoch).encode(), &[])?;
+        }
+        Ok(())
     }
 
     /// Applies what the spool holds beyond the journal; gives the packs whose fate is unknown.
@@ -81,7 +107,7 @@ impl Drive {
                             intents.remove(&PackId(id));
                         }
                     }
-                    self.index.apply(batch);
+                    self.index.apply(self.as_of_now(batch)?);
                 }
                 Entry::Intent(list) => {
                     for intent in list {
@@ -90,6 +116,7 @@ impl Drive {
                         }
                     }
                 }
+                Entry::Base(_) => {}
             }
             Ok(())
         })?;
@@ -111,6 +138,23 @@ impl Drive {
             self.control.changed();
         }
         Ok(intents.into_values().collect())
+    }
+
+    /// What a fact says of an archive is where its shelf is; its counts are older than the journal's.
+    fn as_of_now(&self, fact: Batch) -> Result<Batch, Error> {
+        let mut batch = Batch::default();
+        for (key, value) in fact {
+            match (key.first(), key::archive_of(&key), &value) {
+                (Some(b'B'), Some(no), Some(then)) => {
+                    let mut holding = self.holding(no)?;
+                    holding.shelf = Holding::decode(then)?.shelf;
+                    batch.put(key, holding.encode())?;
+                }
+                (_, _, Some(value)) => batch.put(key, value.clone())?,
+                (_, _, None) => batch.delete(key),
+            }
+        }
+        Ok(batch)
     }
 
     /// The disk lost records that were not yet published: changes are gone, and that is told.

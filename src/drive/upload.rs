@@ -25,6 +25,9 @@ use crate::store::Span;
 /// Puts that are under way at once. One is on the wire while the next is answered.
 const PUTS_MAX: usize = 3;
 
+/// Chunks in one pack at most: what is said of a pack must fit one record of the spool.
+pub(in crate::drive) const FRAMES_MAX: usize = 8192;
+
 /// Longest pause before a failed put is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -112,7 +115,8 @@ impl<'d> Uploads<'d> {
     }
 
     fn reap(&mut self) -> Result<(), Error> {
-        let Some(done) = self.drive.runtime.block_on(self.puts.join_next()) else {
+        let next = self.puts.join_next();
+        let Some(done) = self.drive.wait_for(async { Ok(next.await) })? else {
             return Ok(());
         };
         let (archive, count, bytes) =
@@ -130,6 +134,15 @@ impl<'d> Uploads<'d> {
             self.reap()?;
         }
         Ok(std::mem::take(&mut self.put))
+    }
+}
+
+impl Drop for Uploads<'_> {
+    /// No put goes on after the drain that began it: what it changed then would be in no epoch.
+    fn drop(&mut self) {
+        if !self.puts.is_empty() {
+            self.drive.runtime.block_on(self.puts.shutdown());
+        }
     }
 }
 
@@ -174,7 +187,15 @@ async fn put_until_done(
                 drive.control.succeeded();
             }
             Err(Error::Store(store::Error::TooLarge { limit_bytes })) => {
-                groups.extend(split(drive, packs, limit_bytes)?);
+                let smaller = split(drive, packs, limit_bytes)?;
+                if smaller.len() < 2 {
+                    drive
+                        .control
+                        .failed(&store::Error::TooLarge { limit_bytes }.into());
+                    drive.pause(pause).await;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+                groups.extend(smaller);
             }
             Err(Error::Store(store::Error::Missing { what })) => {
                 log::warn!("{what} is gone; the archive gets a new shelf");
@@ -287,9 +308,10 @@ async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Res
         .iter()
         .map(|pack| intent(archive, &shelf, pack))
         .collect();
-    drive
-        .spool
-        .append(&Entry::Intent(intents.clone()).encode(), &[])?;
+    for intent in &intents {
+        let entry = Entry::Intent(vec![intent.clone()]);
+        drive.spool.append(&entry.encode(), &[])?;
+    }
     let objects = packs
         .iter()
         .map(|pack| Object {

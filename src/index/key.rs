@@ -11,7 +11,7 @@
 //! | `M` | inode, file offset | [`crate::index::manifest::Extent`], written by the drain only |
 //! | `O` | parent inode, cookie | [`crate::index::dirent::Listed`]: the directory in `readdir` order |
 //! | `P` | pack id | [`crate::index::chunk::PackPlace`] |
-//! | `R` | label | counters of the drive |
+//! | `R` | label | counters of the drive, and how far each state directory has published |
 //! | `U` | inode | nothing: unlinked, but still open when it was written |
 //! | `X` | inode, name, piece | a piece of an extended attribute |
 //! | `Z` | label | what only this machine knows; never published |

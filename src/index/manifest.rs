@@ -12,6 +12,9 @@ use crate::index::record::Malformed;
 /// Longest content kept in the manifest itself, bytes.
 pub const INLINE_BYTES_MAX: usize = 512;
 
+/// The chunk of bytes that a local disk lost before they were stored: no content has this id.
+pub const LOST: ChunkId = ChunkId([0; 32]);
+
 /// One extent; its file offset is in its key. What no extent covers is a hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {
