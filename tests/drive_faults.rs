@@ -231,3 +231,33 @@ async fn a_flipped_bit_is_fetched_again_and_then_told() {
     assert_eq!(third.file_state(ino), FileState::Damaged);
     third.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writing_again_heals_what_somebody_deleted_on_the_store() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let (lost, other) = (create(&drive), create(&drive));
+    let bytes = noise(8, 1 << 20);
+    write(&drive, lost, 0, &bytes);
+    flush(&drive).await;
+    drive.close().await;
+    drop(drive);
+    let (shelf, _) = store.inner().cards().into_iter().next().expect("a card");
+    store.remove_shelf(&shelf).await.unwrap();
+
+    let (drive, _dir) = rebuilt(&store).await;
+    let ahead = drive.read_ahead();
+    let read = drive.read(lost, 0, 4096, &ahead).await;
+    assert!(read.is_err(), "the pack is gone");
+    assert_eq!(drive.file_state(lost), FileState::Damaged);
+    write(&drive, other, 0, &bytes);
+    flush(&drive).await;
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    assert!(content(&again, other).await == bytes);
+    assert!(
+        content(&again, lost).await == bytes,
+        "the same chunks are there again"
+    );
+    again.close().await;
+}

@@ -44,6 +44,8 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) read_only: Option<String>,
     /// Why the last attempt to reach the store failed; cleared by the next success.
     pub(in crate::drive) error: Option<String>,
+    /// Why the last read from the store failed; cleared by the next that works.
+    pub(in crate::drive) read_error: Option<String>,
     /// Will the error go away without help?
     pub(in crate::drive) error_is_passing: bool,
     /// Counts failures, so that a waiter can tell a new one from an old one.
@@ -125,6 +127,18 @@ impl Control {
             board.error_is_passing = is_passing;
             board.failures += 1;
         });
+    }
+
+    /// Takes note of how a read from the store went. The drain is not concerned: it finds out itself.
+    pub(in crate::drive) fn read_went(&self, error: Option<&Error>) {
+        if let Some(error) = error {
+            log::warn!("a read failed: {error}");
+        }
+        let error = error.map(ToString::to_string);
+        let mut board = self.board();
+        if board.read_error != error {
+            board.read_error = error;
+        }
     }
 
     pub(in crate::drive) fn succeeded(&self) {

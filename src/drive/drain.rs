@@ -307,7 +307,7 @@ impl<'d> Drain<'d> {
     /// Makes sure that a chunk is stored, or on its way.
     fn chunk(&mut self, archive: ArchiveNo, plain: &[u8]) -> Result<ChunkId, Error> {
         let id = self.drive.keys.chunk_id(plain);
-        if self.fresh.contains(&id) || self.drive.index.get(&key::chunk(&id))?.is_some() {
+        if self.fresh.contains(&id) || self.drive.is_stored(&id)? {
             self.drive
                 .control
                 .post(|board| board.epoch_done_bytes += plain.len() as u64);

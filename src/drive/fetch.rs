@@ -29,6 +29,7 @@ use crate::index::key;
 use crate::index::manifest::LOST;
 use crate::size::KIB;
 use crate::size::MIB;
+use crate::store;
 use crate::store::Locator;
 use crate::store::Urgency;
 
@@ -154,6 +155,20 @@ impl Drive {
                 None
             }
         }
+    }
+
+    fn lock_gone(&self) -> MutexGuard<'_, HashSet<PackId>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does the store have this chunk, as far as is known? One whose pack was removed by hand does not
+    /// count, so that writing the same content again heals it.
+    pub(in crate::drive) fn is_stored(&self, id: &ChunkId) -> Result<bool, Error> {
+        let Some(value) = self.index.get(&key::chunk(id))? else {
+            return Ok(false);
+        };
+        let gone = self.lock_gone();
+        Ok(gone.is_empty() || !gone.contains(&ChunkPlace::decode(&value)?.pack))
     }
 
     /// A part of a chunk, if it is in memory or in the cache.
@@ -288,7 +303,11 @@ impl Drive {
             frames,
             ..
         } = request;
-        let bytes = self.store.get(locator, range.clone(), urgency).await?;
+        let answer = self.store.get(locator, range.clone(), urgency).await;
+        if let Err(store::Error::Missing { .. }) = answer {
+            self.lock_gone().insert(*pack);
+        }
+        let bytes = answer?;
         let mut opened = Vec::with_capacity(frames.len());
         for (number, frame) in frames.iter().enumerate() {
             let sealed = part_of(&bytes, range.start, frame)?;

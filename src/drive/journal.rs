@@ -14,8 +14,10 @@ use crate::id::EpochNo;
 use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
+use crate::store;
 use crate::store::Mark;
 use crate::store::Object;
+use crate::store::Shelf;
 
 /// How far this machine's index has followed the journal. Kept in the index under a local key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -265,11 +267,23 @@ impl Drive {
             let full = group.len() >= limits.objects_max
                 || bytes + object.body.len() > limits.put_bytes_max;
             if full && !group.is_empty() {
-                self.store.put(&shelf, std::mem::take(&mut group)).await?;
+                self.put_parts(&shelf, std::mem::take(&mut group)).await?;
             }
             group.push(object);
         }
-        self.store.put(&shelf, group).await?;
-        Ok(())
+        self.put_parts(&shelf, group).await
+    }
+
+    /// Puts parts together, or one by one if that turns out to be too much at once.
+    async fn put_parts(&self, shelf: &Shelf, parts: Vec<Object>) -> Result<(), Error> {
+        match self.store.put(shelf, parts.clone()).await {
+            Err(store::Error::TooLarge { .. }) if parts.len() > 1 => {
+                for part in parts {
+                    self.store.put(shelf, vec![part]).await?;
+                }
+                Ok(())
+            }
+            answer => answer.map(drop).map_err(Error::from),
+        }
     }
 }

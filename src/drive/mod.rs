@@ -40,6 +40,7 @@ mod upload;
 pub mod view;
 
 use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -52,6 +53,7 @@ use crate::clock::Time;
 use crate::codec::key::Keys;
 use crate::id::DriveId;
 use crate::id::InodeNo;
+use crate::id::PackId;
 use crate::id::Seq;
 use crate::index::Index;
 use crate::size::GIB;
@@ -191,6 +193,8 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
+    /// Packs that somebody removed from the store: their chunks count as not stored.
+    gone: Mutex<HashSet<PackId>>,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,

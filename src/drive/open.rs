@@ -216,6 +216,7 @@ impl Drive {
             memory: fetch::Memory::new(settings.memory_bytes_max),
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
+            gone: Mutex::default(),
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),

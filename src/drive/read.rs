@@ -81,8 +81,8 @@ impl Drive {
             ) => {
                 self.note_damage(ino, &error.to_string());
             }
-            Err(error) => self.control.failed(error),
-            Ok(_) => {}
+            Err(error) => self.control.read_went(Some(error)),
+            Ok(_) => self.control.read_went(None),
         }
         result
     }
