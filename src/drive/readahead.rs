@@ -6,6 +6,8 @@
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
+use futures_util::future::join_all;
+
 use crate::drive::Drive;
 use crate::drive::read::chunks_of;
 use crate::id::InodeNo;
@@ -21,6 +23,9 @@ const WINDOW_SHARE: u64 = 2;
 
 /// A reader may skip this much and still count as going straight on.
 const SEEK_MAX: u64 = 512 * KIB;
+
+/// Chunks that are fetched together: about one range of a pack.
+const GROUP_CHUNKS: usize = 4;
 
 /// What is known of one reader.
 #[derive(Debug, Default)]
@@ -85,7 +90,11 @@ impl Drive {
                 return;
             };
             let chunks = chunks_of(&parts);
-            if let Err(error) = drive.fetch(&chunks, Urgency::Background).await {
+            // Each group by itself: who waits for one chunk need not wait for the whole window.
+            let groups = chunks
+                .chunks(GROUP_CHUNKS)
+                .map(|group| drive.fetch(group, Urgency::Background));
+            for error in join_all(groups).await.into_iter().filter_map(Result::err) {
                 log::debug!("read-ahead of inode {ino} failed: {error}");
             }
         });
