@@ -16,6 +16,10 @@ use drives::*;
 use ods::drive::Drive;
 use ods::drive::Error;
 use ods::store::Store;
+use ods::store::faulty::Fault;
+use ods::store::faulty::Faulty;
+use ods::store::faulty::Rule;
+use ods::store::faulty::Verb;
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +146,29 @@ async fn one_writer_at_a_time() {
     drive.close().await;
     let second = open(second.path(), &store).await;
     second.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_fails_with_what_the_store_said() {
+    let (store, dir) = (Arc::new(Faulty::new(store())), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    store.add(Rule::always(Verb::Put, Fault::Refused));
+    write(&drive, ino, 0, b"waits");
+    let waiting = Arc::clone(&drive);
+    let refused = tokio::task::spawn_blocking(move || waiting.flush(|| true))
+        .await
+        .unwrap();
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Store(ods::store::Error::Refused { .. }))
+        ),
+        "{refused:?}"
+    );
+    store.clear();
+    flush(&drive).await;
+    drive.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

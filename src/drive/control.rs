@@ -43,7 +43,7 @@ pub(in crate::drive) struct Board {
     /// Why the drive takes no changes.
     pub(in crate::drive) read_only: Option<String>,
     /// Why the last attempt to reach the store failed; cleared by the next success.
-    pub(in crate::drive) error: Option<String>,
+    pub(in crate::drive) error: Option<Error>,
     /// Will the error go away without help?
     pub(in crate::drive) error_is_passing: bool,
     /// Counts failures, so that a waiter can tell a new one from an old one.
@@ -121,7 +121,7 @@ impl Control {
         };
         log::warn!("{error}");
         self.post(|board| {
-            board.error = Some(error.to_string());
+            board.error = Some(error.clone());
             board.error_is_passing = is_passing;
             board.failures += 1;
         });
@@ -262,7 +262,7 @@ impl Drive {
                 board.error_is_passing,
                 board.failures > failures,
             ) {
-                return Err(Error::State(error.clone()));
+                return Err(error.clone());
             }
             drop(self.control.wait(board, Duration::from_millis(100)));
             if !watch() {

@@ -165,9 +165,9 @@ impl Drive {
                 "the spool lost records {first} to {upto}: changes that were never published are gone"
             );
             self.control.post(|board| {
-                board.error = Some(format!(
+                board.error = Some(Error::Damaged(format!(
                     "the local disk lost spool records {first} to {upto}; what they changed is gone"
-                ));
+                )));
             });
         }
         Ok(())

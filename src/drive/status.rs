@@ -206,7 +206,11 @@ impl Drive {
             unpublished,
             epoch: self.journal_head().epoch.0,
             read_only: self.read_only(),
-            last_error: board.error.clone().or_else(|| store.last_error.clone()),
+            last_error: board
+                .error
+                .as_ref()
+                .map(Error::to_string)
+                .or_else(|| store.last_error.clone()),
             spool: Spool {
                 bytes: spool.disk_bytes,
                 limit_bytes: spool.limit_bytes,
