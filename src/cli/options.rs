@@ -66,6 +66,9 @@ Mount options (-o a,b=c):
 
 ";
 
+/// A smaller spool does not hold what one pack is made of, and writers wait for ever.
+const SPOOL_BYTES_MIN: u64 = 16 << 20;
+
 /// Words that fstab and mount(8) use and that mean nothing to a mount.
 const IGNORED: &[&str] = &[
     "defaults",
@@ -142,7 +145,10 @@ impl Options {
                 self.umask = Some(bits.ok_or_else(|| wrong(name, value, "at most 777"))?);
             }
             "cache" => self.cache = Some(bytes(name, value)?),
-            "spool" => self.spool = Some(bytes(name, value)?),
+            "spool" => {
+                let size = Some(bytes(name, value)?).filter(|size| *size >= SPOOL_BYTES_MIN);
+                self.spool = Some(size.ok_or_else(|| wrong(name, value, "at least 16M"))?);
+            }
             "reserve" => self.reserve = Some(bytes(name, value)?),
             "memory" => self.memory = Some(bytes(name, value)?),
             "cache_dir" => self.cache_dir = Some(absolute(value)?),
@@ -266,6 +272,7 @@ mod tests {
             ("umask=1777", "777"),
             ("cache", "cache"),
             ("read_timeout=0", "read_timeout"),
+            ("spool=0", "at least 16M"),
         ] {
             let error = Options::default().add(list).expect_err(list);
             assert!(error.to_string().contains(says), "{error}");
