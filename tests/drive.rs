@@ -16,6 +16,10 @@ use drives::*;
 use ods::drive::Drive;
 use ods::drive::Error;
 use ods::store::Store;
+use ods::store::faulty::Fault;
+use ods::store::faulty::Faulty;
+use ods::store::faulty::Rule;
+use ods::store::faulty::Verb;
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +149,29 @@ async fn one_writer_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_flush_fails_with_what_the_store_said() {
+    let (store, dir) = (Arc::new(Faulty::new(store())), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    store.add(Rule::always(Verb::Put, Fault::Refused));
+    write(&drive, ino, 0, b"waits");
+    let waiting = Arc::clone(&drive);
+    let refused = tokio::task::spawn_blocking(move || waiting.flush(|| true))
+        .await
+        .unwrap();
+    assert!(
+        matches!(
+            refused,
+            Err(Error::Store(ods::store::Error::Refused { .. }))
+        ),
+        "{refused:?}"
+    );
+    store.clear();
+    flush(&drive).await;
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fork_is_refused_before_anything_is_published() {
     let (store, first, second) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
     let drive = open(first.path(), &store).await;
@@ -270,4 +297,20 @@ async fn a_long_history_is_cut_by_checkpoints_and_still_rebuilt() {
     assert!(content(&again, ino).await == expected);
     assert_eq!(again.status().unwrap().epoch, 47);
     again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_drive_on_a_full_disk_says_so_at_once() {
+    let (store, dir) = (store(), TempDir::new().unwrap());
+    let full = ods::drive::Settings {
+        // No disk has this much to leave free.
+        reserve_bytes: u64::MAX / 4,
+        ..settings(dir.path())
+    };
+    let dynamic: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+    let refused = Drive::open(full, DRIVE, keys(), dynamic, &|_| {}).await;
+    match refused {
+        Err(Error::Disk(text)) => assert!(text.contains("reserve"), "{text}"),
+        other => panic!("expected a full disk, got {other:?}"),
+    }
 }

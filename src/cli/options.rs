@@ -52,7 +52,8 @@ Mount options (-o a,b=c):
   dev, suid, noexec    device files and set-id bits work; programs do not
   nonempty             mount over a directory that has entries
   cache=SIZE           local cache of what was read (10G)
-  spool=SIZE           local space for what is not on Discord yet (10G); writers wait when it is full
+  spool=SIZE           local space for what is not on Discord yet (10G, at least 16M); writers wait
+                       when it is full
   reserve=SIZE         disk space the spool leaves free (1G)
   memory=SIZE          memory for chunks that were read (64M)
   cache_dir=, spool_dir=  directories for them, if not in the state directory
@@ -65,6 +66,9 @@ Mount options (-o a,b=c):
   nofail, noauto, _netdev, user, x-...  accepted for /etc/fstab, without effect
 
 ";
+
+/// A smaller spool does not hold what one pack is made of, and writers wait for ever.
+const SPOOL_BYTES_MIN: u64 = 16 << 20;
 
 /// Words that fstab and mount(8) use and that mean nothing to a mount.
 const IGNORED: &[&str] = &[
@@ -142,7 +146,10 @@ impl Options {
                 self.umask = Some(bits.ok_or_else(|| wrong(name, value, "at most 777"))?);
             }
             "cache" => self.cache = Some(bytes(name, value)?),
-            "spool" => self.spool = Some(bytes(name, value)?),
+            "spool" => {
+                let size = Some(bytes(name, value)?).filter(|size| *size >= SPOOL_BYTES_MIN);
+                self.spool = Some(size.ok_or_else(|| wrong(name, value, "at least 16M"))?);
+            }
             "reserve" => self.reserve = Some(bytes(name, value)?),
             "memory" => self.memory = Some(bytes(name, value)?),
             "cache_dir" => self.cache_dir = Some(absolute(value)?),
@@ -266,6 +273,7 @@ mod tests {
             ("umask=1777", "777"),
             ("cache", "cache"),
             ("read_timeout=0", "read_timeout"),
+            ("spool=0", "at least 16M"),
         ] {
             let error = Options::default().add(list).expect_err(list);
             assert!(error.to_string().contains(says), "{error}");

@@ -43,7 +43,7 @@ pub(in crate::drive) struct Board {
     /// Why the drive takes no changes.
     pub(in crate::drive) read_only: Option<String>,
     /// Why the last attempt to reach the store failed; cleared by the next success.
-    pub(in crate::drive) error: Option<String>,
+    pub(in crate::drive) error: Option<Error>,
     /// Why the last read from the store failed; cleared by the next that works.
     pub(in crate::drive) read_error: Option<String>,
     /// Will the error go away without help?
@@ -123,7 +123,7 @@ impl Control {
         };
         log::warn!("{error}");
         self.post(|board| {
-            board.error = Some(error.to_string());
+            board.error = Some(error.clone());
             board.error_is_passing = is_passing;
             board.failures += 1;
         });
@@ -215,10 +215,24 @@ impl Drive {
         }
     }
 
+    /// The last change there was, published or not.
+    fn unpublished_through(&self) -> Seq {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .changed
+    }
+
     /// Waits for the drain to free some spool; false when there is no hope.
     pub(in crate::drive) fn wait_for_space(&self, patience: &mut Patience) -> bool {
+        // The state's lock comes before the board's.
+        let last = self.unpublished_through();
         let board = self.control.board();
-        let hopeless = board.error.is_some() || board.publisher_gone || board.stop == Stop::Now;
+        let nothing_to_drain = last <= board.published;
+        let hopeless = nothing_to_drain
+            || board.error.is_some()
+            || board.publisher_gone
+            || board.stop == Stop::Now;
         if hopeless || patience.since.elapsed() > SPACE_WAIT_MAX {
             return false;
         }
@@ -276,7 +290,7 @@ impl Drive {
                 board.error_is_passing,
                 board.failures > failures,
             ) {
-                return Err(Error::State(error.clone()));
+                return Err(error.clone());
             }
             drop(self.control.wait(board, Duration::from_millis(100)));
             if !watch() {

@@ -8,7 +8,7 @@ use crate::spool;
 use crate::store;
 
 /// Why the engine could not do it. Each variant is something a caller does differently.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The spool is full and the store does not take what is in it.
     #[error("the spool is full")]

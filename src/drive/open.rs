@@ -231,6 +231,18 @@ impl Drive {
         })
     }
 
+    /// A new drive that has no space has a full disk.
+    pub(in crate::drive) fn explain_no_space(&self, error: Error) -> Error {
+        match error {
+            Error::NoSpace => Error::Disk(format!(
+                "{} has no room for the spool: it leaves {} of the disk free; free some, or mount with a smaller -o reserve=",
+                self.settings.state_dir.display(),
+                crate::size::Bytes(self.settings.reserve_bytes)
+            )),
+            other => other,
+        }
+    }
+
     /// Makes the root directory of a drive that has none.
     pub(in crate::drive) fn make_root(&self) -> Result<(), Error> {
         let (uid, gid) = self.settings.owner;

@@ -34,7 +34,8 @@ impl Drive {
         let intents = self.replay(through)?;
         self.find_lost_packs(intents).await?;
         if self.view().inode(InodeNo::ROOT)?.is_none() {
-            self.make_root()?;
+            self.make_root()
+                .map_err(|error| self.explain_no_space(error))?;
         }
         let published = self.journal_head().through;
         self.control.post(|board| board.published = published);
@@ -165,9 +166,9 @@ impl Drive {
                 "the spool lost records {first} to {upto}: changes that were never published are gone"
             );
             self.control.post(|board| {
-                board.error = Some(format!(
+                board.error = Some(Error::Damaged(format!(
                     "the local disk lost spool records {first} to {upto}; what they changed is gone"
-                ));
+                )));
             });
         }
         Ok(())

@@ -208,7 +208,8 @@ impl Drive {
             read_only: self.read_only(),
             last_error: board
                 .error
-                .clone()
+                .as_ref()
+                .map(Error::to_string)
                 .or_else(|| board.read_error.clone())
                 .or_else(|| store.last_error.clone()),
             spool: Spool {

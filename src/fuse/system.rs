@@ -80,7 +80,12 @@ pub fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, Error
         return Err(Error::NotADirectory(path));
     }
     if has_fuse(&path) {
-        return Err(Error::Mounted(path));
+        // The kernel may still know the attributes of a mount that nobody serves any more.
+        let errno = path.read_dir().err().and_then(|error| error.raw_os_error());
+        return Err(match errno {
+            Some(libc::ENOTCONN) => Error::Dead(path),
+            _ => Error::Mounted(path),
+        });
     }
     let mut entries = path.read_dir().map_err(explain)?;
     if !options.nonempty && entries.next().is_some() {

@@ -126,7 +126,7 @@ pub struct Status {
 }
 
 /// Why a store could not do it. `Display` names the thing and never a secret or a signed address.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The object, shelf or channel is gone.
