@@ -61,7 +61,7 @@ impl Sled {
             Ok(false) => Before::Absent,
             Err(fault) => return Err(io("opening the index")(fault)),
         };
-        let db = guard(|| config.open())?;
+        let db = open_unlocked(&config)?;
         let tree = sled::Tree::clone(&db);
         let marks = guard(|| db.open_tree("marks"))?;
         match before {
@@ -87,6 +87,26 @@ impl Sled {
             sled.flush()?;
         }
         Ok(sled)
+    }
+}
+
+/// How often, and how long apart, sled's lock is tried: a child process of ours that has not yet
+/// become another program holds it for a moment. Real owners are kept off by the drive's own lock.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+fn open_unlocked(config: &sled::Config) -> Result<sled::Db, Error> {
+    let mut tries = 0;
+    loop {
+        match guard(|| config.open()) {
+            Err(Error::Io { source, .. })
+                if tries < LOCK_TRIES && source.to_string().contains("could not acquire lock") =>
+            {
+                tries += 1;
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            answer => return answer,
+        }
     }
 }
 
