@@ -5,10 +5,10 @@
 //!                                                                          │ drain: chunk, dedup, pack, put
 //!                                                                          │ amend: manifests, places
 //!                                                                          │ publish: journal segment
-//!                                                                          ▼ settle: sled; spool is cut
+//!                                                                          ▼ settle: stored; spool is cut
 //! ```
 //!
-//! sled holds exactly what the journal says, as of the last published epoch. Everything newer is
+//! What the index stores is exactly what the journal says, as of the last published epoch. Everything newer is
 //! two layers in memory, rebuilt from the spool at start. So opening is recovering, an epoch is
 //! always a state the drive really had, and an index that is damaged or lost costs a download.
 

@@ -50,7 +50,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Segments that a full spool has at least.
 const SEGMENTS_MIN: u64 = 8;
 
-/// Memory that sled may use for its pages, bytes.
+/// Memory that the index may use for its pages, bytes.
 const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.

@@ -342,7 +342,7 @@ impl Drive {
         self.put_journal(segment.objects.clone()).await
     }
 
-    /// An epoch is on the store: sled takes it over, the spool lets go of it.
+    /// An epoch is on the store: the stored index takes it over, the spool lets go of it.
     fn settle(&self, epoch: &Epoch) -> Result<(), Error> {
         let Some(segment) = &epoch.segment else {
             return Ok(());
