@@ -32,7 +32,7 @@
 //!
 //! # Why redb
 //!
-//! Measured with 1,000,000 files (5,000,000 keys, 440 MB of them and their values), against sled 0.34.7:
+//! Measured with 1,000,000 files (5,000,000 keys, 307 MB with their values), against sled 0.34.7:
 //!
 //! | | sled | redb |
 //! | --- | --- | --- |

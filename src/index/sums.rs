@@ -174,7 +174,10 @@ impl Log {
             self.link = first(&record[4..]);
         }
         // Not synced: if it is lost, an older number is there, which asks for less.
-        if let Err(fault) = self.power.write_all_at(&self.newest, &noted(number), 16 * (number % 2)) {
+        if let Err(fault) = self
+            .power
+            .write_all_at(&self.newest, &noted(number), 16 * (number % 2))
+        {
             log::warn!("the index's newest number cannot be noted: {fault}");
         }
         Ok(())
