@@ -48,7 +48,7 @@ async fn made() -> Made {
     flush(&drive).await;
     let newer = create(&drive);
     write(&drive, newer, 0, NEWER);
-    close(drive).await;
+    drive.close().await;
     Made {
         store,
         dir,
@@ -71,15 +71,14 @@ impl Made {
     }
 }
 
-/// Closes a drive, and waits until nothing uses its state directory any more.
-async fn close(drive: Arc<Drive>) {
-    drive.close().await;
-    let gone = Arc::downgrade(&drive);
-    drop(drive);
+/// Opens the drive once nothing of an earlier opening uses its state directory any more.
+async fn open_again(made: &Made) -> Arc<Drive> {
     let until = Instant::now() + Duration::from_secs(30);
-    while gone.strong_count() > 0 {
-        assert!(Instant::now() < until, "the drive is still in use");
-        tokio::task::yield_now().await;
+    loop {
+        match try_open(made.dir.path(), &made.store).await {
+            Err(Error::State(_)) if Instant::now() < until => tokio::task::yield_now().await,
+            result => return result.expect("the drive opens"),
+        }
     }
 }
 
@@ -94,7 +93,7 @@ fn overwrite(path: &Path, bytes: impl Fn(usize) -> u8) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_damaged_in_use_fails_look_ups_and_is_rebuilt_at_the_next_mount() {
     let made = made().await;
-    let drive = open(made.dir.path(), &made.store).await;
+    let drive = open_again(&made).await;
     overwrite(&made.index().join("pages"), |at| (at % 251) as u8);
     let mut refused = 0;
     for ino in &made.published {
@@ -114,11 +113,12 @@ async fn an_index_damaged_in_use_fails_look_ups_and_is_rebuilt_at_the_next_mount
     assert!(said.contains("unmount and mount again"), "{said}");
     // What is newer is at hand all the same.
     assert_eq!(content(&drive, made.newer).await, NEWER);
-    close(drive).await;
-    let again = open(made.dir.path(), &made.store).await;
+    drive.close().await;
+    drop(drive);
+    let again = open_again(&made).await;
     made.check(&again).await;
     flush(&again).await;
-    close(again).await;
+    again.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,9 +134,9 @@ async fn damage_found_while_opening_is_repaired_at_once() {
                 2 => std::fs::write(&path, vec![0xA5; bytes.len()]).unwrap(),
                 _ => std::fs::write(&path, b"").unwrap(),
             }
-            let drive = open(made.dir.path(), &made.store).await;
+            let drive = open_again(&made).await;
             made.check(&drive).await;
-            close(drive).await;
+            drive.close().await;
         }
     }
 }
@@ -148,9 +148,9 @@ async fn an_index_of_an_older_version_is_rebuilt_and_the_spool_kept() {
     std::fs::create_dir_all(made.index().join("base")).unwrap();
     std::fs::write(made.index().join("base/db"), b"of an older version").unwrap();
     std::fs::write(made.index().join("settled"), b"7").unwrap();
-    let drive = open(made.dir.path(), &made.store).await;
+    let drive = open_again(&made).await;
     made.check(&drive).await;
-    close(drive).await;
+    drive.close().await;
 }
 
 /// An index that is whole and old: the journal leads on from there.
@@ -159,29 +159,31 @@ async fn an_older_copy_of_the_index_is_brought_up_to_date() {
     let made = made().await;
     let older = TempDir::new().unwrap();
     copy_tree(&made.index(), older.path());
-    let drive = open(made.dir.path(), &made.store).await;
+    let drive = open_again(&made).await;
     for nth in 0..3 {
         write(&drive, made.published[nth], 0, b"THIS");
         flush(&drive).await;
     }
-    close(drive).await;
+    drive.close().await;
+    drop(drive);
     for old in ["pages", "sums", "newest"] {
         let whole = TempDir::new().unwrap();
         copy_tree(&made.index(), whole.path());
         std::fs::copy(older.path().join(old), made.index().join(old)).unwrap();
-        let drive = open(made.dir.path(), &made.store).await;
+        let drive = open_again(&made).await;
         let first = content(&drive, made.published[0]).await;
         assert_eq!(first, b"THIS is file 0", "only `{old}` is old");
-        close(drive).await;
+        drive.close().await;
+        drop(drive);
     }
     std::fs::remove_dir_all(made.index()).unwrap();
     copy_tree(older.path(), &made.index());
-    let drive = open(made.dir.path(), &made.store).await;
+    let drive = open_again(&made).await;
     for nth in 0..5 {
         let begins = if nth < 3 { "THIS" } else { "this" };
         let expected = format!("{begins} is file {nth}").into_bytes();
         assert_eq!(content(&drive, made.published[nth]).await, expected);
     }
     assert_eq!(content(&drive, made.newer).await, NEWER);
-    close(drive).await;
+    drive.close().await;
 }
