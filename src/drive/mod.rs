@@ -11,6 +11,10 @@
 //! What the index stores is exactly what the journal says, as of the last published epoch. Everything newer is
 //! two layers in memory, rebuilt from the spool at start. So opening is recovering, an epoch is
 //! always a state the drive really had, and an index that is damaged or lost costs a download.
+//!
+//! Memory is bounded, each part by a setting or a constant: the two layers ([`Settings::changes_bytes_max`]
+//! for each; a change that finds no room waits as for space in the spool, and is refused when the store
+//! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 4 bytes.
 
 pub mod archive;
 mod cards;
