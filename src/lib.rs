@@ -57,7 +57,7 @@
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
 //!         codec                            plain ⇄ sealed; pure
-//!    id   size   clock       (emulator)    words; and a Discord that imports nothing of ods
+//!  id  size  clock  durable  (emulator)    words; and a Discord that imports nothing of ods
 //! ```
 //!
 //! # Where to start reading
@@ -73,6 +73,7 @@ pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod drive;
+pub mod durable;
 pub mod emulator;
 pub mod fs;
 pub mod fuse;

@@ -65,16 +65,37 @@ impl Moment {
 const MOMENTS: &[(&str, Moment)] = &[
     ("work", Moment::Working),
     ("work", Moment::Working),
-    ("upload or publish", Moment::Asking("POST /channels/{}/messages")),
-    ("upload or publish", Moment::Asking("POST /channels/{}/messages")),
-    ("publish or checkpoint", Moment::Asking("POST /channels/{journal}/messages")),
-    ("publish or checkpoint", Moment::Asking("POST /channels/{journal}/messages")),
-    ("new thread", Moment::Asking("POST /channels/{}/messages/{}/threads")),
+    (
+        "upload or publish",
+        Moment::Asking("POST /channels/{}/messages"),
+    ),
+    (
+        "upload or publish",
+        Moment::Asking("POST /channels/{}/messages"),
+    ),
+    (
+        "publish or checkpoint",
+        Moment::Asking("POST /channels/{journal}/messages"),
+    ),
+    (
+        "publish or checkpoint",
+        Moment::Asking("POST /channels/{journal}/messages"),
+    ),
+    (
+        "new thread",
+        Moment::Asking("POST /channels/{}/messages/{}/threads"),
+    ),
     ("card", Moment::Asking("PATCH /channels/{}/messages/{}")),
-    ("look before publishing", Moment::Asking("GET /channels/{journal}/messages")),
+    (
+        "look before publishing",
+        Moment::Asking("GET /channels/{journal}/messages"),
+    ),
     ("mount", Moment::Mounting),
     ("mount, asking", Moment::MountingAsking("* /*")),
-    ("mount, lease", Moment::MountingAsking("POST /channels/{journal}/messages")),
+    (
+        "mount, lease",
+        Moment::MountingAsking("POST /channels/{journal}/messages"),
+    ),
     ("flush", Moment::Beside(&["flush"])),
     ("unmount", Moment::After(&["umount", "--force"])),
     ("unmount, waiting", Moment::After(&["umount"])),
@@ -225,18 +246,24 @@ impl Life {
             told
         });
         for worker in &workers {
-            if moment.is_quiet() && let Some((op, errno)) = worker.pending() {
-                return Err(format!("{op:?} failed with errno {errno} and nothing was killed"));
+            if moment.is_quiet()
+                && let Some((op, errno)) = worker.pending()
+            {
+                return Err(format!(
+                    "{op:?} failed with errno {errno} and nothing was killed"
+                ));
             }
         }
         self.workers = workers;
         self.world.emulator.faults().clear();
         tally.operations += done.load(Ordering::Relaxed);
-        told.into_iter().collect::<Result<(), String>>().map_err(|error| {
-            let pending = self.workers.iter().filter_map(Worker::pending);
-            let pending: Vec<String> = pending.map(|one| brief(&one)).collect();
-            format!("{error}; not returned: {pending:?}")
-        })
+        told.into_iter()
+            .collect::<Result<(), String>>()
+            .map_err(|error| {
+                let pending = self.workers.iter().filter_map(Worker::pending);
+                let pending: Vec<String> = pending.map(|one| brief(&one)).collect();
+                format!("{error}; not returned: {pending:?}")
+            })
     }
 
     /// Waits for the moment.

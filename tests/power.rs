@@ -74,19 +74,25 @@ struct Life {
     dice: Dice,
 }
 
+/// A machine whose configuration and state lie on a disk that forgets.
+fn on_a_lossy_disk(names: Names) -> (World, Machine, Lossy) {
+    let world = World::new();
+    let mut machine = world.machine();
+    let disk = machine.path("disk");
+    std::fs::create_dir(&disk).expect("a directory");
+    let lossy = Lossy::start("a_disk_that_forgets", &disk, names);
+    for (variable, below) in [("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state")] {
+        let path = disk.join(below);
+        machine.set(variable, path.to_str().expect("text"));
+    }
+    (world, machine, lossy)
+}
+
 impl Life {
     fn new(seed: u64) -> Life {
         let mut dice = Dice::new(seed);
-        let world = World::new();
-        let mut machine = world.machine();
-        let disk = machine.path("disk");
-        std::fs::create_dir(&disk).expect("a directory");
         let names = [Names::ByDirectory, Names::ByDirectory, Names::ByAny][dice.below(3) as usize];
-        let lossy = Lossy::start("a_disk_that_forgets", &disk, names);
-        for (variable, below) in [("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state")] {
-            let path = disk.join(below);
-            machine.set(variable, path.to_str().expect("text"));
-        }
+        let (world, machine, lossy) = on_a_lossy_disk(names);
         machine.ods(&["init"]).good();
         let workers = (0..2).map(|nth| Worker::new(nth, Promise::Synced, dice.next()));
         Life {
@@ -141,14 +147,24 @@ impl Life {
                 self.work(mount, moment, tally)
             }
         };
-        let forget = [Forget::Some, Forget::Some, Forget::Everything, Forget::Nothing];
+        let forget = [
+            Forget::Some,
+            Forget::Some,
+            Forget::Everything,
+            Forget::Nothing,
+        ];
         let forget = *self.dice.pick(&forget).expect("some");
         self.lossy.cut(forget, self.dice.next());
         told.map_err(|error| format!("{error} (forgot {forget:?})"))
     }
 
     /// Lets them work until the power is gone.
-    fn work(&mut self, mut mount: Foreground, moment: Moment, tally: &mut Tally) -> Result<(), String> {
+    fn work(
+        &mut self,
+        mut mount: Foreground,
+        moment: Moment,
+        tally: &mut Tally,
+    ) -> Result<(), String> {
         let mut workers = std::mem::take(&mut self.workers);
         let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
         let handle = std::fs::File::open(self.machine.mnt()).expect("a mount");
@@ -172,7 +188,9 @@ impl Life {
                 self.power_off(&mut mount);
                 let mut told: Vec<_> = join(work);
                 if is_early {
-                    told.push(Err(String::from("an operation failed while the disk was good")));
+                    told.push(Err(String::from(
+                        "an operation failed while the disk was good",
+                    )));
                 }
                 return told;
             }
@@ -207,7 +225,7 @@ impl Life {
 
     /// Whoever waits for the disk dies waiting.
     fn power_off(&mut self, mount: &mut Foreground) {
-        drop(sys::kill(mount.pid()));
+        let _ = sys::kill(mount.pid());
         self.lossy.off();
         mount.stop();
     }
@@ -256,6 +274,35 @@ fn what_was_synced_survives_the_power_and_nothing_is_torn() {
         "power: {} cuts, {} operations, {} not synced and gone, 0 differences, seeds {first}..{seed}; {:?}",
         tally.cuts, tally.operations, tally.lost, tally.moments
     );
+}
+
+/// Nothing has been synced by anybody but the programs themselves: what they return on must be enough.
+#[test]
+fn a_new_drive_survives_the_power_from_its_first_moment() {
+    for (seed, names) in [(1, Names::ByDirectory), (2, Names::ByAny)] {
+        let (world, machine, mut lossy) = on_a_lossy_disk(names);
+        machine.ods(&["init"]).good();
+        lossy.off();
+        lossy.cut(Forget::Everything, seed);
+        let mnt = machine.mnt();
+        for nth in 0..3_u8 {
+            let mut mount = machine.start("ods-mount", &[mnt.to_str().expect("text")]);
+            mount.says("main is mounted");
+            for earlier in 0..nth {
+                let content = std::fs::read(mnt.join(format!("file{earlier}")));
+                assert_eq!(content.expect("it was synced"), [earlier; 5000]);
+            }
+            let path = mnt.join(format!("file{nth}"));
+            std::fs::write(&path, [nth; 5000]).expect("written");
+            let file = std::fs::File::open(path).expect("there");
+            file.sync_all().expect("synced");
+            drop(file);
+            lossy.off();
+            mount.stop();
+            lossy.cut(Forget::Everything, seed);
+        }
+        drop(world);
+    }
 }
 
 #[test]

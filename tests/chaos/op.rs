@@ -118,7 +118,9 @@ impl Op {
             Op::Times(path, times) => {
                 sys::utimens(at(path), *times, libc::AT_SYMLINK_NOFOLLOW).map(drop)?;
             }
-            Op::SetXattr(path, name, value) => sys::set_xattr(at(path), name, value, 0).map(drop)?,
+            Op::SetXattr(path, name, value) => {
+                sys::set_xattr(at(path), name, value, 0).map(drop)?
+            }
             Op::RemoveXattr(path, name) => sys::remove_xattr(at(path), name).map(drop)?,
             Op::Observe(path) => {
                 let meta = std::fs::symlink_metadata(at(path)).map_err(errno)?;

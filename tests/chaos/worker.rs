@@ -186,7 +186,13 @@ impl Worker {
             text.truncate(200);
             text
         };
-        let recent: Vec<String> = self.history.iter().rev().take(12).collect::<Vec<_>>().iter()
+        let recent: Vec<String> = self
+            .history
+            .iter()
+            .rev()
+            .take(12)
+            .collect::<Vec<_>>()
+            .iter()
             .filter_map(|step| step.op.as_ref().map(brief))
             .collect();
         let oldest = self.history.len();
@@ -463,7 +469,10 @@ impl Worker {
         let old = self.file()?;
         let new = format!("{old}~{}", self.named);
         self.named += 1;
-        if old.len() > 800 || self.tree().find(&new).is_some() || new.rsplit('/').next()?.len() > 255 {
+        if old.len() > 800
+            || self.tree().find(&new).is_some()
+            || new.rsplit('/').next()?.len() > 255
+        {
             return None;
         }
         let len = self.dice.size(WRITE_BYTES);
@@ -474,4 +483,3 @@ impl Worker {
         Some(Op::Create(new, 0o644))
     }
 }
-

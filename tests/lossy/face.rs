@@ -132,7 +132,11 @@ enum Sort {
 
 impl Face {
     /// Does something to the disk when the power is on.
-    fn with<T>(&self, sort: Sort, work: impl FnOnce(&mut Disk) -> Result<T, i32>) -> Result<T, Errno> {
+    fn with<T>(
+        &self,
+        sort: Sort,
+        work: impl FnOnce(&mut Disk) -> Result<T, i32>,
+    ) -> Result<T, Errno> {
         let mut state = self.0.lock();
         if let (Power::Armed(left), Sort::Change) = (state.power, sort) {
             state.power = match left {
@@ -152,7 +156,12 @@ impl Face {
         }
     }
 
-    fn entry(&self, reply: ReplyEntry, sort: Sort, work: impl FnOnce(&mut Disk) -> Result<u64, i32>) {
+    fn entry(
+        &self,
+        reply: ReplyEntry,
+        sort: Sort,
+        work: impl FnOnce(&mut Disk) -> Result<u64, i32>,
+    ) {
         match self.with(sort, |disk| work(disk).and_then(|ino| attr(disk, ino))) {
             Ok(attr) => reply.entry(&NEVER, &attr, Generation(0)),
             Err(errno) => reply.error(errno),

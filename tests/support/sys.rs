@@ -248,9 +248,8 @@ impl Map {
         for (nth, part) in bytes.chunks(4096).enumerate() {
             code(writer.write_all(part))?;
             let to = unsafe { self.start.add(at + nth * 4096) };
-            let done = check(unsafe {
-                libc::read(reader.as_raw_fd(), to.cast(), part.len()) as i64
-            })?;
+            let done =
+                check(unsafe { libc::read(reader.as_raw_fd(), to.cast(), part.len()) as i64 })?;
             assert_eq!(done, part.len() as i64, "a pipe gives what was put in");
         }
         Ok(())
