@@ -43,6 +43,8 @@
 //! * A segment is put only after every pack it refers to is acknowledged, so what Discord holds is
 //!   always a state the drive really had.
 //! * The spool lets go of a record only after sled has the epoch that publishes it, durably.
+//! * What a change makes superfluous stays on the disk until the change itself is durable: a power cut may
+//!   undo the change, and then it is needed again.
 //! * Objects are put once and never changed. What a nonce was used for is never sealed again.
 //! * Only [`codec::Sealed`] bytes enter a [`store::Store`], and only [`codec`] makes them.
 //!

@@ -6,6 +6,12 @@
 //!
 //! `ODS_KILLS` and `ODS_SEED` choose how much and where to begin; `scripts/soak crash` is the long form.
 
+#![allow(
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "numbers that fit, and modules that other tests use too"
+)]
+
 mod chaos;
 
 use std::os::fd::AsRawFd;

@@ -19,6 +19,8 @@ pub(crate) const PAGE: usize = 4096;
 pub(crate) enum Op {
     Create(String, u32),
     Write(String, u64, Arc<Vec<u8>>),
+    /// Through a handle that syncs each write.
+    WriteSynced(String, u64, Arc<Vec<u8>>),
     Append(String, Arc<Vec<u8>>),
     /// Whole pages of a shared mapping, then `msync`.
     Map(String, Vec<(usize, Arc<Vec<u8>>)>),
@@ -46,6 +48,7 @@ pub(crate) enum Op {
     RemoveXattr(String, String),
     Observe(String),
     Read(String),
+    /// Of a file or a directory.
     Fsync(String),
 }
 
@@ -60,7 +63,7 @@ pub(crate) enum Seen {
 impl Op {
     /// Is everything that returned before it durable when it returns?
     pub(crate) fn is_sync(&self) -> bool {
-        matches!(self, Op::Fsync(_))
+        matches!(self, Op::Fsync(_) | Op::WriteSynced(..))
     }
 
     /// Does it to the mount.
@@ -75,6 +78,10 @@ impl Op {
             }
             Op::Write(path, offset, bytes) => {
                 let file = open(path, libc::O_RDWR)?;
+                file.write_all_at(bytes, *offset).map_err(errno)?;
+            }
+            Op::WriteSynced(path, offset, bytes) => {
+                let file = open(path, libc::O_RDWR | libc::O_SYNC)?;
                 file.write_all_at(bytes, *offset).map_err(errno)?;
             }
             Op::Append(path, bytes) => {
@@ -139,7 +146,9 @@ impl Op {
             Op::Create(path, mode) => {
                 tree.make(path, Node::new(file(), *mode));
             }
-            Op::Write(path, at, bytes) => put(tree.content_mut(path), *at, bytes),
+            Op::Write(path, at, bytes) | Op::WriteSynced(path, at, bytes) => {
+                put(tree.content_mut(path), *at, bytes)
+            }
             Op::Append(path, bytes) => tree.content_mut(path).extend_from_slice(bytes),
             Op::Map(path, pages) => {
                 for (page, bytes) in pages {
@@ -223,7 +232,7 @@ impl Op {
             _ => None,
         };
         match self {
-            Op::Write(path, at, bytes) => {
+            Op::Write(path, at, bytes) | Op::WriteSynced(path, at, bytes) => {
                 let is = at_path(path)?;
                 let len = matching(&is, *at, bytes);
                 put(tree.content_mut(path), *at, &bytes[..len]);

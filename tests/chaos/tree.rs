@@ -157,8 +157,7 @@ impl Tree {
     pub(crate) fn detach(&mut self, path: &str) -> Id {
         let (parent, name) = split(path);
         let parent = self.at(parent);
-        let id = self.names_mut(parent).remove(name).expect("a name");
-        id
+        self.names_mut(parent).remove(name).expect("a name")
     }
 
     /// Takes a name away, and with the last one the inode.

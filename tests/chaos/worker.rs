@@ -295,7 +295,10 @@ impl Worker {
             72..86 => self.invent_attribute(),
             86..92 => self.file().map(Op::Read),
             92..95 => self.any().map(Op::Observe),
-            95..99 => self.file().map(Op::Fsync),
+            95..99 => {
+                let kept = self.paths(|body| matches!(body, Body::File(_) | Body::Dir(_)));
+                self.dice.pick(&kept).cloned().map(Op::Fsync)
+            }
             _ => self.save(),
         };
         op.unwrap_or_else(|| Op::Mkdir(self.fresh("d"), 0o755))
@@ -398,6 +401,7 @@ impl Worker {
                 let len = 1_200_000 + self.dice.below(2 << 20);
                 Op::Write(path, at, Arc::new(self.dice.bytes(len)))
             }
+            11 if self.dice.one_in(3) => Op::WriteSynced(path, at, Arc::new(self.content(len))),
             _ => Op::Write(path, at, Arc::new(self.content(len))),
         })
     }
