@@ -23,15 +23,13 @@ use std::time::Duration;
 use std::time::Instant;
 
 use chaos::Dice;
+use chaos::Trap;
 use chaos::machine::Foreground;
 use chaos::machine::Machine;
 use chaos::machine::World;
 use chaos::sys;
 use chaos::worker::Promise;
 use chaos::worker::Worker;
-use ods::emulator::Fault;
-use ods::emulator::FaultKind;
-use ods::emulator::When;
 
 /// Kills of one drive before another one is made: what the emulator keeps is in memory.
 const KILLS_PER_DRIVE: u64 = 25;
@@ -175,28 +173,13 @@ impl Life {
         mount
     }
 
-    /// Holds the answer to a request, or the request; answers how to know that it is held.
-    fn trap(&mut self, route: &str) -> impl Fn(&World) -> bool + use<> {
-        let when = [When::Before, When::After][self.dice.below(2) as usize];
-        let after = self.dice.below(5);
-        let fault = Fault::new(
-            &route.replace("{journal}", &self.journal),
-            FaultKind::Delay { ms: 20_000, when },
-        );
-        let id = self
-            .world
-            .emulator
-            .faults()
-            .add(fault.after(after).times(1));
-        move |world: &World| world.emulator.faults().met(id) > 0
+    fn trap(&mut self, route: &str) -> Trap {
+        let route = route.replace("{journal}", &self.journal);
+        Trap::set(&self.world, &mut self.dice, &route)
     }
 
-    /// Waits for a time that the dice chose.
-    fn wait(&mut self, most: u64) {
-        let until = Instant::now() + Duration::from_micros(self.dice.below(most * 1000));
-        while let Some(left) = until.checked_duration_since(Instant::now()) {
-            std::thread::park_timeout(left);
-        }
+    fn wait(&mut self, most_ms: u64) {
+        chaos::pass(&mut self.dice, most_ms);
     }
 
     /// Mounts, lets them work, kills the daemon at this moment, mounts again and compares.
@@ -276,11 +259,7 @@ impl Life {
     fn until(&mut self, moment: Moment, mount: &mut Foreground) {
         match moment {
             Moment::Asking(route) => {
-                let is_held = self.trap(route);
-                let started = Instant::now();
-                while !is_held(&self.world) && started.elapsed() < MOMENT_MAX {
-                    std::thread::park_timeout(Duration::from_micros(300));
-                }
+                self.trap(route).wait(&self.world, MOMENT_MAX);
                 self.wait(8);
             }
             Moment::Beside(words) | Moment::After(words) => {
@@ -299,18 +278,15 @@ impl Life {
     }
 
     fn kill_a_mount(&mut self, moment: Moment) {
-        let is_held = match moment {
+        let trap = match moment {
             Moment::MountingAsking(route) => Some(self.trap(route)),
             _ => None,
         };
         let mut mount = self.start();
-        match is_held {
+        match trap {
             None => self.wait(600),
-            Some(is_held) => {
-                let started = Instant::now();
-                while !is_held(&self.world) && started.elapsed() < MOMENT_MAX {
-                    std::thread::park_timeout(Duration::from_micros(300));
-                }
+            Some(trap) => {
+                trap.wait(&self.world, MOMENT_MAX);
                 self.wait(4);
             }
         }

@@ -17,6 +17,7 @@ mod chaos;
 mod lossy;
 
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use chaos::Dice;
+use chaos::Trap;
 use chaos::machine::Foreground;
 use chaos::machine::Machine;
 use chaos::machine::World;
@@ -46,6 +48,8 @@ const TRIP_MAX: Duration = Duration::from_millis(800);
 enum Moment {
     /// At one change of the disk (a write, a sync, a name) of many, while workers work.
     Change,
+    /// While it waits for the answer to something it sends to Discord, while workers work.
+    Sending,
     /// At one of the first changes after it was started: while it recovers.
     Mounting,
     /// After everything was brought to Discord, which is a sync of all.
@@ -58,6 +62,7 @@ const MOMENTS: &[(&str, Moment)] = &[
     ("work", Moment::Change),
     ("work", Moment::Change),
     ("work", Moment::Change),
+    ("upload or publish", Moment::Sending),
     ("mount", Moment::Mounting),
     ("flushed", Moment::Flushed),
     ("leaving", Moment::Leaving),
@@ -75,8 +80,7 @@ struct Life {
     /// Before the disk and the directories it is mounted in.
     machine: Machine,
     lossy: Lossy,
-    /// Kept for the Discord that it is.
-    _world: World,
+    world: World,
     workers: Vec<Worker>,
     dice: Dice,
 }
@@ -106,7 +110,7 @@ impl Life {
             workers: workers.collect(),
             machine,
             lossy,
-            _world: world,
+            world,
             dice,
         }
     }
@@ -187,10 +191,8 @@ impl Life {
                 let told = work.into_iter().map(|one| one.join());
                 told.map(|one| one.expect("no panic at work")).collect()
             };
-            if moment == Moment::Change {
-                let changes = [40, 400, 4000][self.dice.below(3) as usize];
-                self.lossy.arm(self.dice.below(changes));
-                let has_tripped = self.lossy.has_tripped(TRIP_MAX);
+            if let Moment::Change | Moment::Sending = moment {
+                let has_tripped = self.until(moment);
                 let is_early = !has_tripped && work.iter().any(|one| one.is_finished());
                 self.power_off(&mut mount);
                 let mut told: Vec<_> = join(work);
@@ -201,10 +203,7 @@ impl Life {
                 }
                 return told;
             }
-            let until = Instant::now() + Duration::from_millis(self.dice.below(500));
-            while let Some(left) = until.checked_duration_since(Instant::now()) {
-                std::thread::park_timeout(left);
-            }
+            chaos::pass(&mut self.dice, 500);
             let told = join(work);
             drop(handle);
             told
@@ -225,9 +224,21 @@ impl Life {
                 self.lossy.has_tripped(TRIP_MAX);
                 self.power_off(&mut mount);
             }
-            Moment::Change | Moment::Mounting => {}
+            Moment::Change | Moment::Sending | Moment::Mounting => {}
         }
         Ok(())
+    }
+
+    /// Waits for a moment among the work; true if the disk has stopped by itself.
+    fn until(&mut self, moment: Moment) -> bool {
+        if moment == Moment::Sending {
+            let trap = Trap::set(&self.world, &mut self.dice, "POST /channels/{}/messages");
+            trap.wait(&self.world, TRIP_MAX);
+            return false;
+        }
+        let changes = [40, 400, 4000][self.dice.below(3) as usize];
+        self.lossy.arm(self.dice.below(changes));
+        self.lossy.has_tripped(TRIP_MAX)
     }
 
     /// Whoever waits for the disk dies waiting.
@@ -283,6 +294,11 @@ fn what_was_synced_survives_the_power_and_nothing_is_torn() {
     );
 }
 
+fn sync(path: &Path) {
+    let file = std::fs::File::open(path).expect("there");
+    file.sync_all().expect("synced");
+}
+
 /// Nothing has been synced by anybody but the programs themselves: what they return on must be enough.
 #[test]
 fn a_new_drive_survives_the_power_from_its_first_moment() {
@@ -301,15 +317,51 @@ fn a_new_drive_survives_the_power_from_its_first_moment() {
             }
             let path = mnt.join(format!("file{nth}"));
             std::fs::write(&path, [nth; 5000]).expect("written");
-            let file = std::fs::File::open(path).expect("there");
-            file.sync_all().expect("synced");
-            drop(file);
+            sync(&path);
             lossy.off();
             mount.stop();
             lossy.cut(Forget::Everything, seed);
         }
         drop(world);
     }
+}
+
+/// The space of removed content is not given back before the removal itself is durable.
+#[test]
+fn what_was_removed_and_not_synced_is_there_again_whole() {
+    let (_world, machine, mut lossy) = on_a_lossy_disk(Names::ByDirectory);
+    machine.ods(&["init"]).good();
+    let mnt = machine.mnt();
+    // Nothing is published, and a segment is sealed every 2 MiB.
+    let options = "spool=16M,reserve=0,linger=3600,age=3600";
+    let args = [mnt.to_str().expect("text"), "-o", options];
+    let mut mount = machine.start("ods-mount", &args);
+    mount.says("main is mounted");
+    let content = |nth: u64| Dice::new(nth).bytes(700_000);
+    let path = |nth: u64| mnt.join(format!("file{nth}"));
+    for nth in 0..12 {
+        std::fs::write(path(nth), content(nth)).expect("written");
+    }
+    sync(&path(3));
+    for nth in 0..6 {
+        std::fs::remove_file(path(nth)).expect("removed");
+    }
+    for nth in 6..9 {
+        std::fs::write(path(nth), "something else").expect("written");
+    }
+    lossy.off();
+    mount.stop();
+    lossy.cut(Forget::AllButHoles, 1);
+    let mut mount = machine.start("ods-mount", &args);
+    mount.says("main is mounted");
+    // Each as it was before or after what was done to it, and never a hole in it.
+    let gone = (0..12).find(|nth| match std::fs::read(path(*nth)) {
+        Ok(is) if is == content(*nth) => false,
+        Ok(is) => !(6..9).contains(nth) || !(is.is_empty() || is == b"something else"),
+        Err(error) => *nth >= 6 || error.kind() != std::io::ErrorKind::NotFound,
+    });
+    assert_eq!(gone, None, "{}", mount.err());
+    mount.stop();
 }
 
 #[test]

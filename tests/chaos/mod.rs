@@ -10,6 +10,14 @@ pub(crate) mod sys;
 pub(crate) mod tree;
 pub(crate) mod worker;
 
+use std::time::Duration;
+use std::time::Instant;
+
+use machine::World;
+use ods::emulator::Fault;
+use ods::emulator::FaultKind;
+use ods::emulator::When;
+
 /// Numbers that look random, the same for the same seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
@@ -60,6 +68,34 @@ impl Dice {
         }
         bytes.truncate(usize::try_from(len).expect("small"));
         bytes
+    }
+}
+
+/// Holds one of the next requests of a route, or its answer, until the faults are cleared.
+pub(crate) struct Trap(u64);
+
+impl Trap {
+    pub(crate) fn set(world: &World, dice: &mut Dice, route: &str) -> Trap {
+        let when = [When::Before, When::After][usize::from(dice.one_in(2))];
+        let held = FaultKind::Delay { ms: 20_000, when };
+        let fault = Fault::new(route, held).after(dice.below(5)).times(1);
+        Trap(world.emulator.faults().add(fault))
+    }
+
+    /// Waits until one is held, or so long.
+    pub(crate) fn wait(&self, world: &World, most: Duration) {
+        let started = Instant::now();
+        while world.emulator.faults().met(self.0) == 0 && started.elapsed() < most {
+            std::thread::park_timeout(Duration::from_micros(300));
+        }
+    }
+}
+
+/// Lets a time pass that the dice choose: a moment, not a condition, is what is wanted.
+pub(crate) fn pass(dice: &mut Dice, most_ms: u64) {
+    let until = Instant::now() + Duration::from_micros(dice.below(most_ms * 1000));
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
     }
 }
 

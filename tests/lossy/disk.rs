@@ -65,6 +65,8 @@ pub(crate) enum Names {
 pub(crate) enum Forget {
     /// All that was not synced.
     Everything,
+    /// All that was written and not synced; but holes are there at once, as if they were in a journal.
+    AllButHoles,
     /// For each file, block, size and name by itself.
     Some,
     /// Nothing: the disk had just written everything.
@@ -215,7 +217,7 @@ impl Disk {
         let kept = dice.below(changes.len() as u64 + 1);
         for (nth, change) in (0..).zip(changes) {
             let is_kept = match forget {
-                Forget::Everything => false,
+                Forget::Everything | Forget::AllButHoles => false,
                 Forget::Nothing => true,
                 Forget::Some if in_order => nth < kept,
                 Forget::Some => dice.one_in(2),
@@ -374,6 +376,7 @@ impl Inode {
             let newest = self.live.blocks.get(&block).cloned();
             let oldest = self.durable.blocks.get(&block).cloned();
             let kept = match (forget, dice.below(4)) {
+                (Forget::AllButHoles, _) => newest.and(oldest),
                 (Forget::Everything, _) | (Forget::Some, 0) => oldest,
                 (Forget::Nothing, _) | (Forget::Some, 1) => newest,
                 (Forget::Some, 2) => dice.pick(&between).cloned().unwrap_or(oldest),
@@ -385,7 +388,7 @@ impl Inode {
             };
         }
         self.durable.size = match forget {
-            Forget::Everything => self.durable.size,
+            Forget::Everything | Forget::AllButHoles => self.durable.size,
             Forget::Nothing => self.live.size,
             Forget::Some => *dice.pick(&sizes).expect("two at least"),
         };

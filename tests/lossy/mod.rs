@@ -144,6 +144,7 @@ pub(crate) fn serve() {
                 let forget = match forget {
                     "Everything" => Forget::Everything,
                     "Nothing" => Forget::Nothing,
+                    "AllButHoles" => Forget::AllButHoles,
                     _ => Forget::Some,
                 };
                 control.cut(forget, seed.parse().expect("a number"));
