@@ -101,8 +101,9 @@ pub(crate) fn resolve(path: &Path) -> PathBuf {
 /// Takes away the mount that a killed daemon left here; whoever had files open there sees an end
 /// that has come already.
 pub(crate) fn clear_dead(path: &Path) -> io::Result<()> {
+    // Not by its attributes, which the kernel may still know; a listing always asks the daemon.
     let is_dead = |error: io::Error| error.raw_os_error() == Some(libc::ENOTCONN);
-    while is_ours(path) && std::fs::metadata(path).is_err_and(is_dead) {
+    while is_ours(path) && std::fs::read_dir(path).is_err_and(is_dead) {
         log::info!("removing the dead mount at {}", path.display());
         sys::unmount(path, Unmount::Detach)?;
     }
