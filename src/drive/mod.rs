@@ -14,7 +14,7 @@
 //!
 //! Memory is bounded, each part by a setting or a constant: the two layers ([`Settings::changes_bytes_max`]
 //! for each; a change that finds no room waits as for space in the spool, and is refused when the store
-//! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 4 bytes.
+//! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
 mod cards;
