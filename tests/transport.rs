@@ -230,7 +230,10 @@ async fn refused_requests_end_in_silence() {
     place.emulator.revoke_token();
     for _ in 0..3 {
         let refused = store.list(&store.journal(), Span::Newest).await;
-        assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::NotAccepted { .. })),
+            "{refused:?}"
+        );
     }
     for _ in 0..10 {
         let silent = store.list(&store.journal(), Span::Newest).await;
@@ -720,7 +723,10 @@ async fn a_revoked_token_is_refused_at_once_and_never_told() {
         store.pin(&locator).await,
     ];
     for failed in failures {
-        assert!(matches!(failed, Err(Error::Refused { .. })), "{failed:?}");
+        assert!(
+            matches!(failed, Err(Error::NotAccepted { .. })),
+            "{failed:?}"
+        );
         let words = format!(
             "{failed:?} {store:?} {:?} {:?}",
             store.status(),

@@ -44,6 +44,7 @@ pub(in crate::drive) struct Drain<'d> {
     builder: Option<(ArchiveNo, PackBuilder)>,
     fresh: HashSet<ChunkId>,
     regions: Vec<Region>,
+    losses: u64,
 }
 
 /// A file of the epoch and what is to be done about it.
@@ -63,12 +64,15 @@ impl<'d> Drain<'d> {
             builder: None,
             fresh: HashSet::new(),
             regions: Vec::new(),
+            losses: drive.losses.count(),
         }
     }
 
     /// Uploads everything the frozen epoch needs and adds manifests and places to its delta.
-    /// Returns the packs that were put for each archive: how many, how many bytes.
-    pub(in crate::drive) fn run(mut self) -> Result<HashMap<ArchiveNo, (u64, u64)>, Error> {
+    /// Returns the packs that were put for each archive: how many, how many bytes; and false when a
+    /// shelf was lost meanwhile, with what it held of this epoch or of what the epoch refers to: then
+    /// nothing was added, and the drain is to be done again.
+    pub(in crate::drive) fn run(mut self) -> Result<(HashMap<ArchiveNo, (u64, u64)>, bool), Error> {
         let mut current = None;
         for (archive, ino) in self.order()? {
             if self.drive.control.stopping() {
@@ -86,10 +90,13 @@ impl<'d> Drain<'d> {
         }
         self.finish_pack()?;
         let put = self.uploads.finish()?;
+        if self.losses != self.drive.losses.count() {
+            return Ok((put, false));
+        }
         for region in &self.regions {
             splice(self.drive, region)?;
         }
-        Ok(put)
+        Ok((put, true))
     }
 
     /// Sends the pack that is being filled.

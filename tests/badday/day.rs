@@ -268,11 +268,17 @@ impl Day {
         for name in segments.filter_map(|one| one.filename.strip_prefix("s-")) {
             let mut fields = name.split('-');
             let (epoch, _attempt) = (fields.next(), fields.next());
-            assert!(epochs.insert((epoch, fields.next())), "{name} is a second attempt");
+            assert!(
+                epochs.insert((epoch, fields.next())),
+                "{name} is a second attempt"
+            );
         }
         let threads = self.threads().len();
         let archives = archives.iter().filter(|one| one["packs"] != 0).count();
-        assert_eq!(threads, archives, "one thread for each archive that holds packs");
+        assert_eq!(
+            threads, archives,
+            "one thread for each archive that holds packs"
+        );
     }
 
     /// Unmounts, forgets everything local, and sets the drive up again.

@@ -28,21 +28,33 @@ fn play(seed: u64, outage: &Outage) {
     let id = day.strike_always(outage.route, outage.kind.clone());
     day.work(20);
     day.check();
-    day.flush_within(2).bad(24, &["the upload goes on", outage.says]);
+    day.flush_within(2)
+        .bad(24, &["the upload goes on", outage.says]);
     let status = day.status_when(outage.says, |status| {
-        let told = status["last_error"].as_str().is_some_and(|error| error.contains(outage.says));
-        told && (!outage.waits || status["discord"]["waiting_s"].as_u64().is_some_and(|wait| wait > 0))
+        let told = status["last_error"]
+            .as_str()
+            .is_some_and(|error| error.contains(outage.says));
+        told && (!outage.waits
+            || status["discord"]["waiting_s"]
+                .as_u64()
+                .is_some_and(|wait| wait > 0))
     });
     assert_eq!(status["unpublished"], true);
     assert_eq!(status["read_only"], serde_json::Value::Null);
     let page = day.machine.ods(&["status"]).good().out;
-    assert!(page.contains("error") && page.contains("to upload"), "{page}");
+    assert!(
+        page.contains("error") && page.contains("to upload"),
+        "{page}"
+    );
     assert!(!outage.waits || page.contains("asks to wait"), "{page}");
     day.work(10);
     day.check();
     let after = day.counts();
     assert!(day.world.emulator.faults().met(id) > 0, "it never struck");
-    let (requests, invalid) = (after.requests - before.requests, after.invalid - before.invalid);
+    let (requests, invalid) = (
+        after.requests - before.requests,
+        after.invalid - before.invalid,
+    );
     assert!(requests <= outage.requests_max, "{requests} requests");
     assert!(invalid <= outage.invalid_max, "{invalid} invalid requests");
 
@@ -68,7 +80,7 @@ fn limited(scope: Scope, remaining: u32, code: Option<u32>) -> Outage {
     Outage {
         route: ANY,
         kind,
-        says: "asked to wait",
+        says: "leave no room",
         waits: true,
         requests_max: 16,
         invalid_max: if scope == Scope::Shared { 0 } else { 16 },
@@ -122,7 +134,9 @@ outages! {
 fn cloudflare_wants_an_hour() {
     let mut day = Day::new(20);
     let before = day.counts();
-    let wait = FaultKind::Cloudflare { retry_after_s: 3600 };
+    let wait = FaultKind::Cloudflare {
+        retry_after_s: 3600,
+    };
     day.strike(ANY, wait, 4);
     day.work(20);
     day.flush_within(2).bad(24, &["asks to wait", "h"]);
