@@ -760,7 +760,7 @@ async fn a_broken_download_is_begun_again() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_taken_is_renewed_once() {
+async fn an_address_that_is_not_taken_is_renewed_a_few_times() {
     for status in [404, 403] {
         let place = place().await;
         let store = place.store();
@@ -773,8 +773,8 @@ async fn an_address_that_is_not_taken_is_renewed_once() {
         fail(&place, CDN, FaultKind::UrlExpired { status });
         let failed = store.get(&locator, 0..1, Foreground).await;
         assert!(failed.is_err_and(|error| !error.is_passing()));
-        assert_eq!(place.asked("GET", MESSAGES), 2);
-        assert_eq!(place.emulator.counts().cdn_requests, 4);
+        assert_eq!(place.asked("GET", MESSAGES), 4);
+        assert_eq!(place.emulator.counts().cdn_requests, 6);
     }
 }
 

@@ -5,7 +5,6 @@
 //! has is only referred to. What comes out is a plan: which extents each changed region of each
 //! file will have, once every pack is acknowledged.
 
-use std::collections::HashMap;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -69,10 +68,9 @@ impl<'d> Drain<'d> {
     }
 
     /// Uploads everything the frozen epoch needs and adds manifests and places to its delta.
-    /// Returns the packs that were put for each archive: how many, how many bytes; and false when a
-    /// shelf was lost meanwhile, with what it held of this epoch or of what the epoch refers to: then
-    /// nothing was added, and the drain is to be done again.
-    pub(in crate::drive) fn run(mut self) -> Result<(HashMap<ArchiveNo, (u64, u64)>, bool), Error> {
+    /// False when a shelf was lost meanwhile, with what it held of this epoch or of what the epoch
+    /// refers to: then nothing was added, and the drain is to be done again.
+    pub(in crate::drive) fn run(mut self) -> Result<bool, Error> {
         let mut current = None;
         for (archive, ino) in self.order()? {
             if self.drive.control.stopping() {
@@ -89,14 +87,14 @@ impl<'d> Drain<'d> {
             self.file(&work)?;
         }
         self.finish_pack()?;
-        let put = self.uploads.finish()?;
+        self.uploads.finish()?;
         if self.losses != self.drive.losses.count() {
-            return Ok((put, false));
+            return Ok(false);
         }
         for region in &self.regions {
             splice(self.drive, region)?;
         }
-        Ok((put, true))
+        Ok(true)
     }
 
     /// Sends the pack that is being filled.

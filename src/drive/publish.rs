@@ -4,7 +4,6 @@
 //! a fact in the spool, the sealed parts of the segment are kept until they are put, and settling
 //! twice gives the same index. So a failure only ever means "the same step again, later".
 
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -50,8 +49,6 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 struct Epoch {
     number: EpochNo,
     through: Seq,
-    /// Packs that were put for each archive, and their bytes.
-    sent: HashMap<ArchiveNo, (u64, u64)>,
     is_sent: bool,
     touched: Option<Vec<ArchiveNo>>,
     segment: Option<Segment>,
@@ -209,12 +206,7 @@ impl Drive {
     /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.
     fn upload(&self, epoch: &mut Epoch) -> Result<(), Error> {
         while !epoch.is_sent {
-            let (put, is_whole) = Drain::new(self).run()?;
-            for (archive, (packs, bytes)) in put {
-                let sent = epoch.sent.entry(archive).or_default();
-                *sent = (sent.0 + packs, sent.1 + bytes);
-            }
-            epoch.is_sent = is_whole;
+            epoch.is_sent = Drain::new(self).run()?;
         }
         Ok(())
     }
@@ -263,7 +255,6 @@ impl Drive {
         Ok(Some(Epoch {
             number,
             through,
-            sent: HashMap::new(),
             is_sent: false,
             touched: None,
             segment: None,
@@ -273,7 +264,7 @@ impl Drive {
     /// Makes the segment, once everything it refers to is acknowledged.
     fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
-            epoch.touched = Some(self.fold_holdings(&epoch.sent)?);
+            epoch.touched = Some(self.fold_holdings()?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.wait_for(self.make_shelves(&touched))?;

@@ -39,8 +39,7 @@ pub(in crate::drive) struct Uploads<'d> {
     drive: &'d Drive,
     waiting: HashMap<ArchiveNo, Vec<Pack>>,
     flight: Arc<Semaphore>,
-    puts: JoinSet<Result<(ArchiveNo, u64, u64), Error>>,
-    put: HashMap<ArchiveNo, (u64, u64)>,
+    puts: JoinSet<Result<(), Error>>,
 }
 
 impl<'d> Uploads<'d> {
@@ -50,7 +49,6 @@ impl<'d> Uploads<'d> {
             waiting: HashMap::new(),
             flight: Arc::new(Semaphore::new(PUTS_MAX)),
             puts: JoinSet::new(),
-            put: HashMap::new(),
         }
     }
 
@@ -110,8 +108,7 @@ impl<'d> Uploads<'d> {
         let flight = Arc::clone(&self.flight);
         let put = async move {
             let _permit = flight.acquire_owned().await.map_err(|_| Error::Closing)?;
-            let (count, bytes) = put_until_done(&drive, archive, packs).await?;
-            Ok((archive, count, bytes))
+            put_until_done(&drive, archive, packs).await
         };
         self.puts.spawn_on(put, &self.drive.runtime);
         Ok(())
@@ -122,21 +119,16 @@ impl<'d> Uploads<'d> {
         let Some(done) = self.drive.wait_for(async { Ok(next.await) })? else {
             return Ok(());
         };
-        let (archive, count, bytes) =
-            done.map_err(|error| Error::State(format!("an upload task ended: {error}")))??;
-        let total = self.put.entry(archive).or_default();
-        total.0 += count;
-        total.1 += bytes;
-        Ok(())
+        done.map_err(|error| Error::State(format!("an upload task ended: {error}")))?
     }
 
-    /// Sends what is left and waits until the store has everything. Gives packs and bytes by archive.
-    pub(in crate::drive) fn finish(&mut self) -> Result<HashMap<ArchiveNo, (u64, u64)>, Error> {
+    /// Sends what is left and waits until the store has everything.
+    pub(in crate::drive) fn finish(&mut self) -> Result<(), Error> {
         self.depart()?;
         while !self.puts.is_empty() {
             self.reap()?;
         }
-        Ok(std::mem::take(&mut self.put))
+        Ok(())
     }
 }
 
@@ -154,9 +146,8 @@ async fn put_until_done(
     drive: &Arc<Drive>,
     archive: ArchiveNo,
     packs: Vec<Pack>,
-) -> Result<(u64, u64), Error> {
+) -> Result<(), Error> {
     let mut groups = vec![packs];
-    let (mut count, mut bytes) = (0, 0);
     let mut patience = Patience::new(drive);
     let mut doubtful: Vec<Vec<Pack>> = Vec::new();
     loop {
@@ -172,13 +163,8 @@ async fn put_until_done(
             Err(error) => return Err(error),
         };
         if let Some(packs) = doubtful.pop() {
-            let (all, all_bytes) = measure(&packs);
             match find_put(drive, archive, &shelf, packs.clone()).await {
-                Ok(missing) => {
-                    let (left, left_bytes) = measure(&missing);
-                    (count, bytes) = (count + all - left, bytes + all_bytes - left_bytes);
-                    groups.push(missing);
-                }
+                Ok(missing) => groups.push(missing),
                 Err(Error::Store(store::Error::Missing { .. })) => groups.push(packs),
                 Err(error) => {
                     doubtful.push(packs);
@@ -189,11 +175,7 @@ async fn put_until_done(
         }
         let Some(packs) = groups.pop() else { break };
         match put_once(drive, archive, &shelf, &packs).await {
-            Ok(()) => {
-                let (done, done_bytes) = measure(&packs);
-                (count, bytes) = (count + done, bytes + done_bytes);
-                patience.renew();
-            }
+            Ok(()) => patience.renew(),
             Err(Error::Store(store::Error::TooLarge { limit_bytes })) => {
                 let smaller = split(drive, packs, limit_bytes)?;
                 if smaller.len() < 2 {
@@ -214,7 +196,7 @@ async fn put_until_done(
             Err(error) => return Err(error),
         }
     }
-    Ok((count, bytes))
+    Ok(())
 }
 
 /// Pauses between attempts, each twice as long as the one before.
@@ -241,14 +223,6 @@ impl<'d> Patience<'d> {
         self.pause = RETRY_FIRST;
         self.drive.control.succeeded();
     }
-}
-
-/// How many packs, and their bytes.
-fn measure(packs: &[Pack]) -> (u64, u64) {
-    (
-        packs.len() as u64,
-        packs.iter().map(|pack| pack.body.len()).sum(),
-    )
 }
 
 /// What of a group is already on the shelf, although no answer said so.

@@ -61,11 +61,21 @@ fn send_messages_in_threads_is_withdrawn() {
 
 #[test]
 fn send_messages_is_withdrawn() {
-    withdrawn(
-        62,
-        permission::SEND_MESSAGES,
-        &["Send Messages", "ods-journal ("],
-    );
+    let mut day = Day::new(62);
+    let bits = permission::BOT & !permission::SEND_MESSAGES;
+    day.world.emulator.set_permissions(bits).expect("set");
+    // A new archive wants a card.
+    std::fs::create_dir(day.path("more")).expect("a directory");
+    refused(&mut day, 12, &["Send Messages", "ods-archives ("]);
+    let emulator = &day.world.emulator;
+    emulator.set_permissions(permission::BOT).expect("set");
+    day.flush().good();
+    day.check();
+    day.nothing_doubled();
+    day.lose_machine();
+    day.check();
+    assert!(day.path("more").is_dir());
+    day.machine.ods(&["umount"]).good();
 }
 
 #[test]
@@ -84,7 +94,7 @@ fn a_missing_permission_is_told_by_the_mount() {
         .expect("set");
     let before = day.counts();
     let says = [
-        "Attach Files in the journal channel",
+        "Attach Files in the archives channel",
         "Manage Threads in the archives channel",
         "oauth2",
     ];
@@ -200,7 +210,9 @@ fn a_thread_is_deleted() {
 fn a_thread_is_deleted_in_the_middle_of_an_upload() {
     let mut day = Day::unmounted(68);
     day.mount();
-    std::fs::create_dir(day.path("docs")).expect("a directory");
+    for dir in ["docs", "media"] {
+        std::fs::create_dir(day.path(dir)).expect("a directory");
+    }
     day.put("docs/first", 1_000);
     day.flush().good();
     day.model.remove("docs/first");

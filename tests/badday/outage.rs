@@ -80,7 +80,7 @@ fn limited(scope: Scope, remaining: u32, code: Option<u32>) -> Outage {
     Outage {
         route: ANY,
         kind,
-        says: "leave no room",
+        says: "to wait",
         waits: true,
         requests_max: 16,
         invalid_max: if scope == Scope::Shared { 0 } else { 16 },

@@ -4,7 +4,7 @@
 use super::{
     answer::{Fail, Said, Unclear, code},
     settings::Settings,
-    setup::{ARCHIVES_NAME, JOURNAL_NAME},
+    setup::Purpose,
 };
 use crate::store::Error;
 
@@ -40,8 +40,8 @@ impl Home {
 
     fn place(self) -> String {
         match self {
-            Home::Journal(id) => format!("the journal channel {JOURNAL_NAME} ({id})"),
-            Home::Archives(id) => format!("the archives channel {ARCHIVES_NAME} ({id})"),
+            Home::Journal(id) => format!("{} ({id})", Purpose::Journal.named()),
+            Home::Archives(id) => format!("{} ({id})", Purpose::Archives.named()),
         }
     }
 

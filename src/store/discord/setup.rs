@@ -268,7 +268,7 @@ impl Setup {
         for (channel, purpose) in places {
             let found = channels.iter().find(|one| one.id.get() == *channel);
             let found = found.ok_or_else(|| Error::Missing {
-                what: format!("channel {channel} in server {guild}"),
+                what: format!("{} ({channel}) in server {guild}", purpose.named()),
             })?;
             let may = raw
                 .member(user, &own)
