@@ -131,7 +131,7 @@ async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
     let mut settings = plan.options.settings(plan.state_dir.clone());
     if settings.access == Access::Write {
         if let Some(note) = permissions::check_before_mount(&plan.site).await? {
-            listener.progress(&note);
+            listener.warn(&note);
         }
     }
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
