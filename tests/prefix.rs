@@ -137,9 +137,9 @@ async fn run(seed: u64, steps: usize) -> Run {
                 flushed.push((past.lines(), step));
             }
             1 if step % 3 == 0 => {
-                desk.drive.close().await;
+                let kept = desk.close().await;
                 let drive = desk::open(state.path(), past.store(&emulator), &chosen).await;
-                desk = desk.reopened(drive.expect("the drive opens again"));
+                desk = Desk::resumed(drive.expect("the drive opens again"), kept);
             }
             2 => tokio::time::sleep(Duration::from_millis(30)).await,
             _ => {}

@@ -15,6 +15,7 @@ use crate::drive::names::Name;
 use crate::store::Entry;
 use crate::store::Locator;
 use crate::store::Object;
+use crate::store::Span;
 use crate::store::Urgency;
 
 /// How often a lease is renewed while mounted, seconds. Four requests each time.
@@ -48,15 +49,19 @@ impl Drive {
     /// Takes the lease, or says who has it.
     pub(in crate::drive) async fn take_lease(&self) -> Result<(), Error> {
         let mut old = Vec::new();
-        for entry in self.store.pinned().await? {
-            match Name::parse(&entry.name) {
-                Some(Name::Lease { instance, .. }) => {
-                    if instance != self.instance && self.settings.takeover == Takeover::Refuse {
-                        return Err(self.leased(&entry).await);
-                    }
-                    old.push(entry.locator);
-                }
-                Some(Name::Part(_) | Name::Superblock { .. }) | None => {}
+        let mut entries = self.store.pinned().await?;
+        // Somebody may have removed the pin; a lease that is held is renewed, so it is among the newest.
+        let newest = self.store.list(&self.store.journal(), Span::Newest).await?;
+        entries.extend(newest.entries);
+        for entry in entries {
+            let Some(Name::Lease { instance, .. }) = Name::parse(&entry.name) else {
+                continue;
+            };
+            if instance != self.instance && self.settings.takeover == Takeover::Refuse {
+                return Err(self.leased(&entry).await);
+            }
+            if !old.contains(&entry.locator) {
+                old.push(entry.locator);
             }
         }
         self.put_lease(self.now()).await?;

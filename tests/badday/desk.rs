@@ -107,8 +107,21 @@ pub(crate) async fn open(
         read_timeout: Duration::from_secs(20),
         ..Settings::new(dir.to_owned())
     };
-    Drive::open(settings, DRIVE, keys(), store, &|_| {}).await
+    // A drive that was closed a moment ago may still be held by its last thread.
+    for _ in 0..LOOKS_MAX {
+        let opened = Drive::open(settings.clone(), DRIVE, keys(), Arc::clone(&store), &|_| {});
+        match opened.await {
+            Err(Error::State(why)) if why.contains("in use by another") => {
+                tokio::task::yield_now().await;
+                std::thread::yield_now();
+            }
+            opened => return opened,
+        }
+    }
+    panic!("the state directory stays in use")
 }
+
+const LOOKS_MAX: u32 = 100_000;
 
 /// An open filesystem, its model, and what changes it.
 pub(crate) struct Desk {
@@ -116,6 +129,13 @@ pub(crate) struct Desk {
     fs: Fs,
     pub(crate) model: Model,
     pub(crate) dice: Dice,
+    made: u64,
+}
+
+/// What a closed filesystem must hold when it is opened again.
+pub(crate) struct Kept {
+    pub(crate) model: Model,
+    dice: Dice,
     made: u64,
 }
 
@@ -142,11 +162,28 @@ impl Desk {
         }
     }
 
+    /// Closes the drive, with whatever waits in its spool; gives what is to be known when it is opened
+    /// again.
+    pub(crate) async fn close(self) -> Kept {
+        self.drive.close().await;
+        Kept {
+            model: self.model,
+            dice: self.dice,
+            made: self.made,
+        }
+    }
+
     /// Goes on with the drive as it was opened anew.
-    pub(crate) fn reopened(self, drive: Arc<Drive>) -> Desk {
+    pub(crate) fn resumed(drive: Arc<Drive>, kept: Kept) -> Desk {
         let fs = Fs::new(Arc::clone(&drive), Options::default());
         fs.recover().expect("tidied up");
-        Desk { drive, fs, ..self }
+        Desk {
+            drive,
+            fs,
+            model: kept.model,
+            dice: kept.dice,
+            made: kept.made,
+        }
     }
 
     fn inode(&self, path: &str) -> InodeNo {
