@@ -43,13 +43,16 @@ fn dbench_finds_nothing_wrong() {
     let disk = Disk::new();
     let told = shell("dbench -D . -t 30 8", disk.root(), &[]);
     assert!(told.contains("Throughput"), "{told}");
-    assert!(!told.contains("failed"), "{told}");
+    let complaints: Vec<&str> = told
+        .lines()
+        .filter(|line| line.contains("failed"))
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
 /// Stressors of stress-ng that touch files; left out are those that change the machine (mounts, swap, devices).
 const STRESSORS: &[&str] = &[
     "access",
-    "acl",
     "chattr",
     "chdir",
     "chmod",
@@ -59,6 +62,7 @@ const STRESSORS: &[&str] = &[
     "dir",
     "dirdeep",
     "dirmany",
+    "dnotify",
     "dup",
     "fallocate",
     "fcntl",
@@ -73,16 +77,16 @@ const STRESSORS: &[&str] = &[
     "handle",
     "hdd",
     "inode-flags",
+    "inotify",
     "io",
     "iomix",
     "lease",
     "link",
     "locka",
     "lockf",
-    "lockmix",
     "lockofd",
-    "metamix",
     "mmapaddr",
+    "mknod",
     "open",
     "readahead",
     "rename",
@@ -93,8 +97,6 @@ const STRESSORS: &[&str] = &[
     "symlink",
     "sync-file",
     "touch",
-    "truncate",
-    "unlink",
     "utime",
     "verity",
     "xattr",

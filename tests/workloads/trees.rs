@@ -52,7 +52,8 @@ fn make_tree(root: &Path) {
     );
 }
 
-const DIFFERENCES: &str = r#"rsync -aHAXS --modify-window=-1 --numeric-ids --checksum --delete -ni "$1/" "$2/""#;
+const DIFFERENCES: &str =
+    r#"rsync -aHAXS --modify-window=-1 --numeric-ids --checksum --delete -ni "$1/" "$2/""#;
 
 #[test]
 fn rsync_both_ways_loses_nothing() {
