@@ -231,6 +231,7 @@ async fn serve(
 async fn mount(plan: &Plan, fs: &Arc<Fs>) -> Result<Arc<Session>> {
     let (fs, path) = (Arc::clone(fs), plan.mountpoint.clone());
     let mut options = plan.options.mount.clone();
+    options.volname.get_or_insert_with(|| plan.name.clone());
     if options.fsname == "ods" {
         options.fsname = format!("ods#{}", plan.name);
     }
