@@ -28,6 +28,7 @@ mod fetch;
 mod history;
 mod journal;
 mod lease;
+mod losses;
 mod names;
 mod neighbours;
 mod open;
@@ -37,6 +38,7 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+mod repack;
 mod splice;
 pub mod status;
 pub mod superblock;
@@ -203,6 +205,7 @@ pub struct Drive {
     neighbours: neighbours::Neighbours,
     /// Packs that somebody removed from the store: their chunks count as not stored.
     gone: Mutex<HashSet<PackId>>,
+    losses: losses::Losses,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
@@ -365,7 +368,7 @@ impl Drive {
     pub fn sync(&self) -> Result<(), Error> {
         self.spool.sync().map_err(|error| {
             self.control
-                .make_read_only(format!("the spool's disk failed: {error}"));
+                .make_read_only(Error::Disk(format!("the spool failed: {error}")));
             Error::from(error)
         })
     }

@@ -221,6 +221,7 @@ impl Drive {
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
             gone: Mutex::default(),
+            losses: crate::drive::losses::Losses::default(),
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),
@@ -284,15 +285,8 @@ impl Drive {
     /// [`Drive::flush`] before to have none left. Safe to call twice.
     pub async fn close(&self) {
         self.control.post(|board| board.stop = Stop::Now);
-        let _ = tokio::task::block_in_place(|| self.spool.sync());
-        loop {
-            let board = self.control.board();
-            if board.publisher_gone {
-                break;
-            }
-            tokio::task::block_in_place(|| {
-                drop(self.control.wait(board, Duration::from_millis(100)))
-            });
+        if let Some(drive) = self.shared() {
+            drop(tokio::task::spawn_blocking(move || drive.await_publisher()).await);
         }
         let farewell = async {
             if self.control.board().error.is_none() {
@@ -305,6 +299,17 @@ impl Drive {
             log::warn!(
                 "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
             );
+        }
+    }
+
+    /// Brings the spool to the disk and waits for the publisher's end.
+    fn await_publisher(&self) {
+        if let Err(error) = self.spool.sync() {
+            log::warn!("the spool could not be brought to the disk: {error}");
+        }
+        let mut board = self.control.board();
+        while !board.publisher_gone {
+            board = self.control.wait(board, Duration::from_millis(100));
         }
     }
 
