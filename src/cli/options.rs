@@ -70,6 +70,8 @@ Mount options (-o a,b=c):
   names                show the names of top-level directories on the archives' cards
   takeover             take the drive although another machine holds it
   noatime, relatime    whether reading leaves a trace (noatime)
+  volname=NAME         what Finder calls the volume; with local, noappledouble, noapplexattr, nobrowse and
+                       defer_permissions for macFUSE, without effect elsewhere
   config=FILE, state=DIR  configuration file and state directory
   nofail, noauto, _netdev, user, x-...  accepted for /etc/fstab, without effect
 
@@ -97,6 +99,15 @@ const IGNORED: &[&str] = &[
     "diratime",
     "nodiratime",
     "fg",
+];
+
+/// Words for macFUSE. Elsewhere they mean nothing, so that one configuration serves all machines.
+const APPLE: &[&str] = &[
+    "local",
+    "noappledouble",
+    "noapplexattr",
+    "nobrowse",
+    "defer_permissions",
 ];
 
 impl Options {
@@ -139,6 +150,7 @@ impl Options {
             "takeover" => self.takeover = Takeover::Force,
             "noatime" => self.atime = fs::Atime::Never,
             "relatime" | "atime" => self.atime = fs::Atime::Relative,
+            _ if APPLE.contains(&name) => mount.apple.push(name.to_owned()),
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -172,6 +184,7 @@ impl Options {
             }
             "patience" => self.patience = Some(seconds(name, value)?),
             "fsname" => value.clone_into(&mut self.mount.fsname),
+            "volname" => self.mount.volname = Some(value.to_owned()),
             "config" => self.config = Some(absolute(value)?),
             "state" => self.state = Some(absolute(value)?),
             _ => return Err(unknown(name)),

@@ -63,6 +63,14 @@ pub fn mknod(path: impl AsRef<OsStr>, mode: u32, device: u64) -> Answer<i64> {
     check(unsafe { libc::mknod(c(path).as_ptr(), mode, device) })
 }
 
+pub fn mkdir(path: impl AsRef<OsStr>, mode: u32) -> Answer<i64> {
+    check(unsafe { libc::mkdir(c(path).as_ptr(), mode) })
+}
+
+pub fn unlink(path: impl AsRef<OsStr>) -> Answer<i64> {
+    check(unsafe { libc::unlink(c(path).as_ptr()) })
+}
+
 pub fn rename2(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>, flags: u32) -> Answer<i64> {
     let (from, to) = (c(from), c(to));
     check(unsafe {
@@ -217,6 +225,10 @@ pub struct Map {
 
 impl Map {
     pub fn new(file: &File, len: usize) -> Map {
+        Map::try_new(file, len).expect("mmap")
+    }
+
+    pub fn try_new(file: &File, len: usize) -> Answer<Map> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let start = unsafe {
             libc::mmap(
@@ -228,11 +240,13 @@ impl Map {
                 0,
             )
         };
-        assert_ne!(start, libc::MAP_FAILED, "mmap: errno {}", errno());
-        Map {
+        if start == libc::MAP_FAILED {
+            return Err(errno());
+        }
+        Ok(Map {
             start: start.cast(),
             len,
-        }
+        })
     }
 
     pub fn bytes(&mut self) -> &mut [u8] {
