@@ -121,9 +121,11 @@ impl Drive {
                         match self.wait_for(self.checkpoint()) {
                             Ok(()) => self.control.succeeded(),
                             Err(Error::Closing) => break,
-                            Err(error) => self.control.failed(&error),
+                            Err(error) => {
+                                self.control.failed(&error);
+                                pause = (pause * 2).min(PAUSE.1);
+                            }
                         }
-                        pause = (pause * 2).min(PAUSE.1);
                     }
                     continue;
                 }

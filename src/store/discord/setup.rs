@@ -212,8 +212,7 @@ impl Setup {
     /// [`Error::Refused`] when there is none and the bot may not make one; [`Error::Unavailable`].
     pub async fn channel(&self, guild: u64, purpose: Purpose) -> Result<Channel, Error> {
         let deadline = self.transport.deadline();
-        let bot = self.bot().await?;
-        let name = purpose.channel_name();
+        let (bot, name) = (self.bot().await?, purpose.channel_name());
         let mut audience = match purpose {
             Purpose::Journal => Audience::Private,
             Purpose::Archives => Audience::AsTheServerSays,
@@ -273,9 +272,9 @@ impl Setup {
             let may = raw
                 .member(user, &own)
                 .in_channel(&found.permission_overwrites);
-            let needs = purpose.needs().iter();
+            let needs = purpose.needs().iter().copied();
             let lacks = needs.filter(|need| may.bits() & need.bit == 0);
-            missing.extend(lacks.map(|need| (*purpose, *need)));
+            missing.extend(lacks.map(|need| (*purpose, need)));
         }
         Ok(missing)
     }
@@ -312,8 +311,11 @@ impl Setup {
             kind: "POST channels",
             major: guild,
         };
-        let place = format!("server {guild}");
-        let deed = Deed::new("make a channel in", place, "Manage Channels");
+        let deed = Deed::new(
+            "make a channel in",
+            format!("server {guild}"),
+            "Manage Channels",
+        );
         let route = Route::CreateChannel { guild_id: guild };
         Ask::json(lane, &route, &payload, deed)
     }
