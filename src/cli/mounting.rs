@@ -129,10 +129,10 @@ async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
     let store = plan.site.store()?;
     let unlocked = remote::unlock(&store, Some(&plan.state_dir), &plan.secret).await?;
     let mut settings = plan.options.settings(plan.state_dir.clone());
-    if settings.access == Access::Write {
-        if let Some(note) = permissions::check_before_mount(&plan.site).await? {
-            listener.warn(&note);
-        }
+    if settings.access == Access::Write
+        && let Some(note) = permissions::check_before_mount(&plan.site).await?
+    {
+        listener.warn(&note);
     }
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user = user.unwrap_or_else(|_| sys::owner().0.to_string());
@@ -231,6 +231,7 @@ async fn serve(
 async fn mount(plan: &Plan, fs: &Arc<Fs>) -> Result<Arc<Session>> {
     let (fs, path) = (Arc::clone(fs), plan.mountpoint.clone());
     let mut options = plan.options.mount.clone();
+    options.volname.get_or_insert_with(|| plan.name.clone());
     if options.fsname == "ods" {
         options.fsname = format!("ods#{}", plan.name);
     }
