@@ -5,22 +5,19 @@ use serde_json::json;
 use tokio::time::Instant;
 use twilight_http::routing::Route;
 use twilight_model::{
-    channel::{
-        ChannelType,
-        permission_overwrite::{PermissionOverwrite, PermissionOverwriteType},
-    },
+    channel::ChannelType,
     guild::Permissions,
     id::{
         Id,
-        marker::{ChannelMarker, GuildMarker, RoleMarker, UserMarker},
+        marker::{GuildMarker, RoleMarker, UserMarker},
     },
 };
 
 use super::{
     answer::Fail,
     deed::Deed,
+    guild::{RawChannel, RawGuild, RawMember, find_named},
     limiter::Lane,
-    permissions::{Member, Role},
     settings::Settings,
     transport::{Ask, Transport, parse},
 };
@@ -108,31 +105,6 @@ struct RawUser {
 struct RawGuildName {
     id: Id<GuildMarker>,
     name: String,
-}
-
-#[derive(Deserialize)]
-struct RawGuild {
-    id: Id<GuildMarker>,
-    name: String,
-    owner_id: Id<UserMarker>,
-    #[serde(default)]
-    premium_tier: u8,
-    roles: Vec<Role>,
-}
-
-#[derive(Deserialize)]
-struct RawMember {
-    roles: Vec<Id<RoleMarker>>,
-}
-
-#[derive(Deserialize)]
-struct RawChannel {
-    id: Id<ChannelMarker>,
-    #[serde(rename = "type")]
-    kind: ChannelType,
-    name: Option<String>,
-    #[serde(default)]
-    permission_overwrites: Vec<PermissionOverwrite>,
 }
 
 impl Setup {
@@ -358,47 +330,5 @@ impl Setup {
         let ask = Ask::new(Lane { kind, major }, route, deed);
         let deadline: Instant = self.transport.deadline();
         self.transport.read(&ask, deadline).await
-    }
-}
-
-fn find_named<'a>(channels: &'a [RawChannel], name: &str) -> Option<&'a RawChannel> {
-    let of_name =
-        |one: &&RawChannel| one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name);
-    channels.iter().find(of_name)
-}
-
-impl RawGuild {
-    fn member<'a>(&'a self, user: u64, own: &'a [Id<RoleMarker>]) -> Member<'a> {
-        Member {
-            guild: self.id.get(),
-            owner: self.owner_id.get(),
-            user,
-            roles: &self.roles,
-            own,
-        }
-    }
-}
-
-impl RawChannel {
-    fn shown(&self, guild: u64, name: &str) -> Channel {
-        Channel {
-            id: self.id.get(),
-            name: name.into(),
-            audience: self.audience(guild),
-            is_new: false,
-        }
-    }
-
-    fn audience(&self, guild: u64) -> Audience {
-        let hides = |one: &PermissionOverwrite| {
-            one.kind == PermissionOverwriteType::Role
-                && one.id.get() == guild
-                && one.deny.contains(Permissions::VIEW_CHANNEL)
-        };
-        if self.permission_overwrites.iter().any(hides) {
-            Audience::Private
-        } else {
-            Audience::AsTheServerSays
-        }
     }
 }
