@@ -161,8 +161,8 @@ impl Drive {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does the store have this chunk, as far as is known? One whose pack was removed by hand does not
-    /// count, so that writing the same content again heals it.
+    /// Does the store have this chunk, as far as is known? One whose pack was removed by hand, or
+    /// spoilt, does not count, so that writing the same content again heals it.
     pub(in crate::drive) fn is_stored(&self, id: &ChunkId) -> Result<bool, Error> {
         let Some(value) = self.index.get(&key::chunk(id))? else {
             return Ok(false);
@@ -304,7 +304,8 @@ impl Drive {
             ..
         } = request;
         let answer = self.store.get(locator, range.clone(), urgency).await;
-        if let Err(store::Error::Missing { .. }) = answer {
+        // Removed by hand, or shorter than it was when the store acknowledged it.
+        if let Err(store::Error::Missing { .. } | store::Error::Broken { .. }) = answer {
             self.lock_gone().insert(*pack);
         }
         let bytes = answer?;
@@ -319,7 +320,11 @@ impl Drive {
                     log::warn!("a frame of pack {pack} does not open ({error}); fetching it again");
                     let again = u64::from(frame.offset)..u64::from(frame.offset + frame.sealed_len);
                     let sealed = self.store.get_again(locator, again).await?;
-                    (pack::open_frame(&self.keys, *pack, frame, &sealed)?, sealed)
+                    let opened = pack::open_frame(&self.keys, *pack, frame, &sealed);
+                    if opened.is_err() {
+                        self.lock_gone().insert(*pack);
+                    }
+                    (opened?, sealed)
                 }
             };
             let cached = CachedFrame {

@@ -203,7 +203,7 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
-    /// Packs that somebody removed from the store: their chunks count as not stored.
+    /// Packs that the store has no more, or not as they were put: their chunks count as not stored.
     gone: Mutex<HashSet<PackId>>,
     losses: losses::Losses,
     store: Arc<dyn Store>,

@@ -105,6 +105,7 @@ impl Drive {
         let mut pause = PAUSE.0;
         let mut epoch = None;
         let mut renewed = Instant::now();
+        let mut tried = Instant::now();
         loop {
             match self.await_work(epoch.is_some()) {
                 Work::Stop => break,
@@ -114,6 +115,17 @@ impl Drive {
                         renewed = Instant::now();
                         if let Err(error) = self.wait_for(self.renew_lease()) {
                             self.refused(&error);
+                        }
+                    }
+                    if self.owes_checkpoint() && tried.elapsed() > pause {
+                        tried = Instant::now();
+                        match self.wait_for(self.checkpoint()) {
+                            Ok(()) => self.control.succeeded(),
+                            Err(Error::Closing) => break,
+                            Err(error) => {
+                                self.control.failed(&error);
+                                pause = (pause * 2).min(PAUSE.1);
+                            }
                         }
                     }
                     continue;
@@ -193,15 +205,18 @@ impl Drive {
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
-        if self
-            .journal_head()
-            .wants_checkpoint(self.settings.tail_segments_max)
-        {
+        if self.owes_checkpoint() {
             self.control.post(|board| board.phase = Phase::Checkpoint);
             self.wait_for(self.checkpoint())?;
         }
         self.control.post(|board| board.phase = Phase::Idle);
         Ok(())
+    }
+
+    /// Is a checkpoint due, or was the last attempt at one in vain?
+    fn owes_checkpoint(&self) -> bool {
+        let most = self.settings.tail_segments_max;
+        self.read_only().is_none() && self.journal_head().wants_checkpoint(most)
     }
 
     /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.

@@ -45,6 +45,7 @@ mod cdn;
 mod deed;
 mod gate;
 mod get;
+mod guild;
 mod http;
 mod limiter;
 mod listing;
