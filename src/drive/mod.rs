@@ -19,6 +19,7 @@ mod checkpoint;
 mod control;
 mod dirty;
 mod drain;
+mod errand;
 mod error;
 mod fetch;
 mod history;
@@ -36,6 +37,7 @@ mod recover;
 mod splice;
 pub mod status;
 pub mod superblock;
+pub mod task;
 mod upload;
 pub mod view;
 
@@ -200,6 +202,7 @@ pub struct Drive {
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
     runtime: tokio::runtime::Handle,
     control: Control,
+    errands: errand::Errands,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,

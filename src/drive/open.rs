@@ -222,6 +222,7 @@ impl Drive {
             this: std::sync::OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             control: Control::default(),
+            errands: crate::drive::errand::Errands::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
             damaged: Mutex::new(HashMap::new()),

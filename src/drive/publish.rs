@@ -4,7 +4,6 @@
 //! a fact in the spool, the sealed parts of the segment are kept until they are put, and settling
 //! twice gives the same index. So a failure only ever means "the same step again, later".
 
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -17,6 +16,8 @@ use crate::drive::Error;
 use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
+use crate::drive::errand::Put;
+use crate::drive::errand::Tell;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
@@ -50,7 +51,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 struct Epoch {
     number: EpochNo,
     through: Seq,
-    put: Option<HashMap<ArchiveNo, (u64, u64)>>,
+    put: Option<Put>,
+    /// Whoever waits for this epoch to be settled.
+    tells: Vec<Tell>,
     touched: Option<Vec<ArchiveNo>>,
     segment: Option<Segment>,
 }
@@ -78,6 +81,7 @@ impl Drop for Alive<'_> {
                 .make_read_only(String::from("the drain failed; mount again"));
         }
         self.0.control.post(|board| board.publisher_gone = true);
+        self.0.errands.give_up();
     }
 }
 
@@ -154,7 +158,9 @@ impl Drive {
             }
             let wanted = board.wanted > board.published;
             if board.read_only.is_none()
-                && (unfinished || (board.first_change.is_some() && (wanted || self.is_due(&board))))
+                && (unfinished
+                    || self.errands.any()
+                    || (board.first_change.is_some() && (wanted || self.is_due(&board))))
             {
                 return Work::Epoch;
             }
@@ -183,12 +189,15 @@ impl Drive {
 
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
         if epoch.is_none() {
+            self.run_between_epochs();
             *epoch = self.freeze()?;
         }
         let Some(current) = epoch else { return Ok(()) };
         if current.put.is_none() {
             self.control.post(|board| board.phase = Phase::Uploading);
-            current.put = Some(Drain::new(self).run()?);
+            let mut put = Drain::new(self).run()?;
+            current.tells = self.run_in_epoch(&mut put);
+            current.put = Some(put);
         }
         if current.segment.is_none() {
             self.prepare(current)?;
@@ -197,6 +206,9 @@ impl Drive {
         self.wait_for(self.publish(current))?;
         self.settle(current)?;
         let touched = current.touched.take().unwrap_or_default();
+        std::mem::take(&mut current.tells)
+            .into_iter()
+            .for_each(|tell| tell());
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
@@ -214,8 +226,10 @@ impl Drive {
     /// Sets aside everything gathered so far; none if there is nothing.
     fn freeze(&self) -> Result<Option<Epoch>, Error> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let through = state.changed;
-        if through <= self.control.board().published {
+        let mut through = state.changed;
+        if self.errands.want_epoch() {
+            through = through.max(self.spool.usage().appended);
+        } else if through <= self.control.board().published {
             self.control.post(|board| board.first_change = None);
             return Ok(None);
         }
@@ -256,6 +270,7 @@ impl Drive {
             number,
             through,
             put: None,
+            tells: Vec::new(),
             touched: None,
             segment: None,
         }))
@@ -264,8 +279,7 @@ impl Drive {
     /// Makes the segment, once everything it refers to is acknowledged.
     fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
-            epoch.touched =
-                Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&HashMap::new()))?);
+            epoch.touched = Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&Put::new()))?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.wait_for(self.make_shelves(&touched))?;
