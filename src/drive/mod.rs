@@ -34,15 +34,17 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+pub mod scope;
 mod splice;
 pub mod status;
 pub mod superblock;
 pub mod task;
+mod trust;
 mod upload;
+pub mod verify;
 pub mod view;
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -55,7 +57,6 @@ use crate::clock::Time;
 use crate::codec::key::Keys;
 use crate::id::DriveId;
 use crate::id::InodeNo;
-use crate::id::PackId;
 use crate::id::Seq;
 use crate::index::Index;
 use crate::size::GIB;
@@ -195,8 +196,7 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
-    /// Packs that somebody removed from the store: their chunks count as not stored.
-    gone: Mutex<HashSet<PackId>>,
+    distrusted: trust::Distrust,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,

@@ -216,7 +216,7 @@ impl Drive {
             memory: fetch::Memory::new(settings.memory_bytes_max),
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
-            gone: Mutex::default(),
+            distrusted: crate::drive::trust::Distrust::default(),
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),
