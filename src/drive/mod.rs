@@ -34,6 +34,7 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+pub mod repair;
 pub mod scope;
 mod splice;
 pub mod status;

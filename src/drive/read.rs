@@ -77,7 +77,10 @@ impl Drive {
         let result = read.unwrap_or(Err(Error::Timeout(limit)));
         match &result {
             Err(
-                error @ (Error::Damaged(_) | Error::Store(crate::store::Error::Missing { .. })),
+                error @ (Error::Damaged(_)
+                | Error::Store(
+                    crate::store::Error::Missing { .. } | crate::store::Error::Broken { .. },
+                )),
             ) => {
                 self.note_damage(ino, &error.to_string());
             }
