@@ -187,22 +187,22 @@ impl Cache {
         &self,
         mut is_good: impl FnMut(&ChunkId, &CachedFrame) -> Result<bool, E>,
     ) -> Result<(u64, u64), E> {
-        let slabs: Vec<(Arc<File>, Vec<Listed>)> = {
+        let slabs: Vec<(u32, Arc<File>, Vec<Listed>)> = {
             let state = self.read();
-            let slabs = state.slabs.values();
+            let slabs = state.slabs.iter();
             slabs
-                .map(|slab| (Arc::clone(&slab.file), slab.frames.clone()))
+                .map(|(number, slab)| (*number, Arc::clone(&slab.file), slab.frames.clone()))
                 .collect()
         };
         let (mut seen, mut dropped) = (0, 0);
-        for (file, frames) in slabs {
+        for (number, file, frames) in slabs {
+            // A slab's list also has frames that were forgotten, and came back elsewhere.
+            let is_here = |state: &State, at: &Listed| {
+                let known = state.frames.get(&at.key);
+                known.is_some_and(|frame| frame.slab == number && frame.offset == at.offset)
+            };
             for at in frames {
-                let is_known = {
-                    let state = self.read();
-                    let known = state.frames.get(&at.key);
-                    known.is_some_and(|frame| frame.offset == at.offset)
-                };
-                if !is_known {
+                if !is_here(&self.read(), &at) {
                     continue;
                 }
                 seen += 1;
@@ -212,12 +212,11 @@ impl Cache {
                     (Some(chunk), Some(frame)) => is_good(chunk, frame)?,
                     _ => false,
                 };
-                if !good {
+                let mut state = self.write();
+                if !good && is_here(&state, &at) {
                     dropped += 1;
-                    match chunk {
-                        Some(chunk) => self.invalidate(&chunk),
-                        None => self.forget(at),
-                    }
+                    state.frames.remove(&at.key);
+                    slab::spoil(&file, at.offset);
                 }
             }
         }

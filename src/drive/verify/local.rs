@@ -29,7 +29,7 @@ impl Drive {
         findings.records = self.control.board().lost_records.clone();
         let inodes: Vec<InodeNo> = {
             let view = self.view();
-            let gathering = view.state.gathering.inodes();
+            let gathering = view.state.gathering.inodes().into_iter();
             let frozen = view.state.frozen.iter().flat_map(|frozen| frozen.inodes());
             gathering
                 .chain(frozen)
@@ -59,7 +59,7 @@ impl Drive {
         let mut pieces = Vec::new();
         let layers = [Some(&view.state.gathering), view.state.frozen.as_ref()];
         for layer in layers.into_iter().flatten() {
-            for piece in layer.pieces(ino).into_iter().flat_map(|all| all.values()) {
+            for (_, piece) in layer.within(ino, 0, u64::MAX) {
                 if let Source::Spool { place, skip } = piece.source {
                     pieces.push((place, skip, piece.len));
                 }
