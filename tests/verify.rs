@@ -264,7 +264,7 @@ fn an_interrupted_look_says_so_and_leaves_nothing_behind() {
         until("a download", || world.emulator.faults().met(id) > 0);
         look.signal("INT");
         let ended = look.ended();
-        assert_eq!(ended.json()["complete"], false, "{ended:?}");
+        assert!(ended.out.contains("\"complete\": false"), "{ended:?}");
         ended.bad(26, &["interrupted"]);
         world.emulator.faults().clear();
         machine.ods(&["verify", "--full"]).good();

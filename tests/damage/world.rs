@@ -5,6 +5,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use ods::codec::key::Keys;
 use ods::codec::key::MasterKey;
@@ -39,6 +40,9 @@ use tempfile::TempDir;
 
 use crate::discord::Place;
 use crate::discord::place;
+
+/// Longest wait for anything; only a defect takes so long.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What happens to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,15 +325,21 @@ impl World {
         std::fs::create_dir_all(&settings.state_dir).expect("a directory");
         let copy = self.superblock.encode(&self.master).to_bytes();
         std::fs::write(settings.state_dir.join(superblock::COPY), copy).expect("written");
-        let store: Arc<dyn Store> = Arc::new(self.place.store());
-        let opening = Drive::open(
-            settings,
-            self.superblock.drive(),
-            self.keys.clone(),
-            store,
-            &|_| {},
-        );
-        let drive = self.runtime.block_on(opening)?;
+        let started = Instant::now();
+        let drive = loop {
+            let store: Arc<dyn Store> = Arc::new(self.place.store());
+            let (id, keys) = (self.superblock.drive(), self.keys.clone());
+            let opening = Drive::open(settings.clone(), id, keys, store, &|_| {});
+            match self.runtime.block_on(opening) {
+                // A thread of the drive that was just closed may still be ending.
+                Err(Error::State(text))
+                    if text.contains("in use") && started.elapsed() < DEADLINE =>
+                {
+                    std::thread::park_timeout(Duration::from_millis(10));
+                }
+                opened => break opened?,
+            }
+        };
         Ok(Machine {
             world: self,
             fs: Fs::new(Arc::clone(&drive), Options::default()),

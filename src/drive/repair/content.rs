@@ -153,7 +153,8 @@ impl Drive {
     }
 }
 
-/// Packs chunks and puts them, within an epoch.
+/// Packs chunks and puts them, within an epoch. The cache keeps its copies, which may be the only ones
+/// until the store has acknowledged these.
 fn store(
     drive: &Drive,
     mut found: Vec<(ChunkId, Sick, Bytes)>,
@@ -182,8 +183,6 @@ fn store(
         let capacity = drive.store.limits().object_bytes_max;
         let fresh = || (sick.archive, PackBuilder::new(&drive.keys, capacity));
         open.get_or_insert_with(fresh).1.push(id, &plain)?;
-        // What the cache has may be of the old pack; the copy that was just made is better.
-        drive.cache.invalidate(&id);
     }
     if let Some((archive, builder)) = open {
         uploads.add(archive, builder.finish())?;
