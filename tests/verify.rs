@@ -16,8 +16,6 @@ use support::Machine;
 use support::World;
 use support::until;
 
-const DOWNLOAD: &str = "GET /attachments/{channel_id}/{attachment_id}/{filename}";
-
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let next = std::iter::repeat_with(|| {
@@ -256,10 +254,11 @@ fn an_interrupted_look_says_so_and_leaves_nothing_behind() {
         if !is_mounted {
             machine.ods(&["umount"]).good();
         }
-        let id = world
-            .emulator
-            .faults()
-            .add(Fault::new(DOWNLOAD, slow.clone()));
+        // The superblock is read quickly, so that the work begins.
+        let pack = &packs(&world)[0].filename;
+        let route = format!("GET /attachments/{{channel_id}}/{{attachment_id}}/{pack}");
+        let fault = Fault::new(&route, slow.clone());
+        let id = world.emulator.faults().add(fault);
         let look = machine.start("ods", &["verify", "--full", "--json"]);
         until("a download", || world.emulator.faults().met(id) > 0);
         look.signal("INT");
