@@ -16,7 +16,6 @@ use crate::drive::Error;
 use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
-use crate::drive::errand::Put;
 use crate::drive::errand::Tell;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
@@ -38,8 +37,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// It does not look more often than this.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Memory that unpublished changes of the index may take before they are published at once.
-const GATHERING_BYTES_MAX: usize = 32 << 20;
+/// Changes that take this part of the memory for them are published at once: half, so that others fit
+/// beside them meanwhile.
+const PUBLISHED_SHARE: usize = 2;
 
 /// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
 const HELD_SHARE: u64 = 8;
@@ -51,7 +51,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 struct Epoch {
     number: EpochNo,
     through: Seq,
-    put: Option<Put>,
+    is_sent: bool,
     /// Whoever waits for this epoch to be settled.
     tells: Vec<Tell>,
     touched: Option<Vec<ArchiveNo>>,
@@ -78,7 +78,7 @@ impl Drop for Alive<'_> {
         if std::thread::panicking() {
             self.0
                 .control
-                .make_read_only(String::from("the drain failed; mount again"));
+                .make_read_only(Error::State(String::from("the drain failed; mount again")));
         }
         self.0.control.post(|board| board.publisher_gone = true);
         self.0.errands.give_up();
@@ -100,7 +100,7 @@ impl Drive {
         });
         if let Err(error) = spawned {
             self.control
-                .make_read_only(format!("no thread for the drain: {error}"));
+                .make_read_only(Error::State(format!("no thread for the drain: {error}")));
             self.control.post(|board| board.publisher_gone = true);
         }
     }
@@ -130,7 +130,7 @@ impl Drive {
                     self.control.succeeded();
                 }
                 Err(Error::Closing) => break,
-                Err(error @ Error::Forked(_)) => self.refused(&error),
+                Err(error @ (Error::Forked(_) | Error::TakenOver(_))) => self.refused(&error),
                 Err(error) => {
                     self.control.failed(&error);
                     self.rest(pause);
@@ -139,14 +139,6 @@ impl Drive {
             }
         }
         self.control.post(|board| board.phase = Phase::Idle);
-    }
-
-    /// Sleeps unless the drive is closed, in a task.
-    pub(in crate::drive) async fn pause(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        while !self.control.stopping() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(100).min(pause)).await;
-        }
     }
 
     fn await_work(&self, unfinished: bool) -> Work {
@@ -184,7 +176,7 @@ impl Drive {
                 .live_bytes
                 .saturating_sub(board.held_bytes)
                 >= self.settings.epoch_bytes
-            || self.index.counts().gathering_bytes >= GATHERING_BYTES_MAX
+            || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
     }
 
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
@@ -193,11 +185,10 @@ impl Drive {
             *epoch = self.freeze()?;
         }
         let Some(current) = epoch else { return Ok(()) };
-        if current.put.is_none() {
+        if !current.is_sent {
             self.control.post(|board| board.phase = Phase::Uploading);
-            let mut put = Drain::new(self).run()?;
-            current.tells = self.run_in_epoch(&mut put);
-            current.put = Some(put);
+            self.upload(current)?;
+            current.tells.extend(self.run_in_epoch());
         }
         if current.segment.is_none() {
             self.prepare(current)?;
@@ -205,6 +196,7 @@ impl Drive {
         self.control.post(|board| board.phase = Phase::Publishing);
         self.wait_for(self.publish(current))?;
         self.settle(current)?;
+        self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();
         std::mem::take(&mut current.tells)
             .into_iter()
@@ -220,6 +212,14 @@ impl Drive {
             self.wait_for(self.checkpoint())?;
         }
         self.control.post(|board| board.phase = Phase::Idle);
+        Ok(())
+    }
+
+    /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.
+    fn upload(&self, epoch: &mut Epoch) -> Result<(), Error> {
+        while !epoch.is_sent {
+            epoch.is_sent = Drain::new(self).run()?;
+        }
         Ok(())
     }
 
@@ -255,6 +255,7 @@ impl Drive {
         }
         let held_bytes = state.gathering.spooled_bytes();
         let bytes = frozen.spooled_bytes();
+        state.weigh(self);
         state.frozen = Some(frozen);
         self.control.post(|board| {
             board.first_change = None;
@@ -269,7 +270,7 @@ impl Drive {
         Ok(Some(Epoch {
             number,
             through,
-            put: None,
+            is_sent: false,
             tells: Vec::new(),
             touched: None,
             segment: None,
@@ -279,7 +280,7 @@ impl Drive {
     /// Makes the segment, once everything it refers to is acknowledged.
     fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
-            epoch.touched = Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&Put::new()))?);
+            epoch.touched = Some(self.fold_holdings()?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.wait_for(self.make_shelves(&touched))?;
@@ -330,7 +331,7 @@ impl Drive {
                 .iter()
                 .any(|object| object.name == entry.name);
             if self.is_foreign_lease(&entry) {
-                return Err(lease::taken_over());
+                return Err(self.taken_over(&entry).await);
             }
             if ours {
                 ours_found += 1;
@@ -339,14 +340,16 @@ impl Drive {
                 head.mark = head.mark.max(entry.mark);
             }
         }
-        if others
-            .complete(Series::Segment)
-            .iter()
-            .any(|found| found.epoch >= epoch.number)
-        {
-            return Err(Error::Forked(String::from(
-                "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
-            )));
+        let share = Share {
+            through: epoch.through,
+            epoch: epoch.number,
+        };
+        for found in others.complete(Series::Segment) {
+            if found.epoch >= epoch.number && !self.is_own_attempt(&found, share, &head).await? {
+                return Err(Error::Forked(String::from(
+                    "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
+                )));
+            }
         }
         self.set_journal_head(head);
         if ours_found == segment.objects.len() {
@@ -356,7 +359,7 @@ impl Drive {
         self.put_journal(segment.objects.clone()).await
     }
 
-    /// An epoch is on the store: sled takes it over, the spool lets go of it.
+    /// An epoch is on the store: the stored index takes it over, the spool lets go of it.
     fn settle(&self, epoch: &Epoch) -> Result<(), Error> {
         let Some(segment) = &epoch.segment else {
             return Ok(());

@@ -162,10 +162,14 @@ impl Drive {
     /// The files that could not be read back since the drive was opened, and why.
     #[must_use]
     pub fn damaged(&self) -> HashMap<InodeNo, String> {
-        self.damaged
+        let mut damaged = self
+            .damaged
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+            .clone();
+        let lost = self.losses.files();
+        damaged.extend(lost.iter().map(|(ino, what)| (*ino, what.clone())));
+        damaged
     }
 
     /// Where a file's content is.
@@ -175,17 +179,18 @@ impl Drive {
             .damaged
             .lock()
             .is_ok_and(|damaged| damaged.contains_key(&ino))
+            || self.losses.files().contains_key(&ino)
         {
             return FileState::Damaged;
         }
         let view = self.view();
-        if view.state.gathering.pieces(ino).is_some() {
+        if view.state.gathering.has(ino) {
             FileState::Local
         } else if view
             .state
             .frozen
             .as_ref()
-            .is_some_and(|frozen| frozen.pieces(ino).is_some())
+            .is_some_and(|frozen| frozen.has(ino))
         {
             FileState::Uploading
         } else {

@@ -56,6 +56,16 @@ impl Drive {
         self.distrusted.lock().packs.insert(pack);
     }
 
+    /// Packs are not on the store any more.
+    pub(in crate::drive) fn distrust_packs(&self, packs: impl IntoIterator<Item = PackId>) {
+        self.distrusted.lock().packs.extend(packs);
+    }
+
+    /// Is a pack known not to be on the store?
+    pub(in crate::drive) fn distrusts_pack(&self, pack: &PackId) -> bool {
+        self.distrusted.lock().packs.contains(pack)
+    }
+
     /// What is not trusted, as it is now: packs, and chunks in packs.
     pub(in crate::drive) fn distrusted(&self) -> Distrusted {
         let known = self.distrusted.lock();

@@ -8,7 +8,6 @@ use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
-use crate::drive::errand::Put;
 use crate::drive::repair::Mode;
 use crate::drive::repair::Repaired;
 use crate::drive::repair::Wish;
@@ -95,7 +94,7 @@ impl Mending<'_> {
             return Ok(());
         }
         self.drive
-            .in_epoch(self.task, move |drive, put| store(drive, found, put))
+            .in_epoch(self.task, move |drive| store(drive, found))
     }
 }
 
@@ -155,11 +154,7 @@ impl Drive {
 
 /// Packs chunks and puts them, within an epoch. The cache keeps its copies, which may be the only ones
 /// until the store has acknowledged these.
-fn store(
-    drive: &Drive,
-    mut found: Vec<(ChunkId, Sick, Bytes)>,
-    put: &mut Put,
-) -> Result<(), Error> {
+fn store(drive: &Drive, mut found: Vec<(ChunkId, Sick, Bytes)>) -> Result<(), Error> {
     found.sort_by_key(|(_, sick, _)| sick.archive);
     let mut uploads = Uploads::new(drive);
     let mut open: Option<(ArchiveNo, PackBuilder)> = None;
@@ -187,9 +182,5 @@ fn store(
     if let Some((archive, builder)) = open {
         uploads.add(archive, builder.finish())?;
     }
-    for (archive, (packs, bytes)) in uploads.finish()? {
-        let total = put.entry(archive).or_default();
-        (total.0, total.1) = (total.0 + packs, total.1 + bytes);
-    }
-    Ok(())
+    uploads.finish()
 }

@@ -48,7 +48,7 @@ impl Drive {
         let owners: BTreeSet<InodeNo> = owners.copied().collect();
         if !owners.is_empty() {
             task.begin("forgetting", owners.len() as u64, 0)?;
-            repaired.forgotten_bytes = self.in_epoch(task, move |drive, _| {
+            repaired.forgotten_bytes = self.in_epoch(task, move |drive| {
                 owners
                     .iter()
                     .try_fold(0, |bytes, ino| Ok(bytes + drive.forget_in(*ino, &chunks)?))
@@ -72,7 +72,7 @@ impl Drive {
             return Ok(());
         }
         task.begin("tidying", 0, 0)?;
-        self.in_epoch(task, move |drive, _| {
+        self.in_epoch(task, move |drive| {
             let (mut batch, mut kept) = (Batch::default(), HashSet::new());
             let (from, to) = key::all(b'C');
             let rows = drive

@@ -9,6 +9,7 @@ use crate::drive::scope::Files;
 use crate::drive::task::Task;
 use crate::drive::verify::Findings;
 use crate::id::InodeNo;
+use crate::index;
 use crate::spool;
 use crate::spool::Place;
 
@@ -77,6 +78,24 @@ impl Drive {
             at += step;
         }
         Ok(())
+    }
+
+    /// Reads the index's own files, every page against its checksum.
+    pub(in crate::drive) fn look_at_index(
+        &self,
+        task: &Task<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        task.begin("reading the index", 0, 0)?;
+        match self.index.verify() {
+            Err(error @ index::Error::Damaged(_)) => {
+                findings
+                    .index
+                    .push((format!("cannot be trusted: {error}"), Vec::new()));
+                Ok(())
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// Unseals what is in the cache. What does not open is dropped: it is only a copy.
