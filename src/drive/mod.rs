@@ -23,6 +23,7 @@ mod checkpoint;
 mod control;
 mod dirty;
 mod drain;
+mod errand;
 mod error;
 mod fetch;
 mod history;
@@ -39,14 +40,18 @@ mod rebuild;
 mod record;
 mod recover;
 mod repack;
+pub mod repair;
+pub mod scope;
 mod splice;
 pub mod status;
 pub mod superblock;
+pub mod task;
+mod trust;
 mod upload;
+pub mod verify;
 pub mod view;
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -59,7 +64,6 @@ use crate::clock::Time;
 use crate::codec::key::Keys;
 use crate::id::DriveId;
 use crate::id::InodeNo;
-use crate::id::PackId;
 use crate::id::Seq;
 use crate::index::Index;
 use crate::size::GIB;
@@ -203,14 +207,14 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
-    /// Packs that the store has no more, or not as they were put: their chunks count as not stored.
-    gone: Mutex<HashSet<PackId>>,
+    distrusted: trust::Distrust,
     losses: losses::Losses,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
     runtime: tokio::runtime::Handle,
     control: Control,
+    errands: errand::Errands,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,
