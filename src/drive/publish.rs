@@ -73,9 +73,8 @@ struct Alive<'d>(&'d Drive);
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0
-                .control
-                .make_read_only(Error::State(String::from("the drain failed; mount again")));
+            let why = Error::State(String::from("the drain failed; mount again"));
+            self.0.control.make_read_only(why);
         }
         self.0.control.post(|board| board.publisher_gone = true);
     }
@@ -215,8 +214,8 @@ impl Drive {
 
     /// Is a checkpoint due, or was the last attempt at one in vain?
     fn owes_checkpoint(&self) -> bool {
-        let most = self.settings.tail_segments_max;
-        self.read_only().is_none() && self.journal_head().wants_checkpoint(most)
+        let head = self.journal_head();
+        self.read_only().is_none() && head.wants_checkpoint(self.settings.tail_segments_max)
     }
 
     /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.
