@@ -50,6 +50,8 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) asked: u64,
     /// Why the last attempt to reach the store failed; cleared by the next success.
     pub(in crate::drive) error: Option<Error>,
+    /// Which records of the spool its disk has lost, in words.
+    pub(in crate::drive) lost_records: Option<String>,
     /// Why the last read from the store failed; cleared by the next that works.
     pub(in crate::drive) read_error: Option<String>,
     /// Will the error go away without help?

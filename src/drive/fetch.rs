@@ -26,6 +26,7 @@ use crate::id::PackId;
 use crate::index::chunk::ChunkPlace;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
+use crate::index::manifest::FORGOTTEN;
 use crate::index::manifest::LOST;
 use crate::size::KIB;
 use crate::size::MIB;
@@ -157,20 +158,6 @@ impl Drive {
         }
     }
 
-    pub(in crate::drive) fn lock_gone(&self) -> MutexGuard<'_, HashSet<PackId>> {
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does the store have this chunk, as far as is known? One whose pack was removed by hand, or
-    /// spoilt, does not count, so that writing the same content again heals it.
-    pub(in crate::drive) fn is_stored(&self, id: &ChunkId) -> Result<bool, Error> {
-        let Some(value) = self.index.get(&key::chunk(id))? else {
-            return Ok(false);
-        };
-        let gone = self.lock_gone();
-        Ok(gone.is_empty() || !gone.contains(&ChunkPlace::decode(&value)?.pack))
-    }
-
     /// A part of a chunk, if it is in memory or in the cache.
     pub(in crate::drive) fn local_chunk_part(
         &self,
@@ -264,6 +251,11 @@ impl Drive {
                     "a local disk lost these bytes before they were stored",
                 )));
             }
+            if id == FORGOTTEN {
+                return Err(Error::Damaged(String::from(
+                    "these bytes were lost and given up",
+                )));
+            }
             let value = self.index.get(&key::chunk(&id))?;
             let value = value.ok_or_else(|| {
                 Error::Damaged(format!("chunk {id} is referred to but not known"))
@@ -306,7 +298,7 @@ impl Drive {
         let answer = self.store.get(locator, range.clone(), urgency).await;
         // Removed by hand, or shorter than it was when the store acknowledged it.
         if let Err(store::Error::Missing { .. } | store::Error::Broken { .. }) = answer {
-            self.lock_gone().insert(*pack);
+            self.distrust_pack(*pack);
         }
         let bytes = answer?;
         let mut opened = Vec::with_capacity(frames.len());
@@ -322,7 +314,7 @@ impl Drive {
                     let sealed = self.store.get_again(locator, again).await?;
                     let opened = pack::open_frame(&self.keys, *pack, frame, &sealed);
                     if opened.is_err() {
-                        self.lock_gone().insert(*pack);
+                        self.distrust(frame.chunk);
                     }
                     (opened?, sealed)
                 }

@@ -16,6 +16,7 @@ use crate::drive::Error;
 use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
+use crate::drive::errand::Tell;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
@@ -51,6 +52,8 @@ struct Epoch {
     number: EpochNo,
     through: Seq,
     is_sent: bool,
+    /// Whoever waits for this epoch to be settled.
+    tells: Vec<Tell>,
     touched: Option<Vec<ArchiveNo>>,
     segment: Option<Segment>,
 }
@@ -77,6 +80,7 @@ impl Drop for Alive<'_> {
             self.0.control.make_read_only(why);
         }
         self.0.control.post(|board| board.publisher_gone = true);
+        self.0.errands.give_up();
     }
 }
 
@@ -157,7 +161,9 @@ impl Drive {
             }
             let wanted = board.wanted > board.published;
             if board.read_only.is_none()
-                && (unfinished || (board.first_change.is_some() && (wanted || self.is_due(&board))))
+                && (unfinished
+                    || self.errands.any()
+                    || (board.first_change.is_some() && (wanted || self.is_due(&board))))
             {
                 return Work::Epoch;
             }
@@ -186,12 +192,14 @@ impl Drive {
 
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
         if epoch.is_none() {
+            self.run_between_epochs();
             *epoch = self.freeze()?;
         }
         let Some(current) = epoch else { return Ok(()) };
         if !current.is_sent {
             self.control.post(|board| board.phase = Phase::Uploading);
             self.upload(current)?;
+            current.tells.extend(self.run_in_epoch());
         }
         if current.segment.is_none() {
             self.prepare(current)?;
@@ -201,6 +209,9 @@ impl Drive {
         self.settle(current)?;
         self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();
+        std::mem::take(&mut current.tells)
+            .into_iter()
+            .for_each(|tell| tell());
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
@@ -229,8 +240,10 @@ impl Drive {
     /// Sets aside everything gathered so far; none if there is nothing.
     fn freeze(&self) -> Result<Option<Epoch>, Error> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let through = state.changed;
-        if through <= self.control.board().published {
+        let mut through = state.changed;
+        if self.errands.want_epoch() {
+            through = through.max(self.spool.usage().appended);
+        } else if through <= self.control.board().published {
             self.control.post(|board| board.first_change = None);
             return Ok(None);
         }
@@ -272,6 +285,7 @@ impl Drive {
             number,
             through,
             is_sent: false,
+            tells: Vec::new(),
             touched: None,
             segment: None,
         }))
