@@ -56,7 +56,6 @@ pub(crate) const LAST: &str = "last-status";
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) site: Site,
-    pub(crate) secret: Secret,
     pub(crate) options: Options,
     pub(crate) mountpoint: PathBuf,
     pub(crate) state_dir: PathBuf,
@@ -107,12 +106,13 @@ impl Signals {
     }
 }
 
-/// Mounts the drive and serves it until it is taken away, by whatever.
-pub(crate) async fn run(plan: Plan, listener: Listener) -> Result<()> {
+/// Mounts the drive and serves it until it is taken away, by whatever. The secret is gone from memory
+/// once the drive is open.
+pub(crate) async fn run(plan: Plan, secret: Secret, listener: Listener) -> Result<()> {
     let mut signals = Signals::listen()?;
     let site = plan.site.clone();
     let opened = tokio::select! {
-        opened = open(&plan, listener) => opened,
+        opened = open(&plan, secret, listener) => opened,
         () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),
     };
     let drive = match opened {
@@ -126,10 +126,11 @@ pub(crate) async fn run(plan: Plan, listener: Listener) -> Result<()> {
     result
 }
 
-async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
+async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
     listener.progress(&format!("{}: asking Discord", plan.name));
     let store = plan.site.store()?;
-    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &plan.secret).await?;
+    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &secret).await?;
+    drop(secret);
     let mut settings = plan.options.settings(plan.state_dir.clone());
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user = user.unwrap_or_else(|_| sys::owner().0.to_string());

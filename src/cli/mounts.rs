@@ -11,7 +11,7 @@ use crate::cli::sys::Unmount;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     at: PathBuf,
     kind: String,
     options: String,
@@ -24,7 +24,8 @@ fn table() -> Vec<Mount> {
         .collect()
 }
 
-fn parse(line: &[u8]) -> Option<Mount> {
+/// Reads a line of the table.
+pub(crate) fn parse(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let dash = fields.iter().position(|field| *field == b"-")?;
     let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());

@@ -27,6 +27,23 @@ pub(crate) fn no_core_dumps() {
     }
 }
 
+/// Takes a variable out of this process's environment, and its value out of what `/proc` shows of it.
+/// Only for programs that have not started a thread yet.
+pub(crate) fn forget(variable: &str) {
+    let Ok(name) = CString::new(variable) else {
+        return;
+    };
+    // SAFETY: `name` ends with NUL and outlives the calls. There is one thread, so nobody reads or changes
+    // the environment meanwhile; the value belongs to this process and is written within its length.
+    unsafe {
+        let value = libc::getenv(name.as_ptr());
+        if !value.is_null() {
+            std::ptr::write_bytes(value, b'*', libc::strlen(value));
+            libc::unsetenv(name.as_ptr());
+        }
+    }
+}
+
 /// Leaves the terminal and its signals: this process is a daemon from now on.
 pub(crate) fn own_session() -> io::Result<()> {
     // SAFETY: takes nothing and touches no memory of ours.

@@ -196,10 +196,11 @@ impl Drive {
 
     /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
     pub(in crate::drive) fn refused(&self, error: &Error) {
+        // In this order: whoever finds the drive read-only finds the reason too.
+        self.control.failed(error);
         if let Error::Forked(_) = error {
             self.control.make_read_only(error.to_string());
         }
-        self.control.failed(error);
     }
 
     /// Sleeps unless the drive is closed.
@@ -280,7 +281,11 @@ impl Drive {
                 return Ok(());
             }
             if let Some(why) = &board.read_only {
-                return Err(Error::ReadOnly(why.clone()));
+                // What made it read-only tells more, and ends a command with its own code.
+                return Err(match &board.error {
+                    Some(error @ (Error::Forked(_) | Error::Disk(_))) => error.clone(),
+                    _ => Error::ReadOnly(why.clone()),
+                });
             }
             if board.publisher_gone || board.stop == Stop::Now {
                 return Err(Error::Closing);

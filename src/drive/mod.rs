@@ -21,6 +21,9 @@ mod dirty;
 mod drain;
 mod error;
 mod fetch;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod journal;
 mod lease;
@@ -342,9 +345,11 @@ impl Drive {
     /// [`Error::Disk`] when the disk refuses; the drive is read-only from then on.
     pub fn sync(&self) -> Result<(), Error> {
         self.spool.sync().map_err(|error| {
-            self.control
-                .make_read_only(format!("the spool's disk failed: {error}"));
-            Error::from(error)
+            let why = format!("the spool's disk failed: {error}");
+            let error = Error::from(error);
+            self.control.failed(&error);
+            self.control.make_read_only(why);
+            error
         })
     }
 

@@ -42,6 +42,9 @@ use self::{
 mod answer;
 mod backoff;
 mod cdn;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod get;
 mod http;

@@ -98,19 +98,19 @@ pub struct Channel {
 }
 
 #[derive(Deserialize)]
-struct RawUser {
+pub(super) struct RawUser {
     id: Id<UserMarker>,
     username: String,
 }
 
 #[derive(Deserialize)]
-struct RawGuildName {
+pub(super) struct RawGuildName {
     id: Id<GuildMarker>,
     name: String,
 }
 
 #[derive(Deserialize)]
-struct RawGuild {
+pub(super) struct RawGuild {
     id: Id<GuildMarker>,
     name: String,
     owner_id: Id<UserMarker>,
@@ -120,12 +120,12 @@ struct RawGuild {
 }
 
 #[derive(Deserialize)]
-struct RawMember {
+pub(super) struct RawMember {
     roles: Vec<Id<RoleMarker>>,
 }
 
 #[derive(Deserialize)]
-struct RawChannel {
+pub(super) struct RawChannel {
     id: Id<ChannelMarker>,
     #[serde(rename = "type")]
     kind: ChannelType,
