@@ -26,6 +26,13 @@ use crate::cli::secret::Typing;
 use crate::cli::sys;
 use crate::codec::key::Secret;
 
+/// Open files that a mount may need: cache and spool keep theirs open, and there are connections and clients.
+/// With fewer it would fail somewhere in the middle, perhaps without a handle for who wants to end it.
+const OPEN_FILES_MIN: u64 = 512;
+
+/// More are not needed, and some systems allow absurdly many.
+const OPEN_FILES_WISH: u64 = 4096;
+
 /// Everything about a mount but its secrets.
 struct Wish {
     name: String,
@@ -37,6 +44,16 @@ struct Wish {
 }
 
 fn wish(args: &args::Mount) -> Result<Wish> {
+    let open_files = sys::open_files_max(OPEN_FILES_WISH);
+    if open_files < OPEN_FILES_MIN {
+        return Err(fault(
+            Code::Other,
+            format!(
+                "this process may have only {open_files} files open, and a mount needs {OPEN_FILES_MIN}: \
+                 raise the limit (`ulimit -n`)"
+            ),
+        ));
+    }
     let (name, mountpoint) = match &args.places[..] {
         [mountpoint] => (None, mountpoint),
         [name, mountpoint, ..] => (Some(name.to_string_lossy().into_owned()), mountpoint),

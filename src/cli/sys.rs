@@ -27,6 +27,27 @@ pub(crate) fn no_core_dumps() {
     }
 }
 
+/// Lets this process open as many files as the system allows it, but no more than so many; tells how many.
+pub(crate) fn open_files_max(wish: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: fills the structure above, which outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 0;
+    }
+    let raised = libc::rlimit {
+        rlim_cur: limit.rlim_max.min(wish).max(limit.rlim_cur),
+        ..limit
+    };
+    // SAFETY: reads the structure above during the call and nothing else.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } {
+        0 => raised.rlim_cur,
+        _ => limit.rlim_cur,
+    }
+}
+
 /// Takes a variable out of this process's environment, and its value out of what `/proc` shows of it.
 /// Only for programs that have not started a thread yet.
 pub(crate) fn forget(variable: &str) {

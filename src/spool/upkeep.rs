@@ -38,8 +38,12 @@ impl Core {
             Job::Remove(number) => self.remove(number),
             Job::Stop => Ok(()),
         };
-        if let Err(fault) = outcome {
-            log::warn!("spool, in the background: {fault}");
+        match outcome {
+            Ok(()) => {}
+            Err(Error::Io { doing, source }) => {
+                log::warn!("spool, in the background: {doing}: {source}");
+            }
+            Err(fault) => log::warn!("spool, in the background: {fault}"),
         }
     }
 
