@@ -22,7 +22,7 @@ const LADDER: &[&[&str]] = &[
 /// Crates that belong to certain rooms, so that replacing one touches one room.
 const KEPT: &[(&str, &[&str])] = &[
     ("fuser", &["fuse"]),
-    ("sled", &["index"]),
+    ("redb", &["index"]),
     ("axum", &["web", "emulator"]),
     ("clap", &["cli", "bin"]),
     ("indicatif", &["cli"]),

@@ -4,6 +4,8 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -27,6 +29,8 @@ pub(in crate::drive) enum Stop {
 pub(in crate::drive) struct Control {
     board: Mutex<Board>,
     bell: Condvar,
+    /// Memory of the changes since the last freeze, bytes.
+    weight: AtomicUsize,
 }
 
 /// What is on the board.
@@ -99,6 +103,15 @@ impl Control {
             drop(board);
             self.bell.notify_all();
         }
+    }
+
+    /// Takes note of how much memory the changes since the last freeze take.
+    pub(in crate::drive) fn weigh(&self, bytes: usize) {
+        self.weight.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(in crate::drive) fn weight(&self) -> usize {
+        self.weight.load(Ordering::Relaxed)
     }
 
     pub(in crate::drive) fn stopping(&self) -> bool {

@@ -106,7 +106,7 @@ impl<'d> Drain<'d> {
             view.state
                 .frozen
                 .as_ref()
-                .map(|frozen| frozen.inodes().collect())
+                .map(crate::drive::dirty::Dirty::inodes)
                 .unwrap_or_default()
         };
         let mut order = Vec::with_capacity(inodes.len());

@@ -5,10 +5,10 @@
 //!                                                                          │ drain: chunk, dedup, pack, put
 //!                                                                          │ amend: manifests, places
 //!                                                                          │ publish: journal segment
-//!                                                                          ▼ settle: sled; spool is cut
+//!                                                                          ▼ settle: stored; spool is cut
 //! ```
 //!
-//! sled holds exactly what the journal says, as of the last published epoch. Everything newer is
+//! What the index stores is exactly what the journal says, as of the last published epoch. Everything newer is
 //! two layers in memory, rebuilt from the spool at start. So opening is recovering, an epoch is
 //! always a state the drive really had, and an index that is damaged or lost costs a download.
 
@@ -98,6 +98,9 @@ pub struct Settings {
     pub cache_bytes_max: u64,
     /// Most bytes of chunks kept in memory.
     pub memory_bytes_max: u64,
+    /// Most bytes of memory for changes that are not yet being published: names, attributes, and where the
+    /// content of files lies. Beyond it a change waits as for space in the spool.
+    pub changes_bytes_max: usize,
     /// How long a read may wait for the store.
     pub read_timeout: Duration,
     /// How long the drive must be quiet before what was written is published.
@@ -166,6 +169,7 @@ impl Settings {
             reserve_bytes: GIB,
             cache_bytes_max: 10 * GIB,
             memory_bytes_max: 64 * MIB,
+            changes_bytes_max: 64 << 20,
             read_timeout: Duration::from_secs(60),
             linger: Duration::from_secs(3),
             age_max: Duration::from_secs(30),
@@ -247,6 +251,12 @@ impl State {
         }
     }
 
+    /// Tells how much memory the changes since the last freeze take.
+    fn weigh(&self, drive: &Drive) {
+        let bytes = drive.index.counts().gathering_bytes + self.gathering.memory_bytes();
+        drive.control.weigh(bytes);
+    }
+
     /// Makes a record of the spool visible; gives the spooled bytes that it hides.
     fn lay(&mut self, drive: &Drive, seq: Seq, place: Place, record: Record) -> dirty::Released {
         drive.index.apply(record.batch);
@@ -258,6 +268,7 @@ impl State {
             );
         }
         self.changed = seq;
+        self.weigh(drive);
         hidden
     }
 }
@@ -305,7 +316,8 @@ impl Drive {
     }
 
     /// Changes the drive: `make` puts the change together and may refuse it, in which case nothing
-    /// happened. It is run again when it had to wait for space in the spool.
+    /// happened. It is run again when it had to wait for space in the spool. It waits in the same way for
+    /// memory: what is changed and not published is bounded by [`Settings::changes_bytes_max`].
     ///
     /// # Errors
     /// What `make` returned, or why the change could not be kept: [`Error::ReadOnly`],
@@ -319,6 +331,12 @@ impl Drive {
         }
         let mut waited = control::Patience::new();
         loop {
+            if self.control.weight() >= self.settings.changes_bytes_max {
+                if self.wait_for_space(&mut waited) {
+                    continue;
+                }
+                return Err(Error::NoSpace.into());
+            }
             let state = self
                 .state
                 .write()

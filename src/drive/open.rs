@@ -50,7 +50,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Segments that a full spool has at least.
 const SEGMENTS_MIN: u64 = 8;
 
-/// Memory that sled may use for its pages, bytes.
+/// Memory that the index may use for its pages, bytes.
 const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
@@ -124,15 +124,21 @@ fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
     Ok(instance)
 }
 
-fn open_index(dir: &Path) -> Result<Index, Error> {
-    match Index::open(dir, INDEX_CACHE_BYTES) {
-        Ok(index) => Ok(index),
-        Err(error @ index::Error::Damaged(_)) => {
-            log::warn!("the index cannot be used ({error}); it is rebuilt from the journal");
+/// Opens the index, and tells how far it has followed the journal.
+fn open_index(dir: &Path) -> Result<(Index, Head), Error> {
+    let open = || {
+        let index = Index::open(dir, INDEX_CACHE_BYTES)?;
+        let head = index.get(&Head::key())?;
+        let head = head.and_then(|value| Head::decode(&value));
+        Ok((index, head.unwrap_or_default()))
+    };
+    match open() {
+        Err(index::Error::Damaged(why)) => {
+            log::warn!("the index cannot be used ({why}); it is rebuilt from the journal");
             std::fs::remove_dir_all(dir).map_err(|error| Error::Disk(error.to_string()))?;
-            Ok(Index::open(dir, INDEX_CACHE_BYTES)?)
+            Ok(open()?)
         }
-        Err(error) => Err(error.into()),
+        result => Ok(result?),
     }
 }
 
@@ -150,11 +156,30 @@ impl Drive {
         store: Arc<dyn Store>,
         watch: Watch<'_>,
     ) -> Result<Arc<Drive>, Error> {
-        let drive = Arc::new(Drive::assemble(settings, id, keys, store)?);
+        let open = || Drive::open_once(&settings, id, &keys, &store, watch);
+        let drive = match open().await {
+            // It is marked as damaged now, so this time it is rebuilt.
+            Err((_, Some(_))) => open().await,
+            result => result,
+        };
+        drive.map_err(|(error, _)| error)
+    }
+
+    /// Tells, with an error, of damage to the index.
+    async fn open_once(
+        settings: &Settings,
+        id: DriveId,
+        keys: &Keys,
+        store: &Arc<dyn Store>,
+        watch: Watch<'_>,
+    ) -> Result<Arc<Drive>, (Error, Option<String>)> {
+        let (settings, keys, store) = (settings.clone(), keys.clone(), Arc::clone(store));
+        let drive = Drive::assemble(settings, id, keys, store).map_err(|error| (error, None))?;
+        let drive = Arc::new(drive);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
         if let Err(error) = drive.take_up(watch).await {
             drop(drive.drop_lease().await);
-            return Err(error);
+            return Err((error, drive.index.damage()));
         }
         drive.start();
         Ok(drive)
@@ -175,11 +200,7 @@ impl Drive {
     ) -> Result<Drive, Error> {
         let lock = lock(&settings.state_dir)?;
         let instance = instance(&settings.state_dir, id)?;
-        let index = open_index(&settings.state_dir.join("index"))?;
-        let head = index
-            .get(&Head::key())?
-            .and_then(|value| Head::decode(&value))
-            .unwrap_or_default();
+        let (index, head) = open_index(&settings.state_dir.join("index"))?;
         let spool_dir = settings
             .spool_dir
             .clone()

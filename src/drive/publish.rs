@@ -37,8 +37,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// It does not look more often than this.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Memory that unpublished changes of the index may take before they are published at once.
-const GATHERING_BYTES_MAX: usize = 32 << 20;
+/// Changes that take this part of the memory for them are published at once: half, so that others fit
+/// beside them meanwhile.
+const PUBLISHED_SHARE: usize = 2;
 
 /// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
 const HELD_SHARE: u64 = 8;
@@ -178,7 +179,7 @@ impl Drive {
                 .live_bytes
                 .saturating_sub(board.held_bytes)
                 >= self.settings.epoch_bytes
-            || self.index.counts().gathering_bytes >= GATHERING_BYTES_MAX
+            || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
     }
 
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
@@ -241,6 +242,7 @@ impl Drive {
         }
         let held_bytes = state.gathering.spooled_bytes();
         let bytes = frozen.spooled_bytes();
+        state.weigh(self);
         state.frozen = Some(frozen);
         self.control.post(|board| {
             board.first_change = None;
@@ -342,7 +344,7 @@ impl Drive {
         self.put_journal(segment.objects.clone()).await
     }
 
-    /// An epoch is on the store: sled takes it over, the spool lets go of it.
+    /// An epoch is on the store: the stored index takes it over, the spool lets go of it.
     fn settle(&self, epoch: &Epoch) -> Result<(), Error> {
         let Some(segment) = &epoch.segment else {
             return Ok(());

@@ -176,13 +176,13 @@ impl Drive {
             return FileState::Damaged;
         }
         let view = self.view();
-        if view.state.gathering.pieces(ino).is_some() {
+        if view.state.gathering.has(ino) {
             FileState::Local
         } else if view
             .state
             .frozen
             .as_ref()
-            .is_some_and(|frozen| frozen.pieces(ino).is_some())
+            .is_some_and(|frozen| frozen.has(ino))
         {
             FileState::Uploading
         } else {

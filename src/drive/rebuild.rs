@@ -2,7 +2,7 @@
 //!
 //! Both are the same walk. List what is newer than the head; if the head is far behind or there is
 //! none, go back to the newest complete checkpoint; then apply segment after segment, each checked
-//! against the hash of the one before it. Everything lands in sled, and applying twice is harmless,
+//! against the hash of the one before it. Everything lands in the index, and applying twice is harmless,
 //! so an interrupted walk goes on from the last whole segment, or begins the checkpoint again.
 
 use std::ops::Bound;
