@@ -97,7 +97,9 @@ fn a_machine_that_has_seen_the_newer_passphrase_does_not_take_the_older() {
     epoch(&machine, "file");
     let superblock = |world: &World| {
         let stored = world.emulator.attachments();
-        let found = stored.into_iter().find(|one| one.filename.starts_with("b-"));
+        let found = stored
+            .into_iter()
+            .find(|one| one.filename.starts_with("b-"));
         found.expect("a superblock")
     };
     let before = superblock(&world);

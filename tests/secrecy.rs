@@ -13,6 +13,9 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
 
+use ods::emulator::ErrorBody;
+use ods::emulator::Fault;
+use ods::emulator::FaultKind;
 use support::Machine;
 use support::PASSPHRASE;
 use support::World;
@@ -468,6 +471,61 @@ fn commands_that_give_secrets_get_none() {
         assert!(
             !find(&text, secret.as_bytes()),
             "a command was given a secret"
+        );
+    }
+}
+
+#[test]
+fn logs_hold_no_secret_and_no_signed_address_whatever_goes_wrong() {
+    let world = World::new();
+    let mut machine = world.machine();
+    machine.set("ODS_LOG", "trace");
+    let made = machine.ods(&["init", "--json"]).good().json();
+    let recovery = made["recovery_key"].as_str().expect("a key").to_owned();
+    machine.mount(&["-vvv"]).good();
+    fill(&machine.mnt());
+    machine.ods(&["umount"]).good();
+    drop(std::fs::remove_dir_all(machine.state("main").join("cache")));
+    // Whatever can be told is told: addresses that expire, servers that fail, a token that is refused.
+    let error = |status, body| FaultKind::Error { status, body };
+    let faults = [
+        ("GET /attachments/*", FaultKind::UrlExpired { status: 404 }),
+        ("GET /attachments/*", error(500, ErrorBody::Html)),
+        ("GET /channels/{}/messages", error(502, ErrorBody::Html)),
+    ];
+    machine
+        .mount(&["-vvv", "-o", "read_timeout=1,patience=1"])
+        .good();
+    let file = machine
+        .mnt()
+        .join(SECRETS[0])
+        .join(SECRETS[1])
+        .join(SECRETS[2]);
+    for (route, kind) in faults {
+        world.emulator.faults().add(Fault::new(route, kind));
+        assert!(std::fs::read(&file).is_err(), "nothing of it is local");
+        world.emulator.faults().clear();
+    }
+    world.emulator.revoke_token();
+    std::fs::write(machine.mnt().join("late"), "late").expect("local");
+    machine.ods(&["flush", "--timeout", "5"]);
+    world.emulator.restore_token();
+    machine.ods(&["umount"]);
+    until("the end of the mount", || {
+        !support::is_mounted(&machine.mnt())
+    });
+    let log = std::fs::read_to_string(machine.state("main").join("log")).expect("a log");
+    assert!(
+        log.contains("500") && log.lines().count() > 10,
+        "much was told: {log}"
+    );
+    let told = [log, machine.said().replace(&recovery, "")].concat();
+    let token = world.emulator.token();
+    let proof = token.rsplit('.').next().expect("a token");
+    for secret in [token, proof, PASSPHRASE, &recovery, "hm=", "?ex="] {
+        assert!(
+            !holds(told.as_bytes(), secret.as_bytes()),
+            "`{secret}` was told"
         );
     }
 }

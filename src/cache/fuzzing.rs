@@ -28,6 +28,12 @@ pub fn slab(data: &[u8]) {
     let written = fs::write(file("slab"), &slab).is_ok()
         && list.is_none_or(|list| fs::write(file("list"), list).is_ok());
     assert!(written, "a directory to write to: {}", dir.display());
+    if let Ok(file) = fs::File::open(file("slab")) {
+        for frame in slab::frames(&dir, number, &file) {
+            let end = u64::from(frame.offset) + slab::HEADER as u64 + u64::from(frame.sealed_len);
+            assert!(end <= slab.len() as u64, "a frame is within its slab");
+        }
+    }
     let cache = Cache::open(&dir, 64 * MIB).expect("it can be read");
     for frame in slab.windows(slab::HEADER).step_by(slab::HEADER).take(8) {
         let (_, rest) = frame.split_at(4);

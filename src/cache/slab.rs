@@ -169,9 +169,16 @@ pub(super) fn write_list(dir: &Path, number: u32, frames: &[Listed]) -> io::Resu
     file.write_all(&bytes)
 }
 
-/// What is in a slab: from its list, or from its frames' headers if it has none.
+/// What is in a slab: from its list, or from its frames' headers if it has none that can be true.
 pub(super) fn frames(dir: &Path, number: u32, file: &File) -> Vec<Listed> {
-    read_list(dir, number).unwrap_or_else(|| walk(file))
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    // Whoever reads a frame takes memory for it first.
+    let is_inside = |frame: &Listed| {
+        u64::from(frame.offset) + HEADER as u64 + u64::from(frame.sealed_len) <= size
+    };
+    read_list(dir, number)
+        .filter(|frames| frames.iter().all(is_inside))
+        .unwrap_or_else(|| walk(file))
 }
 
 fn read_list(dir: &Path, number: u32) -> Option<Vec<Listed>> {
