@@ -489,9 +489,9 @@ fn logs_hold_no_secret_and_no_signed_address_whatever_goes_wrong() {
     // Whatever can be told is told: addresses that expire, servers that fail, a token that is refused.
     let error = |status, body| FaultKind::Error { status, body };
     let faults = [
+        ("GET /channels/{}/messages", error(502, ErrorBody::Html)),
         ("GET /attachments/*", FaultKind::UrlExpired { status: 404 }),
         ("GET /attachments/*", error(500, ErrorBody::Html)),
-        ("GET /channels/{}/messages", error(502, ErrorBody::Html)),
     ];
     machine
         .mount(&["-vvv", "-o", "read_timeout=1,patience=1"])

@@ -129,10 +129,11 @@ fn what_is_dropped_is_wiped() {
         Secret::passphrase(typed.string()).expect("not empty"),
     );
     let token = Masked::text(3);
-    check(
-        &token,
-        Token::new(&zeroize::Zeroizing::new(token.string())).expect("a token"),
-    );
+    let made = {
+        let text = zeroize::Zeroizing::new(token.string());
+        Token::new(&text).expect("a token")
+    };
+    check(&token, made);
 }
 
 /// A search that finds nothing would prove nothing.
