@@ -43,6 +43,8 @@
 //! * A segment is put only after every pack it refers to is acknowledged, so what Discord holds is
 //!   always a state the drive really had.
 //! * The spool lets go of a record only after redb has the epoch that publishes it, durably.
+//! * What a change makes superfluous stays on the disk until the change itself is durable: a power cut may
+//!   undo the change, and then it is needed again.
 //! * Objects are put once and never changed. What a nonce was used for is never sealed again.
 //! * Only [`codec::Sealed`] bytes enter a [`store::Store`], and only [`codec`] makes them.
 //!
@@ -57,7 +59,7 @@
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
 //!         codec                            plain ⇄ sealed; pure
-//!    id   size   clock       (emulator)    words; and a Discord that imports nothing of ods
+//!  id  size  clock  durable  (emulator)    words; and a Discord that imports nothing of ods
 //! ```
 //!
 //! # Where to start reading
@@ -73,6 +75,7 @@ pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod drive;
+pub mod durable;
 pub mod emulator;
 pub mod fs;
 pub mod fuse;

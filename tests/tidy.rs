@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// The ladder, bottom rung first. A room may use the rungs below its own, and nothing else.
 const LADDER: &[&[&str]] = &[
-    &["id", "size", "clock", "emulator"],
+    &["id", "size", "clock", "durable", "emulator"],
     &["codec"],
     &["store", "index", "spool", "cache"],
     &["drive"],

@@ -71,7 +71,7 @@ fn who_lost_the_drive_turns_read_only_says_so_and_keeps_its_data() {
     let (mut first, second) = taken_over(&world);
     let mnt = first.mnt();
     fs::write(mnt.join("late"), "alice did not know").expect("local writes go on");
-    first.ods(&["flush"]).bad(16, &["another machine"]);
+    first.ods(&["flush"]).bad(17, &["took"]);
     let refused = fs::write(mnt.join("later"), "no");
     let errno = refused.expect_err("read-only").raw_os_error();
     assert_eq!(errno, Some(libc::EROFS));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cli::config;
 use crate::cli::config::Config;
+#[cfg(not(target_os = "macos"))]
 use crate::cli::mounts;
 use crate::cli::options::Options;
 use crate::cli::protocol::Answer;
@@ -71,6 +72,7 @@ pub fn lines(data: &[u8]) {
     drop(serde_json::from_slice::<Status>(data));
     drop(serde_json::from_slice::<Running>(data));
     drop(serde_json::from_slice::<Places>(data));
+    #[cfg(not(target_os = "macos"))]
     for line in data.split(|byte| *byte == b'\n') {
         drop(mounts::parse(line));
     }

@@ -100,22 +100,6 @@ impl Site {
     pub(crate) fn setup(&self) -> Result<Setup> {
         Ok(Setup::new(self.settings())?)
     }
-
-    /// Tells a bad token from a missing permission: both are refusals.
-    pub(crate) async fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        if code_of(&error) != Code::Permission {
-            return error;
-        }
-        let Ok(setup) = self.setup() else {
-            return error;
-        };
-        match setup.bot().await {
-            Err(refused @ crate::store::Error::Refused { .. }) => {
-                fault(Code::Token, refused.to_string())
-            }
-            _ => error,
-        }
-    }
 }
 
 /// A drive whose secret was right.
@@ -166,15 +150,17 @@ pub(crate) async fn unlock(
     state_dir: Option<&Path>,
     secret: &Secret,
 ) -> Result<Unlocked> {
-    let found = superblock::find(store).await?;
-    let Some(newest) = found.first() else {
-        return Err(fault(
-            Code::NoDrive,
-            "there is no drive in this server's journal channel; make one with `ods init`",
-        ));
+    let copy = state_dir.and_then(copy_in);
+    let fetched = match (fetch(store).await, &copy) {
+        (Ok(fetched), _) => fetched,
+        // Without its journal the drive can still be read here.
+        (Err(error), Some(copy)) if code_of(&error) == Code::Gone => {
+            log::warn!("{error:#}");
+            copy.clone()
+        }
+        (Err(error), _) => return Err(error),
     };
-    let fetched = superblock::fetch(store, newest).await?;
-    let current = match state_dir.and_then(copy_in) {
+    let current = match copy {
         Some(copy)
             if copy.drive() == fetched.drive() && copy.generation() > fetched.generation() =>
         {
@@ -197,6 +183,55 @@ pub(crate) async fn unlock(
         })
     });
     Ok(opened.await.context("opening the superblock")??)
+}
+
+/// The newest superblock there is.
+async fn fetch(store: &dyn Store) -> Result<Superblock> {
+    let found = superblock::find(store).await?;
+    let Some(newest) = found.first() else {
+        return Err(fault(
+            Code::NoDrive,
+            "there is no drive in this server's journal channel; make one with `ods init`",
+        ));
+    };
+    Ok(superblock::fetch(store, newest).await?)
+}
+
+/// Puts the next superblock, then removes those before it, so that the drive opens at every moment.
+pub(crate) async fn succeed(store: &dyn Store, next: &Unlocked) -> Result<()> {
+    let before = superblock::find(store).await?;
+    superblock::put(store, &next.superblock, &next.master).await?;
+    for old in before {
+        store.unpin(&old.locator).await?;
+        store.remove(&[old.locator]).await?;
+    }
+    Ok(())
+}
+
+/// Tells the superblock where the drive is now, if the configuration says something else: somebody
+/// made a new archives channel.
+pub(crate) async fn follow_places(
+    store: &dyn Store,
+    site: &Site,
+    unlocked: Unlocked,
+) -> Result<Unlocked> {
+    let told = Places::of(&unlocked.superblock)?;
+    let places = Places {
+        archives_channel: site.archives,
+        ..told
+    };
+    if places == told {
+        return Ok(unlocked);
+    }
+    let next = Unlocked {
+        superblock: unlocked
+            .superblock
+            .with_places(&unlocked.master, places.encode()?)?,
+        master: unlocked.master,
+    };
+    succeed(store, &next).await?;
+    log::info!("the drive's archives are in channel {} now", site.archives);
+    Ok(next)
 }
 
 fn copy_in(state_dir: &Path) -> Option<Superblock> {

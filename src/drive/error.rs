@@ -41,6 +41,9 @@ pub enum Error {
         /// When it last said so.
         seen: String,
     },
+    /// Another machine took the drive over while it was mounted here; the text says which.
+    #[error("{0}")]
+    TakenOver(String),
     /// History went on elsewhere while there are unpublished changes here.
     #[error("{0}")]
     Forked(String),

@@ -157,7 +157,7 @@ impl Drive {
         }
     }
 
-    fn lock_gone(&self) -> MutexGuard<'_, HashSet<PackId>> {
+    pub(in crate::drive) fn lock_gone(&self) -> MutexGuard<'_, HashSet<PackId>> {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -27,6 +27,7 @@ pub mod fuzzing;
 mod history;
 mod journal;
 mod lease;
+mod losses;
 mod names;
 mod neighbours;
 mod open;
@@ -36,6 +37,7 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+mod repack;
 mod splice;
 pub mod status;
 pub mod superblock;
@@ -202,6 +204,7 @@ pub struct Drive {
     neighbours: neighbours::Neighbours,
     /// Packs that somebody removed from the store: their chunks count as not stored.
     gone: Mutex<HashSet<PackId>>,
+    losses: losses::Losses,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
@@ -363,11 +366,9 @@ impl Drive {
     /// [`Error::Disk`] when the disk refuses; the drive is read-only from then on.
     pub fn sync(&self) -> Result<(), Error> {
         self.spool.sync().map_err(|error| {
-            let why = format!("the spool's disk failed: {error}");
-            let error = Error::from(error);
-            self.control.failed(&error);
-            self.control.make_read_only(why);
-            error
+            self.control
+                .make_read_only(Error::Disk(format!("the spool failed: {error}")));
+            Error::from(error)
         })
     }
 

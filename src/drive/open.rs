@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +25,7 @@ use crate::drive::fetch;
 use crate::drive::journal::Head;
 use crate::drive::names::Name;
 use crate::drive::rebuild::Watch;
+use crate::durable;
 use crate::id::ArchiveNo;
 use crate::id::DriveId;
 use crate::id::InodeNo;
@@ -60,11 +59,7 @@ fn lock(state_dir: &Path) -> Result<Lock, Error> {
     let disk = |error: std::io::Error| {
         Error::State(format!("cannot use {}: {error}", state_dir.display()))
     };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .map_err(disk)?;
+    durable::make_dir(state_dir).map_err(disk)?;
     let path = state_dir.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -107,20 +102,8 @@ fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
         });
     }
     let instance: [u8; 8] = crate::codec::key::random();
-    let write = || {
-        let temporary = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(&[&drive.0[..], &instance].concat())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        File::open(state_dir)?.sync_all()
-    };
-    write().map_err(|error: std::io::Error| fault(error.to_string()))?;
+    durable::write_file(&path, &[&drive.0[..], &instance].concat())
+        .map_err(|error| fault(error.to_string()))?;
     Ok(instance)
 }
 
@@ -238,6 +221,7 @@ impl Drive {
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
             gone: Mutex::default(),
+            losses: crate::drive::losses::Losses::default(),
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),
@@ -301,15 +285,8 @@ impl Drive {
     /// [`Drive::flush`] before to have none left. Safe to call twice.
     pub async fn close(&self) {
         self.control.post(|board| board.stop = Stop::Now);
-        let _ = tokio::task::block_in_place(|| self.spool.sync());
-        loop {
-            let board = self.control.board();
-            if board.publisher_gone {
-                break;
-            }
-            tokio::task::block_in_place(|| {
-                drop(self.control.wait(board, Duration::from_millis(100)))
-            });
+        if let Some(drive) = self.shared() {
+            drop(tokio::task::spawn_blocking(move || drive.await_publisher()).await);
         }
         let farewell = async {
             if self.control.board().error.is_none() {
@@ -322,6 +299,17 @@ impl Drive {
             log::warn!(
                 "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
             );
+        }
+    }
+
+    /// Brings the spool to the disk and waits for the publisher's end.
+    fn await_publisher(&self) {
+        if let Err(error) = self.spool.sync() {
+            log::warn!("the spool could not be brought to the disk: {error}");
+        }
+        let mut board = self.control.board();
+        while !board.publisher_gone {
+            board = self.control.wait(board, Duration::from_millis(100));
         }
     }
 

@@ -4,7 +4,6 @@
 //! a fact in the spool, the sealed parts of the segment are kept until they are put, and settling
 //! twice gives the same index. So a failure only ever means "the same step again, later".
 
-use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -51,7 +50,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 struct Epoch {
     number: EpochNo,
     through: Seq,
-    put: Option<HashMap<ArchiveNo, (u64, u64)>>,
+    is_sent: bool,
     touched: Option<Vec<ArchiveNo>>,
     segment: Option<Segment>,
 }
@@ -76,7 +75,7 @@ impl Drop for Alive<'_> {
         if std::thread::panicking() {
             self.0
                 .control
-                .make_read_only(String::from("the drain failed; mount again"));
+                .make_read_only(Error::State(String::from("the drain failed; mount again")));
         }
         self.0.control.post(|board| board.publisher_gone = true);
     }
@@ -97,7 +96,7 @@ impl Drive {
         });
         if let Err(error) = spawned {
             self.control
-                .make_read_only(format!("no thread for the drain: {error}"));
+                .make_read_only(Error::State(format!("no thread for the drain: {error}")));
             self.control.post(|board| board.publisher_gone = true);
         }
     }
@@ -127,7 +126,7 @@ impl Drive {
                     self.control.succeeded();
                 }
                 Err(Error::Closing) => break,
-                Err(error @ Error::Forked(_)) => self.refused(&error),
+                Err(error @ (Error::Forked(_) | Error::TakenOver(_))) => self.refused(&error),
                 Err(error) => {
                     self.control.failed(&error);
                     self.rest(pause);
@@ -136,14 +135,6 @@ impl Drive {
             }
         }
         self.control.post(|board| board.phase = Phase::Idle);
-    }
-
-    /// Sleeps unless the drive is closed, in a task.
-    pub(in crate::drive) async fn pause(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        while !self.control.stopping() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(100).min(pause)).await;
-        }
     }
 
     fn await_work(&self, unfinished: bool) -> Work {
@@ -187,9 +178,9 @@ impl Drive {
             *epoch = self.freeze()?;
         }
         let Some(current) = epoch else { return Ok(()) };
-        if current.put.is_none() {
+        if !current.is_sent {
             self.control.post(|board| board.phase = Phase::Uploading);
-            current.put = Some(Drain::new(self).run()?);
+            self.upload(current)?;
         }
         if current.segment.is_none() {
             self.prepare(current)?;
@@ -197,6 +188,7 @@ impl Drive {
         self.control.post(|board| board.phase = Phase::Publishing);
         self.wait_for(self.publish(current))?;
         self.settle(current)?;
+        self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();
         *epoch = None;
         self.want_cards(&touched);
@@ -209,6 +201,14 @@ impl Drive {
             self.wait_for(self.checkpoint())?;
         }
         self.control.post(|board| board.phase = Phase::Idle);
+        Ok(())
+    }
+
+    /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.
+    fn upload(&self, epoch: &mut Epoch) -> Result<(), Error> {
+        while !epoch.is_sent {
+            epoch.is_sent = Drain::new(self).run()?;
+        }
         Ok(())
     }
 
@@ -257,7 +257,7 @@ impl Drive {
         Ok(Some(Epoch {
             number,
             through,
-            put: None,
+            is_sent: false,
             touched: None,
             segment: None,
         }))
@@ -266,8 +266,7 @@ impl Drive {
     /// Makes the segment, once everything it refers to is acknowledged.
     fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
-            epoch.touched =
-                Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&HashMap::new()))?);
+            epoch.touched = Some(self.fold_holdings()?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.wait_for(self.make_shelves(&touched))?;
@@ -318,7 +317,7 @@ impl Drive {
                 .iter()
                 .any(|object| object.name == entry.name);
             if self.is_foreign_lease(&entry) {
-                return Err(lease::taken_over());
+                return Err(self.taken_over(&entry).await);
             }
             if ours {
                 ours_found += 1;
@@ -327,14 +326,16 @@ impl Drive {
                 head.mark = head.mark.max(entry.mark);
             }
         }
-        if others
-            .complete(Series::Segment)
-            .iter()
-            .any(|found| found.epoch >= epoch.number)
-        {
-            return Err(Error::Forked(String::from(
-                "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
-            )));
+        let share = Share {
+            through: epoch.through,
+            epoch: epoch.number,
+        };
+        for found in others.complete(Series::Segment) {
+            if found.epoch >= epoch.number && !self.is_own_attempt(&found, share, &head).await? {
+                return Err(Error::Forked(String::from(
+                    "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
+                )));
+            }
         }
         self.set_journal_head(head);
         if ours_found == segment.objects.len() {

@@ -159,10 +159,14 @@ impl Drive {
     /// The files that could not be read back since the drive was opened, and why.
     #[must_use]
     pub fn damaged(&self) -> HashMap<InodeNo, String> {
-        self.damaged
+        let mut damaged = self
+            .damaged
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+            .clone();
+        let lost = self.losses.files();
+        damaged.extend(lost.iter().map(|(ino, what)| (*ino, what.clone())));
+        damaged
     }
 
     /// Where a file's content is.
@@ -172,6 +176,7 @@ impl Drive {
             .damaged
             .lock()
             .is_ok_and(|damaged| damaged.contains_key(&ino))
+            || self.losses.files().contains_key(&ino)
         {
             return FileState::Damaged;
         }

@@ -29,8 +29,8 @@ use crate::store::{
 };
 
 use self::{
-    answer::Deed,
     cdn::Cdn,
+    deed::Deed,
     get::Address,
     limiter::Lane,
     put::Puts,
@@ -42,6 +42,7 @@ use self::{
 mod answer;
 mod backoff;
 mod cdn;
+mod deed;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -109,11 +110,7 @@ impl Discord {
                 kind: "GET me",
                 major: 0,
             };
-            let deed = Deed {
-                doing: "read",
-                place: "the bot's own user".into(),
-                permission: "",
-            };
+            let deed = Deed::new("read", "the bot's own user", "");
             let ask = Ask::new(lane, &Route::GetCurrentUser, deed);
             let myself: Myself = self.transport.read(&ask, deadline).await?;
             Ok(myself.id.get())

@@ -17,7 +17,8 @@ use twilight_model::{
 };
 
 use super::{
-    answer::{Deed, Fail},
+    answer::Fail,
+    deed::Deed,
     limiter::Lane,
     permissions::{Member, Role},
     settings::Settings,
@@ -147,7 +148,7 @@ impl Setup {
     /// Who the token is for.
     ///
     /// # Errors
-    /// [`Error::Refused`] when Discord does not accept the token; [`Error::Unavailable`].
+    /// [`Error::NotAccepted`] when Discord does not accept the token; [`Error::Unavailable`].
     pub async fn bot(&self) -> Result<Bot, Error> {
         let user: RawUser = self
             .read("GET me", 0, &Route::GetCurrentUser, "the bot's own user")
@@ -247,28 +248,36 @@ impl Setup {
         }
     }
 
-    /// What ods needs in a channel and the bot may not do there. Empty is good.
+    /// What ods needs in some channels and the bot may not do there, with three requests in all. Empty
+    /// is good.
     ///
     /// # Errors
     /// [`Error::Missing`] when there is no such channel; [`Error::Refused`], [`Error::Unavailable`].
     pub async fn missing(
         &self,
         guild: u64,
-        channel: u64,
-        purpose: Purpose,
-    ) -> Result<Vec<Need>, Error> {
-        let bot = self.bot().await?;
+        places: &[(u64, Purpose)],
+    ) -> Result<Vec<(Purpose, Need)>, Error> {
+        let user = match self.transport.settings().token.user() {
+            Some(user) => user,
+            None => self.bot().await?.user,
+        };
         let channels = self.raw_channels(guild).await?;
-        let found = channels.iter().find(|one| one.id.get() == channel);
-        let found = found.ok_or_else(|| Error::Missing {
-            what: format!("channel {channel} in server {guild}"),
-        })?;
-        let (raw, own) = self.member(guild, bot.user).await?;
-        let may = raw
-            .member(bot.user, &own)
-            .in_channel(&found.permission_overwrites);
-        let lacks = |need: &&Need| may.bits() & need.bit == 0;
-        Ok(purpose.needs().iter().filter(lacks).copied().collect())
+        let (raw, own) = self.member(guild, user).await?;
+        let mut missing = Vec::new();
+        for (channel, purpose) in places {
+            let found = channels.iter().find(|one| one.id.get() == *channel);
+            let found = found.ok_or_else(|| Error::Missing {
+                what: format!("{} ({channel}) in server {guild}", purpose.named()),
+            })?;
+            let may = raw
+                .member(user, &own)
+                .in_channel(&found.permission_overwrites);
+            let needs = purpose.needs().iter();
+            let lacks = needs.filter(|need| may.bits() & need.bit == 0);
+            missing.extend(lacks.map(|need| (*purpose, *need)));
+        }
+        Ok(missing)
     }
 
     async fn creation(
@@ -303,11 +312,8 @@ impl Setup {
             kind: "POST channels",
             major: guild,
         };
-        let deed = Deed {
-            doing: "make a channel in",
-            place: format!("server {guild}"),
-            permission: "Manage Channels",
-        };
+        let place = format!("server {guild}");
+        let deed = Deed::new("make a channel in", place, "Manage Channels");
         let route = Route::CreateChannel { guild_id: guild };
         Ask::json(lane, &route, &payload, deed)
     }
@@ -346,11 +352,7 @@ impl Setup {
         route: &Route<'_>,
         place: &str,
     ) -> Result<T, Error> {
-        let deed = Deed {
-            doing: "read",
-            place: place.into(),
-            permission: "View Channel",
-        };
+        let deed = Deed::new("read", place, "View Channel");
         let ask = Ask::new(Lane { kind, major }, route, deed);
         let deadline: Instant = self.transport.deadline();
         self.transport.read(&ask, deadline).await
