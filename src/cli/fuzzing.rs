@@ -49,7 +49,7 @@ pub fn options(data: &[u8]) {
         );
         let settings = options.settings("/state".into());
         assert!(settings.spool_bytes_max >= 16 << 20);
-        drop(options.presentation());
+        let _ = options.presentation();
     }
     if let Ok(bytes) = size::parse(&text) {
         let shown = size::Bytes(bytes).to_string();

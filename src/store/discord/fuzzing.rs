@@ -7,10 +7,10 @@ use reqwest::header::HeaderName;
 use reqwest::header::HeaderValue;
 use tokio::time::Instant;
 
-use super::answer::Deed;
 use super::answer::fail;
 use super::answer::hear;
 use super::cdn;
+use super::deed::Deed;
 use super::limiter::Lane;
 use super::limiter::Limiter;
 use super::limiter::Rates;
@@ -76,11 +76,7 @@ pub fn limits(data: &[u8]) {
         assert!(limiter.waiting(at).is_none_or(|wait| wait <= DAY));
     }
     if status != 429 && !(200..300).contains(&status) {
-        let deed = Deed {
-            doing: "read",
-            place: String::from("here"),
-            permission: "View Channel",
-        };
+        let deed = Deed::new("read", "here", "View Channel");
         let fail = fail(status, &body);
         assert!(fail.in_words(&deed).len() < 4096, "a person reads it");
         assert!(fail.error(&deed).to_string().len() < 4096);
