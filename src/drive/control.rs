@@ -248,10 +248,11 @@ impl Drive {
 
     /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
     pub(in crate::drive) fn refused(&self, error: &Error) {
+        // In this order: whoever finds the drive read-only finds the reason too.
+        self.control.failed(error);
         if let Error::Forked(_) | Error::TakenOver(_) = error {
             self.control.make_read_only(error.clone());
         }
-        self.control.failed(error);
     }
 
     /// Sleeps after a failure, unless the drive is closed or somebody asks for a flush.

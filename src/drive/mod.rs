@@ -26,6 +26,9 @@ mod drain;
 mod errand;
 mod error;
 mod fetch;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod journal;
 mod lease;
