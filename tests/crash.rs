@@ -113,6 +113,8 @@ struct Tally {
     kills: u64,
     operations: u64,
     cut_short: u64,
+    /// Kills while a request was held.
+    hits: u64,
     rebuilt: u64,
     moments: std::collections::BTreeMap<&'static str, u64>,
 }
@@ -173,9 +175,9 @@ impl Life {
         mount
     }
 
-    fn trap(&mut self, route: &str) -> Trap {
+    fn trap(&mut self, route: &str, among: u64) -> Trap {
         let route = route.replace("{journal}", &self.journal);
-        Trap::set(&self.world, &mut self.dice, &route)
+        Trap::set(&self.world, &mut self.dice, &route, among)
     }
 
     fn wait(&mut self, most_ms: u64) {
@@ -185,7 +187,7 @@ impl Life {
     /// Mounts, lets them work, kills the daemon at this moment, mounts again and compares.
     fn kill_once(&mut self, moment: Moment, tally: &mut Tally) -> Result<(), String> {
         if let Moment::Mounting | Moment::MountingAsking(_) = moment {
-            self.kill_a_mount(moment);
+            self.kill_a_mount(moment, tally);
             return Ok(());
         }
         let mut mount = self.mounted();
@@ -216,11 +218,11 @@ impl Life {
                 stop.store(true, Ordering::Release);
                 let told = join(work);
                 drop(handle);
-                self.until(moment, &mut mount);
+                self.until(moment, &mut mount, tally);
                 mount.stop();
                 return told;
             }
-            self.until(moment, &mut mount);
+            self.until(moment, &mut mount, tally);
             let is_alive = mount.is_running();
             let is_early = is_alive && work.iter().any(|one| one.is_finished());
             mount.stop();
@@ -256,10 +258,11 @@ impl Life {
     }
 
     /// Waits for the moment.
-    fn until(&mut self, moment: Moment, mount: &mut Foreground) {
+    fn until(&mut self, moment: Moment, mount: &mut Foreground, tally: &mut Tally) {
         match moment {
             Moment::Asking(route) => {
-                self.trap(route).wait(&self.world, MOMENT_MAX);
+                let trap = self.trap(route, 5);
+                tally.hits += u64::from(trap.wait(&self.world, MOMENT_MAX));
                 self.wait(8);
             }
             Moment::Beside(words) | Moment::After(words) => {
@@ -277,16 +280,16 @@ impl Life {
         }
     }
 
-    fn kill_a_mount(&mut self, moment: Moment) {
+    fn kill_a_mount(&mut self, moment: Moment, tally: &mut Tally) {
         let trap = match moment {
-            Moment::MountingAsking(route) => Some(self.trap(route)),
+            Moment::MountingAsking(route) => Some(self.trap(route, 12)),
             _ => None,
         };
         let mut mount = self.start();
         match trap {
             None => self.wait(600),
             Some(trap) => {
-                trap.wait(&self.world, MOMENT_MAX);
+                tally.hits += u64::from(trap.wait(&self.world, MOMENT_MAX));
                 self.wait(4);
             }
         }
@@ -377,7 +380,7 @@ fn kill_9_loses_and_undoes_nothing_that_returned() {
         seed += 1;
     }
     println!(
-        "crash: {} kills, {} operations, {} cut short, {} rebuilt, 0 differences, seeds {first}..{seed}; {:?}",
-        tally.kills, tally.operations, tally.cut_short, tally.rebuilt, tally.moments
+        "crash: {} kills ({} of them while a request was held), {} operations, {} cut short, {} rebuilt, 0 differences, seeds {first}..{seed}; {:?}",
+        tally.kills, tally.hits, tally.operations, tally.cut_short, tally.rebuilt, tally.moments
     );
 }

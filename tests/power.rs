@@ -232,7 +232,7 @@ impl Life {
     /// Waits for a moment among the work; true if the disk has stopped by itself.
     fn until(&mut self, moment: Moment) -> bool {
         if moment == Moment::Sending {
-            let trap = Trap::set(&self.world, &mut self.dice, "POST /channels/{}/messages");
+            let trap = Trap::set(&self.world, &mut self.dice, "POST /channels/{}/messages", 5);
             trap.wait(&self.world, TRIP_MAX);
             return false;
         }

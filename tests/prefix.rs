@@ -149,6 +149,14 @@ async fn run(seed: u64, steps: usize) -> Run {
     flushed.push((past.lines(), steps));
     desk.check("in the end").await;
     desk.drive.close().await;
+    let attachments = emulator.attachments();
+    let is_first =
+        |one: &&ods::emulator::StoredAttachment| one.filename.starts_with("s-0000000000000001-");
+    assert_eq!(
+        attachments.iter().find(is_first),
+        None,
+        "old history is removed"
+    );
     emulator.stop().await;
     Run {
         past,

@@ -7,6 +7,7 @@
 //! The cache never fails: what it cannot write or read is not cached. It does not verify what it gives either:
 //! unsealing does, and a frame that does not unseal is to be [invalidated](Cache::invalidate).
 
+mod examine;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;

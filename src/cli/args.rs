@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Umount(Umount),
     Flush(Flush),
     Status(Status),
+    Verify(Verify),
+    Repair(Repair),
     Passphrase(Passphrase),
     Invite(Invite),
     Demo(Demo),
@@ -123,6 +125,69 @@ pub(crate) struct Flush {
 pub(crate) struct Status {
     /// Drive or mount point [default: the running demo, or the default drive]
     pub(crate) target: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which drive, which part of it, and how to open it when it is not mounted.
+#[derive(Debug, Args)]
+pub(crate) struct DriveArgs {
+    /// Path in a mounted drive, path from a drive's top directory, archive (#DDMMYY-NN), or drive
+    /// [default: all of the running demo, or of the default drive]
+    #[arg(value_name = "PATH|#ID")]
+    pub(crate) what: Option<String>,
+    /// Drive, if it is not the default one; a path is then one from its top directory
+    #[arg(long, value_name = "DRIVE")]
+    pub(crate) drive: Option<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Where Discord is; for the emulator
+    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
+    pub(crate) api_base: Option<String>,
+}
+
+/// Check that everything is there, and whole
+///
+/// Works on a mounted drive while it is used, and on one that is not mounted. Nothing is changed.
+/// Ctrl-C ends it and shows what was found so far.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// Only list what Discord holds: one request for a hundred messages (default)
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) quick: bool,
+    /// Fetch everything and check every byte
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Put right what `ods verify --full` finds, from whatever still has it
+///
+/// Chunks come from memory, the local cache, other packs, or files with the same content (--from), and are
+/// stored again; damaged history is replaced by a checkpoint of this machine's index; the superblock by
+/// this machine's copy. What nothing brings back stays listed and unreadable.
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// Only look for what is missing, by listing; what is damaged is not found
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Directory with files that may have the content that is missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+    /// Give up what nothing brings back: it stays an error to read, files keep their length, and
+    /// verify does not list it as a problem any more
+    #[arg(long)]
+    pub(crate) forget: bool,
+    /// Change nothing; tell what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,

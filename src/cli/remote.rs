@@ -12,13 +12,13 @@ use serde::Serialize;
 use crate::cli::config::DriveConfig;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
-use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::paths;
 use crate::codec::key::Keys;
 use crate::codec::key::MasterKey;
 use crate::codec::key::Secret;
 use crate::codec::superblock::Superblock;
+use crate::drive;
 use crate::drive::superblock;
 use crate::id::DriveId;
 use crate::store::Store;
@@ -118,9 +118,6 @@ impl Unlocked {
     }
 }
 
-/// Name of the superblock's copy in the state directory.
-const COPY: &str = "superblock";
-
 /// What the superblock says about where the drive is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Places {
@@ -150,29 +147,40 @@ pub(crate) async fn unlock(
     state_dir: Option<&Path>,
     secret: &Secret,
 ) -> Result<Unlocked> {
-    let copy = state_dir.and_then(copy_in);
-    let fetched = match (fetch(store).await, &copy) {
-        (Ok(fetched), _) => fetched,
-        // Without its journal the drive can still be read here.
-        (Err(error), Some(copy)) if code_of(&error) == Code::Gone => {
-            log::warn!("{error:#}");
-            copy.clone()
-        }
-        (Err(error), _) => return Err(error),
-    };
-    let current = match copy {
-        Some(copy)
+    let kept = state_dir.and_then(copy_in);
+    let current = match (fetch(store).await, kept) {
+        (Ok(Some(fetched)), Some(copy))
             if copy.drive() == fetched.drive() && copy.generation() > fetched.generation() =>
         {
             log::warn!(
                 "Discord shows an older superblock (generation {}) than this machine has seen ({}); \
-                 `ods passphrase` puts a new one there",
+                 `ods repair` puts the newer one there",
                 fetched.generation(),
                 copy.generation()
             );
             copy
         }
-        _ => fetched,
+        (Ok(Some(fetched)), _) => fetched,
+        (Ok(None), None) => {
+            return Err(fault(
+                Code::NoDrive,
+                "there is no drive in this server's journal channel; make one with `ods init`",
+            ));
+        }
+        (Ok(None), Some(copy)) => {
+            log::warn!("the superblock is not on Discord any more; `ods repair` puts it there");
+            copy
+        }
+        (Err(error @ (drive::Error::Damaged(_) | drive::Error::Malformed)), Some(copy)) => {
+            log::warn!("{error} on Discord; `ods repair` puts this machine's copy there");
+            copy
+        }
+        // Without its journal the drive can still be read here.
+        (Err(error @ drive::Error::Store(crate::store::Error::Missing { .. })), Some(copy)) => {
+            log::warn!("{error}");
+            copy
+        }
+        (Err(error), _) => return Err(error.into()),
     };
     let secret = secret.clone();
     let opened = tokio::task::spawn_blocking(move || {
@@ -185,16 +193,28 @@ pub(crate) async fn unlock(
     Ok(opened.await.context("opening the superblock")??)
 }
 
-/// The newest superblock there is.
-async fn fetch(store: &dyn Store) -> Result<Superblock> {
-    let found = superblock::find(store).await?;
-    let Some(newest) = found.first() else {
-        return Err(fault(
-            Code::NoDrive,
-            "there is no drive in this server's journal channel; make one with `ods init`",
-        ));
-    };
-    Ok(superblock::fetch(store, newest).await?)
+/// The newest superblock on Discord that can be read; none if there is none at all.
+async fn fetch(store: &dyn Store) -> Result<Option<Superblock>, drive::Error> {
+    let mut damage = None;
+    for found in superblock::find(store).await? {
+        match superblock::fetch(store, &found).await {
+            Ok(fetched) => return Ok(Some(fetched)),
+            Err(
+                error @ (drive::Error::Damaged(_)
+                | drive::Error::Store(
+                    crate::store::Error::Missing { .. } | crate::store::Error::Broken { .. },
+                )),
+            ) => {
+                let text = match error {
+                    drive::Error::Damaged(text) => text,
+                    _ => String::from("the superblock is damaged"),
+                };
+                damage.get_or_insert(drive::Error::Damaged(text));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    damage.map_or(Ok(None), Err)
 }
 
 /// Puts the next superblock, then removes those before it, so that the drive opens at every moment.
@@ -235,13 +255,13 @@ pub(crate) async fn follow_places(
 }
 
 fn copy_in(state_dir: &Path) -> Option<Superblock> {
-    Superblock::decode(&std::fs::read(state_dir.join(COPY)).ok()?).ok()
+    Superblock::decode(&std::fs::read(state_dir.join(superblock::COPY)).ok()?).ok()
 }
 
 /// Keeps a copy of the superblock in the state directory of its drive.
 pub(crate) fn keep_copy(state_dir: &Path, unlocked: &Unlocked) -> Result<()> {
     let bytes = unlocked.superblock.encode(&unlocked.master).to_bytes();
-    let path = state_dir.join(COPY);
+    let path = state_dir.join(superblock::COPY);
     if std::fs::read(&path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }

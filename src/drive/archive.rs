@@ -200,7 +200,7 @@ impl Drive {
         let Some((value, id)) = value.zip(key[1..].try_into().ok()) else {
             return Ok(());
         };
-        if self.index.base_get(key)?.is_none() && !self.lock_gone().contains(&PackId(id)) {
+        if self.index.base_get(key)?.is_none() && !self.distrusts_pack(&PackId(id)) {
             let pack = PackPlace::decode(value)?;
             let count = put.entry(pack.archive).or_default();
             *count = (count.0 + 1, count.1 + pack.bytes);

@@ -50,6 +50,8 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) asked: u64,
     /// Why the last attempt to reach the store failed; cleared by the next success.
     pub(in crate::drive) error: Option<Error>,
+    /// Which records of the spool its disk has lost, in words.
+    pub(in crate::drive) lost_records: Option<String>,
     /// Why the last read from the store failed; cleared by the next that works.
     pub(in crate::drive) read_error: Option<String>,
     /// Will the error go away without help?
@@ -217,6 +219,10 @@ impl Patience {
     }
 }
 
+/// Changes that take this part of the memory for them are published at once: half, so that others fit
+/// beside them meanwhile.
+const PUBLISHED_SHARE: usize = 2;
+
 impl Drive {
     /// Waits for something of the store, unless the drive is closed meanwhile.
     ///
@@ -263,6 +269,20 @@ impl Drive {
         while let Some(left) = rest.left(&self.control) {
             tokio::time::sleep(left.min(LOOK)).await;
         }
+    }
+
+    /// Is what was gathered to be published without anybody asking?
+    pub(in crate::drive) fn is_due(&self, board: &Board) -> bool {
+        let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.elapsed());
+        since(board.last_change) >= self.settings.linger
+            || since(board.first_change) >= self.settings.age_max
+            || self
+                .spool
+                .usage()
+                .live_bytes
+                .saturating_sub(board.held_bytes)
+                >= self.settings.epoch_bytes
+            || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
     }
 
     /// The last change there was, published or not.

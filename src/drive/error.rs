@@ -10,7 +10,7 @@ use crate::store;
 /// Why the engine could not do it. Each variant is something a caller does differently.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// The spool is full and the store does not take what is in it.
+    /// The spool, or the memory for changes, is full and the store does not take what is in it.
     #[error("the spool is full")]
     NoSpace,
     /// No changes are taken; the text says why.
@@ -59,6 +59,12 @@ pub enum Error {
     /// The drive is being closed.
     #[error("the drive is being closed")]
     Closing,
+    /// Whoever watched a long task wanted no more of it.
+    #[error("interrupted; what was done until then is kept")]
+    Interrupted,
+    /// What was asked for is not in the drive.
+    #[error("{0}")]
+    NotFound(String),
 }
 
 impl From<spool::Error> for Error {

@@ -26,6 +26,7 @@ use crate::id::PackId;
 use crate::index::chunk::ChunkPlace;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
+use crate::index::manifest::FORGOTTEN;
 use crate::index::manifest::LOST;
 use crate::size::KIB;
 use crate::size::MIB;
@@ -157,20 +158,6 @@ impl Drive {
         }
     }
 
-    pub(in crate::drive) fn lock_gone(&self) -> MutexGuard<'_, HashSet<PackId>> {
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does the store have this chunk, as far as is known? One whose pack was removed by hand does not
-    /// count, so that writing the same content again heals it.
-    pub(in crate::drive) fn is_stored(&self, id: &ChunkId) -> Result<bool, Error> {
-        let Some(value) = self.index.get(&key::chunk(id))? else {
-            return Ok(false);
-        };
-        let gone = self.lock_gone();
-        Ok(gone.is_empty() || !gone.contains(&ChunkPlace::decode(&value)?.pack))
-    }
-
     /// A part of a chunk, if it is in memory or in the cache.
     pub(in crate::drive) fn local_chunk_part(
         &self,
@@ -264,6 +251,11 @@ impl Drive {
                     "a local disk lost these bytes before they were stored",
                 )));
             }
+            if id == FORGOTTEN {
+                return Err(Error::Damaged(String::from(
+                    "these bytes were lost and given up",
+                )));
+            }
             let value = self.index.get(&key::chunk(&id))?;
             let value = value.ok_or_else(|| {
                 Error::Damaged(format!("chunk {id} is referred to but not known"))
@@ -304,8 +296,9 @@ impl Drive {
             ..
         } = request;
         let answer = self.store.get(locator, range.clone(), urgency).await;
-        if let Err(store::Error::Missing { .. }) = answer {
-            self.lock_gone().insert(*pack);
+        // Removed by hand, or shorter than it was when the store acknowledged it.
+        if let Err(store::Error::Missing { .. } | store::Error::Broken { .. }) = answer {
+            self.distrust_pack(*pack);
         }
         let bytes = answer?;
         let mut opened = Vec::with_capacity(frames.len());
@@ -319,7 +312,11 @@ impl Drive {
                     log::warn!("a frame of pack {pack} does not open ({error}); fetching it again");
                     let again = u64::from(frame.offset)..u64::from(frame.offset + frame.sealed_len);
                     let sealed = self.store.get_again(locator, again).await?;
-                    (pack::open_frame(&self.keys, *pack, frame, &sealed)?, sealed)
+                    let opened = pack::open_frame(&self.keys, *pack, frame, &sealed);
+                    if opened.is_err() {
+                        self.distrust(frame.chunk);
+                    }
+                    (opened?, sealed)
                 }
             };
             let cached = CachedFrame {

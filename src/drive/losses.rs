@@ -80,7 +80,7 @@ impl Drive {
             "{what} is gone, and {} packs with it; the archive gets a new one",
             lost.len()
         );
-        self.lock_gone().extend(lost);
+        self.distrust_packs(lost);
         let holding = Holding {
             packs: 0,
             pack_bytes: 0,
@@ -142,7 +142,7 @@ impl Drive {
         let Some(place) = self.index.get(&key::chunk(&id))? else {
             return Ok(());
         };
-        if self.lock_gone().contains(&ChunkPlace::decode(&place)?.pack) {
+        if self.distrusts_pack(&ChunkPlace::decode(&place)?.pack) {
             let path = self.path_of(ino)?;
             let text = format!(
                 "{path}: its content on Discord was deleted; what this machine still has of it can be read, and writing it again heals it"

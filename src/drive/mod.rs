@@ -11,6 +11,10 @@
 //! What the index stores is exactly what the journal says, as of the last published epoch. Everything newer is
 //! two layers in memory, rebuilt from the spool at start. So opening is recovering, an epoch is
 //! always a state the drive really had, and an index that is damaged or lost costs a download.
+//!
+//! Memory is bounded, each part by a setting or a constant: the two layers ([`Settings::changes_bytes_max`]
+//! for each; a change that finds no room waits as for space in the spool, and is refused when the store
+//! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
 mod cards;
@@ -19,6 +23,7 @@ mod checkpoint;
 mod control;
 mod dirty;
 mod drain;
+mod errand;
 mod error;
 mod fetch;
 #[cfg(any(fuzzing, debug_assertions))]
@@ -38,14 +43,18 @@ mod rebuild;
 mod record;
 mod recover;
 mod repack;
+pub mod repair;
+pub mod scope;
 mod splice;
 pub mod status;
 pub mod superblock;
+pub mod task;
+mod trust;
 mod upload;
+pub mod verify;
 pub mod view;
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -58,7 +67,6 @@ use crate::clock::Time;
 use crate::codec::key::Keys;
 use crate::id::DriveId;
 use crate::id::InodeNo;
-use crate::id::PackId;
 use crate::id::Seq;
 use crate::index::Index;
 use crate::size::GIB;
@@ -202,14 +210,14 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
-    /// Packs that somebody removed from the store: their chunks count as not stored.
-    gone: Mutex<HashSet<PackId>>,
+    distrusted: trust::Distrust,
     losses: losses::Losses,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
     runtime: tokio::runtime::Handle,
     control: Control,
+    errands: errand::Errands,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,

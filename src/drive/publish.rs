@@ -16,6 +16,7 @@ use crate::drive::Error;
 use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
+use crate::drive::errand::Tell;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
@@ -36,10 +37,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// It does not look more often than this.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Changes that take this part of the memory for them are published at once: half, so that others fit
-/// beside them meanwhile.
-const PUBLISHED_SHARE: usize = 2;
-
 /// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
 const HELD_SHARE: u64 = 8;
 
@@ -51,6 +48,8 @@ struct Epoch {
     number: EpochNo,
     through: Seq,
     is_sent: bool,
+    /// Whoever waits for this epoch to be settled.
+    tells: Vec<Tell>,
     touched: Option<Vec<ArchiveNo>>,
     segment: Option<Segment>,
 }
@@ -73,11 +72,11 @@ struct Alive<'d>(&'d Drive);
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0
-                .control
-                .make_read_only(Error::State(String::from("the drain failed; mount again")));
+            let why = Error::State(String::from("the drain failed; mount again"));
+            self.0.control.make_read_only(why);
         }
         self.0.control.post(|board| board.publisher_gone = true);
+        self.0.errands.give_up();
     }
 }
 
@@ -105,6 +104,7 @@ impl Drive {
         let mut pause = PAUSE.0;
         let mut epoch = None;
         let mut renewed = Instant::now();
+        let mut tried = Instant::now();
         loop {
             match self.await_work(epoch.is_some()) {
                 Work::Stop => break,
@@ -114,6 +114,17 @@ impl Drive {
                         renewed = Instant::now();
                         if let Err(error) = self.wait_for(self.renew_lease()) {
                             self.refused(&error);
+                        }
+                    }
+                    if self.owes_checkpoint() && tried.elapsed() > pause {
+                        tried = Instant::now();
+                        match self.wait_for(self.checkpoint()) {
+                            Ok(()) => self.control.succeeded(),
+                            Err(Error::Closing) => break,
+                            Err(error) => {
+                                self.control.failed(&error);
+                                pause = (pause * 2).min(PAUSE.1);
+                            }
                         }
                     }
                     continue;
@@ -146,7 +157,9 @@ impl Drive {
             }
             let wanted = board.wanted > board.published;
             if board.read_only.is_none()
-                && (unfinished || (board.first_change.is_some() && (wanted || self.is_due(&board))))
+                && (unfinished
+                    || self.errands.any()
+                    || (board.first_change.is_some() && (wanted || self.is_due(&board))))
             {
                 return Work::Epoch;
             }
@@ -160,27 +173,16 @@ impl Drive {
         }
     }
 
-    fn is_due(&self, board: &crate::drive::control::Board) -> bool {
-        let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.elapsed());
-        since(board.last_change) >= self.settings.linger
-            || since(board.first_change) >= self.settings.age_max
-            || self
-                .spool
-                .usage()
-                .live_bytes
-                .saturating_sub(board.held_bytes)
-                >= self.settings.epoch_bytes
-            || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
-    }
-
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
         if epoch.is_none() {
+            self.run_between_epochs();
             *epoch = self.freeze()?;
         }
         let Some(current) = epoch else { return Ok(()) };
         if !current.is_sent {
             self.control.post(|board| board.phase = Phase::Uploading);
             self.upload(current)?;
+            current.tells.extend(self.run_in_epoch());
         }
         if current.segment.is_none() {
             self.prepare(current)?;
@@ -190,13 +192,13 @@ impl Drive {
         self.settle(current)?;
         self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();
+        std::mem::take(&mut current.tells)
+            .into_iter()
+            .for_each(|tell| tell());
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
-        if self
-            .journal_head()
-            .wants_checkpoint(self.settings.tail_segments_max)
-        {
+        if self.owes_checkpoint() {
             self.control.post(|board| board.phase = Phase::Checkpoint);
             self.wait_for(self.checkpoint())?;
         }
@@ -215,8 +217,10 @@ impl Drive {
     /// Sets aside everything gathered so far; none if there is nothing.
     fn freeze(&self) -> Result<Option<Epoch>, Error> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let through = state.changed;
-        if through <= self.control.board().published {
+        let mut through = state.changed;
+        if self.errands.want_epoch() {
+            through = through.max(self.spool.usage().appended);
+        } else if through <= self.control.board().published {
             self.control.post(|board| board.first_change = None);
             return Ok(None);
         }
@@ -258,6 +262,7 @@ impl Drive {
             number,
             through,
             is_sent: false,
+            tells: Vec::new(),
             touched: None,
             segment: None,
         }))

@@ -13,6 +13,7 @@ use crate::drive::view::Part;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
 use crate::spool;
+use crate::store;
 use crate::store::Urgency;
 
 /// How often a read looks again after the spool let go of bytes that were just found there.
@@ -77,7 +78,8 @@ impl Drive {
         let result = read.unwrap_or(Err(Error::Timeout(limit)));
         match &result {
             Err(
-                error @ (Error::Damaged(_) | Error::Store(crate::store::Error::Missing { .. })),
+                error @ (Error::Damaged(_)
+                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })),
             ) => {
                 self.note_damage(ino, &error.to_string());
             }

@@ -173,7 +173,9 @@ impl Drive {
     ) -> Result<Vec<Found>, Error> {
         let is_lost = matches!(
             error,
-            Error::Damaged(_) | Error::Malformed | Error::Store(store::Error::Missing { .. })
+            Error::Damaged(_)
+                | Error::Malformed
+                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
         );
         if !is_lost {
             return Err(error);

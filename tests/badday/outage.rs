@@ -8,6 +8,7 @@ use ods::emulator::Scope;
 use crate::day::ANY;
 use crate::day::Day;
 use crate::day::POST;
+use crate::support::until;
 
 /// What such a day looks like from here.
 struct Outage {
@@ -41,12 +42,11 @@ fn play(seed: u64, outage: &Outage) {
     });
     assert_eq!(status["unpublished"], true);
     assert_eq!(status["read_only"], serde_json::Value::Null);
-    let page = day.machine.ods(&["status"]).good().out;
-    assert!(
-        page.contains("error") && page.contains("to upload"),
-        "{page}"
-    );
-    assert!(!outage.waits || page.contains("asks to wait"), "{page}");
+    until("the state on the page for people", || {
+        let page = day.machine.ods(&["status"]).good().out;
+        let told = page.contains("error") && page.contains("to upload");
+        told && (!outage.waits || page.contains("asks to wait"))
+    });
     day.work(10);
     day.check();
     let after = day.counts();
@@ -171,7 +171,7 @@ fn the_limit_for_edits_of_old_messages_30046() {
     };
     let before = day.counts();
     let id = day.strike_always("PATCH /channels/{}/messages/{}", kind);
-    crate::support::until("an edit of a card", || {
+    until("an edit of a card", || {
         day.work(5);
         day.flush().good();
         day.world.emulator.faults().met(id) > 0

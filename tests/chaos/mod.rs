@@ -75,19 +75,22 @@ impl Dice {
 pub(crate) struct Trap(u64);
 
 impl Trap {
-    pub(crate) fn set(world: &World, dice: &mut Dice, route: &str) -> Trap {
+    /// One of the first `among` of them.
+    pub(crate) fn set(world: &World, dice: &mut Dice, route: &str, among: u64) -> Trap {
         let when = [When::Before, When::After][usize::from(dice.one_in(2))];
         let held = FaultKind::Delay { ms: 20_000, when };
-        let fault = Fault::new(route, held).after(dice.below(5)).times(1);
+        let fault = Fault::new(route, held).after(dice.below(among)).times(1);
         Trap(world.emulator.faults().add(fault))
     }
 
-    /// Waits until one is held, or so long.
-    pub(crate) fn wait(&self, world: &World, most: Duration) {
+    /// Waits until one is held, or so long; true if one is.
+    pub(crate) fn wait(&self, world: &World, most: Duration) -> bool {
         let started = Instant::now();
-        while world.emulator.faults().met(self.0) == 0 && started.elapsed() < most {
+        let is_held = || world.emulator.faults().met(self.0) > 0;
+        while !is_held() && started.elapsed() < most {
             std::thread::park_timeout(Duration::from_micros(300));
         }
+        is_held()
     }
 }
 

@@ -48,6 +48,7 @@ mod deed;
 pub mod fuzzing;
 mod gate;
 mod get;
+mod guild;
 mod http;
 mod limiter;
 mod listing;

@@ -5,22 +5,19 @@ use serde_json::json;
 use tokio::time::Instant;
 use twilight_http::routing::Route;
 use twilight_model::{
-    channel::{
-        ChannelType,
-        permission_overwrite::{PermissionOverwrite, PermissionOverwriteType},
-    },
+    channel::ChannelType,
     guild::Permissions,
     id::{
         Id,
-        marker::{ChannelMarker, GuildMarker, RoleMarker, UserMarker},
+        marker::{GuildMarker, RoleMarker, UserMarker},
     },
 };
 
 use super::{
     answer::Fail,
     deed::Deed,
+    guild::{RawChannel, RawGuild, RawMember, find_named},
     limiter::Lane,
-    permissions::{Member, Role},
     settings::Settings,
     transport::{Ask, Transport, parse},
 };
@@ -110,31 +107,6 @@ pub(super) struct RawGuildName {
     name: String,
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawGuild {
-    id: Id<GuildMarker>,
-    name: String,
-    owner_id: Id<UserMarker>,
-    #[serde(default)]
-    premium_tier: u8,
-    roles: Vec<Role>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawMember {
-    roles: Vec<Id<RoleMarker>>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawChannel {
-    id: Id<ChannelMarker>,
-    #[serde(rename = "type")]
-    kind: ChannelType,
-    name: Option<String>,
-    #[serde(default)]
-    permission_overwrites: Vec<PermissionOverwrite>,
-}
-
 impl Setup {
     /// Begins; of the settings, server and channels are not used.
     ///
@@ -212,8 +184,7 @@ impl Setup {
     /// [`Error::Refused`] when there is none and the bot may not make one; [`Error::Unavailable`].
     pub async fn channel(&self, guild: u64, purpose: Purpose) -> Result<Channel, Error> {
         let deadline = self.transport.deadline();
-        let bot = self.bot().await?;
-        let name = purpose.channel_name();
+        let (bot, name) = (self.bot().await?, purpose.channel_name());
         let mut audience = match purpose {
             Purpose::Journal => Audience::Private,
             Purpose::Archives => Audience::AsTheServerSays,
@@ -273,9 +244,9 @@ impl Setup {
             let may = raw
                 .member(user, &own)
                 .in_channel(&found.permission_overwrites);
-            let needs = purpose.needs().iter();
+            let needs = purpose.needs().iter().copied();
             let lacks = needs.filter(|need| may.bits() & need.bit == 0);
-            missing.extend(lacks.map(|need| (*purpose, *need)));
+            missing.extend(lacks.map(|need| (*purpose, need)));
         }
         Ok(missing)
     }
@@ -312,8 +283,11 @@ impl Setup {
             kind: "POST channels",
             major: guild,
         };
-        let place = format!("server {guild}");
-        let deed = Deed::new("make a channel in", place, "Manage Channels");
+        let deed = Deed::new(
+            "make a channel in",
+            format!("server {guild}"),
+            "Manage Channels",
+        );
         let route = Route::CreateChannel { guild_id: guild };
         Ask::json(lane, &route, &payload, deed)
     }
@@ -356,47 +330,5 @@ impl Setup {
         let ask = Ask::new(Lane { kind, major }, route, deed);
         let deadline: Instant = self.transport.deadline();
         self.transport.read(&ask, deadline).await
-    }
-}
-
-fn find_named<'a>(channels: &'a [RawChannel], name: &str) -> Option<&'a RawChannel> {
-    let of_name =
-        |one: &&RawChannel| one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name);
-    channels.iter().find(of_name)
-}
-
-impl RawGuild {
-    fn member<'a>(&'a self, user: u64, own: &'a [Id<RoleMarker>]) -> Member<'a> {
-        Member {
-            guild: self.id.get(),
-            owner: self.owner_id.get(),
-            user,
-            roles: &self.roles,
-            own,
-        }
-    }
-}
-
-impl RawChannel {
-    fn shown(&self, guild: u64, name: &str) -> Channel {
-        Channel {
-            id: self.id.get(),
-            name: name.into(),
-            audience: self.audience(guild),
-            is_new: false,
-        }
-    }
-
-    fn audience(&self, guild: u64) -> Audience {
-        let hides = |one: &PermissionOverwrite| {
-            one.kind == PermissionOverwriteType::Role
-                && one.id.get() == guild
-                && one.deny.contains(Permissions::VIEW_CHANNEL)
-        };
-        if self.permission_overwrites.iter().any(hides) {
-            Audience::Private
-        } else {
-            Audience::AsTheServerSays
-        }
     }
 }
