@@ -28,6 +28,8 @@ fn a_second_mount_of_a_state_directory_is_refused_and_the_first_goes_on() {
     let machine = with_drive(&world);
     machine.mount(&[]).good();
     fs::write(machine.mnt().join("one"), "one").expect("written");
+    // Only a drive with a history is opened by joining it.
+    machine.ods(&["flush"]).good();
     let second = machine.path("second");
     fs::create_dir(&second).expect("a directory");
     for options in ["rw", "ro", "takeover"] {
