@@ -26,6 +26,7 @@ mod drain;
 mod errand;
 mod error;
 mod fetch;
+mod freeze;
 mod history;
 mod journal;
 mod lease;
