@@ -26,6 +26,7 @@ mod drain;
 mod errand;
 mod error;
 mod fetch;
+mod freeze;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -4,7 +4,6 @@
 //! a fact in the spool, the sealed parts of the segment are kept until they are put, and settling
 //! twice gives the same index. So a failure only ever means "the same step again, later".
 
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -16,7 +15,8 @@ use crate::drive::Error;
 use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
-use crate::drive::errand::Tell;
+use crate::drive::freeze::Epoch;
+use crate::drive::freeze::Segment;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
@@ -24,12 +24,8 @@ use crate::drive::journal::Share;
 use crate::drive::lease;
 use crate::drive::names::Series;
 use crate::drive::status::Phase;
-use crate::id::ArchiveNo;
-use crate::id::EpochNo;
-use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
-use crate::store::Object;
 
 /// How often the publisher looks around when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
@@ -37,28 +33,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// It does not look more often than this.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
-const HELD_SHARE: u64 = 8;
-
 /// Pause after a failed step, doubled each time up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
-
-/// An epoch on its way; remembers which steps are done.
-struct Epoch {
-    number: EpochNo,
-    through: Seq,
-    is_sent: bool,
-    /// Whoever waits for this epoch to be settled.
-    tells: Vec<Tell>,
-    touched: Option<Vec<ArchiveNo>>,
-    segment: Option<Segment>,
-}
-
-struct Segment {
-    objects: Vec<Object>,
-    hash: [u8; 32],
-    bytes: u64,
-}
 
 enum Work {
     Stop,
@@ -212,60 +188,6 @@ impl Drive {
             epoch.is_sent = Drain::new(self).run()?;
         }
         Ok(())
-    }
-
-    /// Sets aside everything gathered so far; none if there is nothing.
-    fn freeze(&self) -> Result<Option<Epoch>, Error> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let mut through = state.changed;
-        if self.errands.want_epoch() {
-            through = through.max(self.spool.usage().appended);
-        } else if through <= self.control.board().published {
-            self.control.post(|board| board.first_change = None);
-            return Ok(None);
-        }
-        let (from, to) = key::all(b'U');
-        let mut orphans = Vec::new();
-        for entry in self
-            .index
-            .scan(Bound::Included(&from), Bound::Excluded(&to))
-        {
-            orphans.extend(key::inode_of(&entry?.0));
-        }
-        self.index.freeze()?;
-        let mut frozen = std::mem::take(&mut state.gathering);
-        // Content that nobody can reach by name is not worth sending; it ends with its last handle.
-        // But it must not fill the spool.
-        let held_max = self.settings.spool_bytes_max / HELD_SHARE;
-        for ino in orphans {
-            if state.gathering.spooled_bytes() + frozen.spooled_bytes_of(ino) <= held_max {
-                for (at, piece) in frozen.take(ino) {
-                    state.gathering.put(ino, at, piece);
-                }
-            }
-        }
-        let held_bytes = state.gathering.spooled_bytes();
-        let bytes = frozen.spooled_bytes();
-        state.weigh(self);
-        state.frozen = Some(frozen);
-        self.control.post(|board| {
-            board.first_change = None;
-            board.held_bytes = held_bytes;
-            board.epoch_bytes = bytes;
-            board.epoch_done_bytes = 0;
-            board.epoch_started = Some(Instant::now());
-        });
-        // Only now: a change that follows must not be forgotten.
-        drop(state);
-        let number = EpochNo(self.journal_head().epoch.0 + 1);
-        Ok(Some(Epoch {
-            number,
-            through,
-            is_sent: false,
-            tells: Vec::new(),
-            touched: None,
-            segment: None,
-        }))
     }
 
     /// Makes the segment, once everything it refers to is acknowledged.
