@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::errand::Errands;
 use crate::drive::status::Phase;
 use crate::id::Seq;
 
@@ -27,6 +28,8 @@ pub(in crate::drive) enum Stop {
 pub(in crate::drive) struct Control {
     board: Mutex<Board>,
     bell: Condvar,
+    /// Locked after the board, if both are.
+    pub(in crate::drive) errands: Errands,
 }
 
 /// What is on the board.

@@ -28,6 +28,8 @@ pub enum Phase {
     Publishing,
     /// Writing a checkpoint.
     Checkpoint,
+    /// Collecting garbage, or repairing.
+    Tidying,
 }
 
 /// How the drive is.
