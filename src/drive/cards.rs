@@ -86,8 +86,10 @@ impl Drive {
         holding.shelf.clone_from(&shelf.0);
         let mut batch = Batch::default();
         batch.put(key::holding(no), holding.encode())?;
-        self.spool
-            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        self.spool.append(
+            &Entry::Fact(self.epoch_under_way(), batch.clone()).encode(),
+            &[],
+        )?;
         self.index.amend(batch)?;
         self.cards.with(no, |known| {
             *known = Known {

@@ -138,6 +138,15 @@ impl Dirty {
         self.files.iter().flat_map(of_file)
     }
 
+    /// Every stored chunk that is referred to.
+    pub(in crate::drive) fn chunks(&self) -> impl Iterator<Item = ChunkId> + '_ {
+        let pieces = self.files.values().flat_map(BTreeMap::values);
+        pieces.filter_map(|piece| match piece.source {
+            Source::Chunk { id, .. } => Some(id),
+            Source::Spool { .. } | Source::Zero => None,
+        })
+    }
+
     /// The pieces inside `start..end`, cut to it, in order; what lies between them is not dirty.
     pub(in crate::drive) fn within(&self, ino: InodeNo, start: u64, end: u64) -> Vec<(u64, Piece)> {
         self.files

@@ -309,7 +309,7 @@ async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Res
         .map(|pack| intent(archive, &shelf, pack))
         .collect();
     for intent in &intents {
-        let entry = Entry::Intent(vec![intent.clone()]);
+        let entry = Entry::Intent(drive.epoch_under_way(), vec![intent.clone()]);
         drive.spool.append(&entry.encode(), &[])?;
     }
     let objects = packs
@@ -338,9 +338,10 @@ fn acknowledged(
     locator: Locator,
 ) -> Result<(), Error> {
     let batch = intent.places(locator.0)?;
-    drive
-        .spool
-        .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+    drive.spool.append(
+        &Entry::Fact(drive.epoch_under_way(), batch.clone()).encode(),
+        &[],
+    )?;
     drive.index.amend(batch)?;
     drive.keep_frames(pack);
     let plain: u64 = pack

@@ -21,6 +21,7 @@ mod batch;
 pub mod chunk;
 mod delta;
 pub mod dirent;
+pub mod grave;
 pub mod inode;
 pub mod key;
 mod kv;
