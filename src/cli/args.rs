@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Umount(Umount),
     Flush(Flush),
     Status(Status),
+    Verify(Verify),
     Passphrase(Passphrase),
     Invite(Invite),
     Demo(Demo),
@@ -123,6 +124,42 @@ pub(crate) struct Flush {
 pub(crate) struct Status {
     /// Drive or mount point [default: the running demo, or the default drive]
     pub(crate) target: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which drive, which part of it, and how to open it when it is not mounted.
+#[derive(Debug, Args)]
+pub(crate) struct DriveArgs {
+    /// Path in a mounted drive, path from a drive's top directory, archive (#DDMMYY-NN), or drive
+    /// [default: all of the running demo, or of the default drive]
+    #[arg(value_name = "PATH|#ID")]
+    pub(crate) what: Option<String>,
+    /// Drive, if it is not the default one; a path is then one from its top directory
+    #[arg(long, value_name = "DRIVE")]
+    pub(crate) drive: Option<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Where Discord is; for the emulator
+    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
+    pub(crate) api_base: Option<String>,
+}
+
+/// Check that everything is there, and whole
+///
+/// Works on a mounted drive while it is used, and on one that is not mounted. Nothing is changed.
+/// Ctrl-C ends it and shows what was found so far.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// Only list what Discord holds: one request for a hundred messages (default)
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) quick: bool,
+    /// Fetch everything and check every byte
+    #[arg(long)]
+    pub(crate) full: bool,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,

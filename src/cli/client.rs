@@ -15,10 +15,12 @@ use anyhow::Result;
 
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
+use crate::cli::job::Job;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
+use crate::drive::task;
 
 /// Longest path that a socket's address takes on every system, bytes.
 const ADDRESS_BYTES_MAX: usize = 100;
@@ -63,10 +65,7 @@ impl Client {
         mut hear: impl FnMut(&Report),
     ) -> Result<Outcome> {
         let started = Instant::now();
-        let mut line = serde_json::to_vec(&request)?;
-        line.push(b'\n');
-        self.stream.write_all(&line).context("the daemon is gone")?;
-        let mut lines = BufReader::new(self.stream.try_clone()?);
+        let mut lines = self.say(&request)?;
         let (mut last, mut begun) = (None, Vec::new());
         loop {
             let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
@@ -89,8 +88,53 @@ impl Client {
                     return Ok(Outcome::Done);
                 }
                 Answer::Failed { code, text } => return Err(fault(code, text)),
+                Answer::Work { .. } | Answer::Result { .. } => {}
             }
         }
+    }
+
+    /// Asks for long work, shows how far it is, and gives what came of it.
+    pub(crate) fn work(
+        mut self,
+        job: Job,
+        mut hear: impl FnMut(&task::Progress),
+    ) -> Result<serde_json::Value> {
+        let mut lines = self.say(&Request::Work { job })?;
+        let (mut result, mut begun) = (None, Vec::new());
+        loop {
+            match next(&mut lines, &mut begun)? {
+                None | Some(Answer::Progress { .. }) => {}
+                Some(Answer::Work { progress }) => hear(&progress),
+                Some(Answer::Result { value }) => result = Some(value),
+                Some(Answer::Done) => {
+                    return result.ok_or_else(|| fault(Code::Other, "the daemon gave no answer"));
+                }
+                Some(Answer::Failed { code, text }) => return Err(fault(code, text)),
+            }
+        }
+    }
+
+    /// What ends the work that is asked for on this connection.
+    pub(crate) fn hanger(&self) -> io::Result<Hanger> {
+        Ok(Hanger(self.stream.try_clone()?))
+    }
+
+    fn say(&mut self, request: &Request) -> Result<BufReader<UnixStream>> {
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        self.stream.write_all(&line).context("the daemon is gone")?;
+        Ok(BufReader::new(self.stream.try_clone()?))
+    }
+}
+
+/// Tells the daemon that enough of the work is done; its answer still comes.
+#[derive(Debug)]
+pub(crate) struct Hanger(UnixStream);
+
+impl Hanger {
+    /// Says so.
+    pub(crate) fn hang_up(&self) {
+        drop(self.0.shutdown(std::net::Shutdown::Write));
     }
 }
 

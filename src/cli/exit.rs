@@ -46,6 +46,8 @@ codes! {
     NotMounted = 23, "the drive is not mounted";
     TimedOut = 24, "not done in the time given; it goes on";
     Kept = 25, "stopped early: the spool keeps what is not on Discord yet";
+    Interrupted = 26, "interrupted: what was done is kept, and the same command goes on";
+    NotFound = 27, "there is no such path or archive in the drive";
 }
 
 impl Code {
@@ -114,6 +116,8 @@ fn of_drive(error: &drive::Error) -> Code {
         drive::Error::NoSpace | drive::Error::Disk(_) => Code::Disk,
         drive::Error::ReadOnly(_) | drive::Error::TooManyChanges => Code::Other,
         drive::Error::Closing => Code::Kept,
+        drive::Error::Interrupted => Code::Interrupted,
+        drive::Error::NotFound(_) => Code::NotFound,
         drive::Error::Damaged(_) | drive::Error::Malformed => Code::Damaged,
         drive::Error::Timeout(_) => Code::TimedOut,
         drive::Error::Store(error) => of_store(error),

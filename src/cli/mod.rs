@@ -5,6 +5,7 @@
 //! init  join  passphrase  invite            a drive's beginning, and its keys      ─ remote
 //! mount ─ daemon ─ mounting                 a mount from beginning to end          ─ server ┐ control
 //! ask ─ target ─ registry                   status, flush, umount                  ─ client ┘ socket
+//! verify ─ work ─ job ─ meter               long work, in the daemon or without one
 //! helper  demo  emulate                     mount(8) and umount(8); without an account
 //! render  progress  logger  exit            what people see
 //! sys  mounts  paths                        what the system gives
@@ -21,8 +22,10 @@ mod exit;
 mod helper;
 mod init;
 mod invite;
+mod job;
 mod join;
 mod logger;
+mod meter;
 mod mount;
 mod mounting;
 mod mounts;
@@ -38,6 +41,8 @@ mod secret;
 mod server;
 mod sys;
 mod target;
+mod verify;
+mod work;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -70,6 +75,7 @@ fn run(args: &args::Ods) -> Result<()> {
         Command::Umount(args) => ask::umount(args, config),
         Command::Flush(args) => ask::flush(args, config),
         Command::Status(args) => ask::status(args, config),
+        Command::Verify(args) => verify::run(args, config),
         Command::Passphrase(args) => block_on(passphrase::run(args, config)),
         Command::Invite(args) => block_on(invite::run(args, config)),
         Command::Demo(args) => demo::run(args, config),

@@ -126,7 +126,8 @@ pub(crate) async fn run(plan: Plan, listener: Listener) -> Result<()> {
     result
 }
 
-async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
+/// Opens the drive of a plan, whether or not it is to be mounted.
+pub(crate) async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
     listener.progress(&format!("{}: asking Discord", plan.name));
     let store = plan.site.store()?;
     let unlocked = remote::unlock(&store, Some(&plan.state_dir), &plan.secret).await?;
@@ -372,7 +373,7 @@ fn kept(daemon: &Daemon) -> anyhow::Error {
 }
 
 /// Closes the drive; gives up on what takes too long, because everything local is safe already.
-async fn close(drive: &Arc<Drive>) {
+pub(crate) async fn close(drive: &Arc<Drive>) {
     let drive = Arc::clone(drive);
     let closing = tokio::spawn(async move { drive.close().await });
     if tokio::time::timeout(LAST_REQUESTS_MAX, closing)

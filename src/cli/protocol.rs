@@ -12,7 +12,9 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::cli::exit::Code;
+use crate::cli::job::Job;
 use crate::drive::status::Status;
+use crate::drive::task;
 
 /// Name of the socket in the state directory.
 pub(crate) const SOCKET: &str = "control";
@@ -21,7 +23,7 @@ pub(crate) const SOCKET: &str = "control";
 pub(crate) const LINE_BYTES_MAX: u64 = 64 << 20;
 
 /// What a client asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "lowercase")]
 pub(crate) enum Request {
     /// How are you?
@@ -32,6 +34,11 @@ pub(crate) enum Request {
     Umount,
     /// Take the mount away whoever uses it, end at once; the spool keeps what is not on Discord.
     Stop,
+    /// Long work. Closing the writing half of the connection ends it; it is answered all the same.
+    Work {
+        /// Which.
+        job: Job,
+    },
 }
 
 /// What the daemon says.
@@ -42,6 +49,16 @@ pub(crate) enum Answer {
     Progress {
         /// All of it.
         report: Box<Report>,
+    },
+    /// How far long work is.
+    Work {
+        /// As the work tells it.
+        progress: task::Progress,
+    },
+    /// What came of long work; said before [`Answer::Done`].
+    Result {
+        /// As `--json` prints it.
+        value: serde_json::Value,
     },
     /// It is done.
     Done,

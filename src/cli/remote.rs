@@ -134,9 +134,6 @@ impl Unlocked {
     }
 }
 
-/// Name of the superblock's copy in the state directory.
-const COPY: &str = "superblock";
-
 /// What the superblock says about where the drive is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Places {
@@ -200,13 +197,13 @@ pub(crate) async fn unlock(
 }
 
 fn copy_in(state_dir: &Path) -> Option<Superblock> {
-    Superblock::decode(&std::fs::read(state_dir.join(COPY)).ok()?).ok()
+    Superblock::decode(&std::fs::read(state_dir.join(superblock::COPY)).ok()?).ok()
 }
 
 /// Keeps a copy of the superblock in the state directory of its drive.
 pub(crate) fn keep_copy(state_dir: &Path, unlocked: &Unlocked) -> Result<()> {
     let bytes = unlocked.superblock.encode(&unlocked.master).to_bytes();
-    let path = state_dir.join(COPY);
+    let path = state_dir.join(superblock::COPY);
     if std::fs::read(&path).is_ok_and(|old| old == bytes) {
         return Ok(());
     }

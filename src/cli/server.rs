@@ -27,6 +27,7 @@ use crate::cli::exit::Code;
 use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::exit::told;
+use crate::cli::job::Job;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
@@ -35,6 +36,7 @@ use crate::cli::sys;
 use crate::cli::sys::Unmount;
 use crate::drive::Access;
 use crate::drive::Drive;
+use crate::drive::task::Go;
 
 /// How often a waiting client hears how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -211,6 +213,30 @@ fn talk(daemon: &Daemon, stream: UnixStream) -> Result<()> {
     Ok(())
 }
 
+/// Does long work while the client listens: it ends early when the client hangs up or says no more.
+fn work(daemon: &Daemon, job: &Job, client: &mut Client) -> Result<()> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut hears = client.stream.try_clone()?;
+    std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            drop(hears.read(&mut [0]));
+            is_over.store(true, Ordering::SeqCst);
+        }
+    });
+    let talker = Mutex::new(&mut *client);
+    let value = job.run(&daemon.drive, &|progress| {
+        let progress = progress.clone();
+        let mut client = talker.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = client.say(&Answer::Work { progress });
+        match said.is_err() || is_over.load(Ordering::SeqCst) {
+            true => Go::Stop,
+            false => Go::On,
+        }
+    })?;
+    Ok(client.say(&Answer::Result { value })?)
+}
+
 fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
     match request {
         Request::Status => {
@@ -226,6 +252,7 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
             daemon.stop.notify_one();
             Ok(())
         }),
+        Request::Work { job } => work(daemon, &job, client),
     }
 }
 

@@ -194,6 +194,15 @@ impl Superblock {
         Sealed::new(bytes.finish())
     }
 
+    /// Reads a superblock, and gives its bytes as they were, to be put once more without the master key.
+    ///
+    /// # Errors
+    /// As [`Superblock::decode`].
+    pub fn again(bytes: &[u8]) -> Result<(Self, Sealed), Error> {
+        let read = Self::decode(bytes)?;
+        Ok((read, Sealed::new(bytes.to_vec())))
+    }
+
     /// Reads a superblock, without proof yet of who made it: that is [`Superblock::open`]'s.
     ///
     /// # Errors

@@ -112,6 +112,16 @@ impl Drive {
         });
     }
 
+    /// The archive is gone, and its card with it.
+    pub(in crate::drive) fn drop_card(&self, no: ArchiveNo) {
+        let mut known = self
+            .cards
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.remove(&no);
+    }
+
     fn card(&self, no: ArchiveNo, holding: &Holding, state: &str) -> Result<Card, Error> {
         let Some(archive) = self.archive(no)? else {
             return Ok(Card::default());

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::errand::Errands;
 use crate::drive::status::Phase;
 use crate::id::Seq;
 
@@ -28,8 +27,6 @@ pub(in crate::drive) enum Stop {
 pub(in crate::drive) struct Control {
     board: Mutex<Board>,
     bell: Condvar,
-    /// Locked after the board, if both are.
-    pub(in crate::drive) errands: Errands,
 }
 
 /// What is on the board.
@@ -47,6 +44,8 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) read_only: Option<String>,
     /// Why the last attempt to reach the store failed; cleared by the next success.
     pub(in crate::drive) error: Option<Error>,
+    /// Which records of the spool its disk has lost, in words.
+    pub(in crate::drive) lost_records: Option<String>,
     /// Why the last read from the store failed; cleared by the next that works.
     pub(in crate::drive) read_error: Option<String>,
     /// Will the error go away without help?

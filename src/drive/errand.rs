@@ -1,149 +1,217 @@
-//! Errands: work that somebody gives to the publisher, to be done between a freeze and its drain.
+//! Errands: work that changes what is published although nobody changed the drive.
 //!
-//! There it is alone: no drain runs, so manifests and the places of chunks stand still, and what it
-//! amends becomes part of the epoch, all of it or nothing. What the epoch's own drain looks up comes
-//! after it. So garbage collection can take a chunk's place away without a drain that refers to
-//! that chunk at the same moment, and a repair can say where a chunk lies now.
+//! Only the publisher's thread amends the index between a freeze and the settling, and only it writes
+//! checkpoints. Whoever has to move chunks or mend history therefore hands it an errand and waits:
 //!
-//! Foreground operations never wait for an errand: they go on in the gathering layer. An errand that
-//! amends nothing, when nothing else was changed either, makes no epoch.
+//! * [`Drive::in_epoch`]: the work runs when an epoch is frozen and drained. It may put packs (with
+//!   [`crate::drive::upload::Uploads`]), amend the index, and read [`crate::index::Index::frozen_get`];
+//!   what it did is published and settled with that epoch before the call returns. An epoch is made
+//!   for it even if nobody changed anything.
+//! * [`Drive::between_epochs`]: the work runs when no epoch is under way.
+//!
+//! An epoch that an errand waits for covers every record that the spool had at its freeze. If in the end
+//! nothing is in it, it is not published.
+//!
+//! Work that is killed halfway has put packs whose facts are in the spool: they are published by the
+//! next epoch and found again by the next errand.
 
+use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::mpsc;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
-use std::time::Instant;
 
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::status::Phase;
+use crate::drive::task::Task;
+use crate::id::ArchiveNo;
 
-/// How often somebody who waits for an errand looks around.
+/// Packs put for each archive within an epoch: how many, how many bytes.
+pub(in crate::drive) type Put = HashMap<ArchiveNo, (u64, u64)>;
+
+/// How often somebody who waits for an errand asks whether to go on waiting.
 const LOOK: Duration = Duration::from_millis(100);
 
-type Work = Box<dyn FnOnce(&Drive) -> Result<(), Error> + Send>;
+/// Says how it went to whoever waits; dropped unsaid, it says that the drive is closing.
+pub(in crate::drive) type Tell = Box<dyn FnOnce() + Send>;
 
-/// Errands that wait for the publisher.
+type Frozen = Box<dyn FnOnce(&Drive, &mut Put) -> Tell + Send>;
+type Idle = Box<dyn FnOnce(&Drive) -> Tell + Send>;
+
+/// Says to everybody how it went.
+pub(in crate::drive) fn tell(tells: &mut Vec<Tell>) {
+    std::mem::take(tells).into_iter().for_each(|tell| tell());
+}
+
+/// What waits for the publisher.
 #[derive(Default)]
-pub(in crate::drive) struct Errands(Mutex<VecDeque<Errand>>);
+pub(in crate::drive) struct Errands(Mutex<Waiting>);
 
-impl std::fmt::Debug for Errands {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} errands", self.lock().len())
-    }
-}
-
-/// An errand that has not begun.
-struct Errand {
-    work: Work,
-    ticket: Arc<Ticket>,
-}
-
-/// What became of an errand; none as long as it is not known.
-#[derive(Debug, Default)]
-struct Ticket(Mutex<Option<Result<(), Error>>>);
-
-impl Ticket {
-    fn lock(&self) -> MutexGuard<'_, Option<Result<(), Error>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Tells whoever waits for an errand how it ended; when this is dropped before, that it did not.
-#[derive(Debug)]
-pub(in crate::drive) struct Begun(Arc<Ticket>);
-
-impl Begun {
-    /// It ended, and what it changed is published.
-    pub(in crate::drive) fn end(self, result: Result<(), Error>) {
-        self.0.lock().get_or_insert(result);
-    }
-}
-
-impl Drop for Begun {
-    fn drop(&mut self) {
-        self.0.lock().get_or_insert(Err(Error::Closing));
-    }
+#[derive(Default)]
+struct Waiting {
+    number: u64,
+    in_epoch: VecDeque<(u64, Frozen)>,
+    between: VecDeque<(u64, Idle)>,
 }
 
 impl Errands {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Errand>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does anybody wait?
-    pub(in crate::drive) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+    /// Is an epoch wanted, although nobody may have changed anything?
+    pub(in crate::drive) fn want_epoch(&self) -> bool {
+        !self.lock().in_epoch.is_empty()
     }
 
-    /// Runs the next errand, if there is one: only between a freeze and its drain.
-    pub(in crate::drive) fn run_next(&self, drive: &Drive) -> Option<(Begun, Result<(), Error>)> {
-        let Errand { work, ticket } = self.lock().pop_front()?;
-        let begun = Begun(ticket);
-        let result = work(drive);
-        Some((begun, result))
+    /// Is there anything for the publisher to do?
+    pub(in crate::drive) fn any(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.in_epoch.is_empty() || !waiting.between.is_empty()
     }
 
-    fn withdraw(&self, ticket: &Arc<Ticket>) {
-        self.lock()
-            .retain(|errand| !Arc::ptr_eq(&errand.ticket, ticket));
+    fn withdraw(&self, number: u64) {
+        let mut waiting = self.lock();
+        waiting.in_epoch.retain(|(of, _)| *of != number);
+        waiting.between.retain(|(of, _)| *of != number);
+    }
+
+    /// Nobody will run what waits.
+    pub(in crate::drive) fn give_up(&self) {
+        let mut waiting = self.lock();
+        waiting.in_epoch.clear();
+        waiting.between.clear();
     }
 }
 
 impl Drive {
-    /// Has `work` done by the publisher, as part of an epoch; returns when that is published. `watch` is
-    /// called now and then and ends the wait by returning false: an errand that has begun goes on
-    /// all the same.
+    /// Runs the errands that want a frozen epoch; gives what tells their senders once it is settled.
+    pub(in crate::drive) fn run_in_epoch(&self, put: &mut Put) -> Vec<Tell> {
+        let mut tells = Vec::new();
+        loop {
+            let next = self.errands.lock().in_epoch.pop_front();
+            match next {
+                Some((_, work)) => {
+                    self.control.post(|board| board.phase = Phase::Tidying);
+                    tells.push(work(self, put));
+                }
+                None => return tells,
+            }
+        }
+    }
+
+    /// Gives up the frozen epoch if nothing is in it: its errands had nothing to say.
+    pub(in crate::drive) fn abandon_empty(&self, tells: &mut Vec<Tell>) -> Result<bool, Error> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let frozen = state.frozen.as_ref();
+        let is_empty = self.index.counts().publishing_keys == 0
+            && frozen.is_none_or(|frozen| frozen.files() == 0);
+        if is_empty {
+            self.index.thaw()?;
+            state.frozen = None;
+            drop(state);
+            self.control.post(|board| board.phase = Phase::Idle);
+            tell(tells);
+        }
+        Ok(is_empty)
+    }
+
+    /// Runs the errands that want no epoch to be under way.
+    pub(in crate::drive) fn run_between_epochs(&self) {
+        loop {
+            let next = self.errands.lock().between.pop_front();
+            match next {
+                Some((_, work)) => work(self)(),
+                None => return,
+            }
+        }
+    }
+
+    /// Runs `work` in the publisher's thread within an epoch, and returns once that epoch is on the
+    /// store and settled. What the work amended before it failed is published all the same.
     ///
     /// # Errors
-    /// What `work` returned; what keeps the epoch from being published; [`Error::Timeout`] when
-    /// `watch` ended the wait.
-    pub(in crate::drive) fn errand<R: Send + 'static>(
+    /// What the work returned; [`Error::ReadOnly`]; [`Error::Interrupted`] when the task's watcher
+    /// does not want to wait any more (the work may still happen); [`Error::Closing`].
+    pub(in crate::drive) fn in_epoch<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&Drive) -> Result<R, Error> + Send + 'static,
-        watch: &mut dyn FnMut() -> bool,
+        task: &Task<'_>,
+        work: impl FnOnce(&Drive, &mut Put) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
-        let (started, answer) = (Instant::now(), Arc::new(Mutex::new(None)));
-        let ticket = Arc::new(Ticket::default());
-        let kept = Arc::clone(&answer);
-        let errand = Errand {
-            work: Box::new(move |drive| {
-                let done = work(drive)?;
-                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
-                Ok(())
-            }),
-            ticket: Arc::clone(&ticket),
+        let (sender, receiver) = mpsc::channel();
+        let work = move |drive: &Drive, put: &mut Put| -> Tell {
+            let result = work(drive, put);
+            Box::new(move || drop(sender.send(result)))
+        };
+        self.send(task, receiver, |waiting, number| {
+            waiting.in_epoch.push_back((number, Box::new(work)));
+        })
+    }
+
+    /// Runs `work` in the publisher's thread while no epoch is under way.
+    ///
+    /// # Errors
+    /// As [`Drive::in_epoch`].
+    pub(in crate::drive) fn between_epochs<R: Send + 'static>(
+        &self,
+        task: &Task<'_>,
+        work: impl FnOnce(&Drive) -> Result<R, Error> + Send + 'static,
+    ) -> Result<R, Error> {
+        let (sender, receiver) = mpsc::channel();
+        let work = move |drive: &Drive| -> Tell {
+            let result = work(drive);
+            Box::new(move || drop(sender.send(result)))
+        };
+        self.send(task, receiver, |waiting, number| {
+            waiting.between.push_back((number, Box::new(work)));
+        })
+    }
+
+    fn send<R>(
+        &self,
+        task: &Task<'_>,
+        answer: mpsc::Receiver<Result<R, Error>>,
+        enter: impl FnOnce(&mut Waiting, u64),
+    ) -> Result<R, Error> {
+        if self.settings.access == Access::Read {
+            return Err(Error::ReadOnly(String::from("it was opened read-only")));
+        }
+        let number = {
+            let mut waiting = self.errands.lock();
+            waiting.number += 1;
+            let number = waiting.number;
+            enter(&mut waiting, number);
+            number
         };
         let failures = self.control.board().failures;
-        self.control.errands.lock().push_back(errand);
         self.control.post(|_| {});
-        let ended = loop {
-            if let Some(result) = ticket.lock().take() {
-                break result;
+        loop {
+            match answer.recv_timeout(LOOK) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::Closing),
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            let board = self.control.board();
-            if let Some(why) = &board.read_only {
-                break Err(Error::ReadOnly(why.clone()));
+            let stuck = {
+                let board = self.control.board();
+                match &board.read_only {
+                    Some(why) => Some(Error::ReadOnly(why.clone())),
+                    None if board.publisher_gone => Some(Error::Closing),
+                    // What does not go away without help would be waited for for ever.
+                    None if board.failures > failures && !board.error_is_passing => {
+                        board.error.clone()
+                    }
+                    None => None,
+                }
+            };
+            if let Err(error) = stuck.map_or_else(|| task.check(), Err) {
+                self.errands.withdraw(number);
+                return Err(error);
             }
-            if board.publisher_gone {
-                break ticket.lock().take().unwrap_or(Err(Error::Closing));
-            }
-            if let (Some(error), false, true) = (
-                &board.error,
-                board.error_is_passing,
-                board.failures > failures,
-            ) {
-                break Err(error.clone());
-            }
-            drop(self.control.wait(board, LOOK));
-            if !watch() {
-                break Err(Error::Timeout(started.elapsed()));
-            }
-        };
-        self.control.errands.withdraw(&ticket);
-        ended?;
-        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        answer.ok_or(Error::Closing)
+        }
     }
 }

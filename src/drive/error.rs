@@ -56,6 +56,12 @@ pub enum Error {
     /// The drive is being closed.
     #[error("the drive is being closed")]
     Closing,
+    /// Whoever watched a long task wanted no more of it.
+    #[error("interrupted; what was done until then is kept")]
+    Interrupted,
+    /// What was asked for is not in the drive.
+    #[error("{0}")]
+    NotFound(String),
 }
 
 impl From<spool::Error> for Error {

@@ -157,20 +157,6 @@ impl Drive {
         }
     }
 
-    fn lock_gone(&self) -> MutexGuard<'_, HashSet<PackId>> {
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does the store have this chunk, as far as is known? One whose pack was removed by hand does not
-    /// count, so that writing the same content again heals it.
-    pub(in crate::drive) fn is_stored(&self, id: &ChunkId) -> Result<bool, Error> {
-        let Some(value) = self.index.get(&key::chunk(id))? else {
-            return Ok(false);
-        };
-        let gone = self.lock_gone();
-        Ok(gone.is_empty() || !gone.contains(&ChunkPlace::decode(&value)?.pack))
-    }
-
     /// A part of a chunk, if it is in memory or in the cache.
     pub(in crate::drive) fn local_chunk_part(
         &self,
@@ -243,13 +229,29 @@ impl Drive {
                     .map(|request| self.request(request, urgency)),
             )
             .await;
-            for answer in answers {
-                for (id, plain) in answer? {
+            for (request, answer) in requests.iter().zip(answers) {
+                let opened = match answer {
+                    Err(_) if self.has_moved(request)? => continue,
+                    answer => answer?,
+                };
+                for (id, plain) in opened {
                     self.memory.put(id, plain.clone());
                     found.insert(id, plain);
                 }
             }
         }
+    }
+
+    /// Has a chunk that is waited for got another place since it was asked for?
+    fn has_moved(&self, request: &Request) -> Result<bool, Error> {
+        for frame in request.frames.iter().take(request.wanted) {
+            if let Some(value) = self.index.get(&key::chunk(&frame.chunk))?
+                && ChunkPlace::decode(&value)?.pack != request.pack
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Turns chunks into as few requests as make sense.
@@ -305,7 +307,7 @@ impl Drive {
         } = request;
         let answer = self.store.get(locator, range.clone(), urgency).await;
         if let Err(store::Error::Missing { .. }) = answer {
-            self.lock_gone().insert(*pack);
+            self.distrust_pack(*pack);
         }
         let bytes = answer?;
         let mut opened = Vec::with_capacity(frames.len());

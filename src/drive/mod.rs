@@ -22,7 +22,7 @@ mod drain;
 mod errand;
 mod error;
 mod fetch;
-mod freeze;
+pub mod gc;
 mod history;
 mod journal;
 mod lease;
@@ -35,14 +35,17 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+pub mod scope;
 mod splice;
 pub mod status;
 pub mod superblock;
+pub mod task;
+mod trust;
 mod upload;
+pub mod verify;
 pub mod view;
 
 use std::collections::HashMap;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -55,7 +58,6 @@ use crate::clock::Time;
 use crate::codec::key::Keys;
 use crate::id::DriveId;
 use crate::id::InodeNo;
-use crate::id::PackId;
 use crate::id::Seq;
 use crate::index::Index;
 use crate::size::GIB;
@@ -119,8 +121,22 @@ pub struct Settings {
     pub access: Access,
     /// What to do when another machine holds the lease.
     pub takeover: Takeover,
+    /// Is garbage collected unasked?
+    pub gc: Collecting,
+    /// How long what nothing refers to stays on the store.
+    pub gc_delay: Duration,
     /// Where time comes from.
     pub clock: Clock,
+}
+
+/// Is garbage collected when nobody asked for it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Collecting {
+    /// Once a day, when the drive is quiet and it is worth it.
+    #[default]
+    Auto,
+    /// Only when somebody asks for it.
+    Off,
 }
 
 /// Are the names of top-level directories shown to members of the server?
@@ -176,6 +192,8 @@ impl Settings {
             owner: (0, 0),
             access: Access::Write,
             takeover: Takeover::Refuse,
+            gc: Collecting::Auto,
+            gc_delay: gc::DELAY,
             clock: Clock::System,
         }
     }
@@ -195,13 +213,14 @@ pub struct Drive {
     memory: fetch::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
-    /// Packs that somebody removed from the store: their chunks count as not stored.
-    gone: Mutex<HashSet<PackId>>,
+    distrusted: trust::Distrust,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
     runtime: tokio::runtime::Handle,
     control: Control,
+    errands: errand::Errands,
+    tending: gc::Tending,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,

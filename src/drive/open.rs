@@ -216,12 +216,14 @@ impl Drive {
             memory: fetch::Memory::new(settings.memory_bytes_max),
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
-            gone: Mutex::default(),
+            distrusted: crate::drive::trust::Distrust::default(),
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),
             runtime: tokio::runtime::Handle::current(),
             control: Control::default(),
+            errands: crate::drive::errand::Errands::default(),
+            tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
             damaged: Mutex::new(HashMap::new()),
@@ -283,7 +285,7 @@ impl Drive {
         let _ = tokio::task::block_in_place(|| self.spool.sync());
         loop {
             let board = self.control.board();
-            if board.publisher_gone {
+            if board.publisher_gone && !self.tending.is_under_way() {
                 break;
             }
             tokio::task::block_in_place(|| {

@@ -4,7 +4,7 @@
 //! a fact in the spool, the sealed parts of the segment are kept until they are put, and settling
 //! twice gives the same index. So a failure only ever means "the same step again, later".
 
-use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -16,8 +16,7 @@ use crate::drive::Error;
 use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
-use crate::drive::freeze::Epoch;
-use crate::drive::freeze::Segment;
+use crate::drive::errand;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
@@ -25,8 +24,12 @@ use crate::drive::journal::Share;
 use crate::drive::lease;
 use crate::drive::names::Series;
 use crate::drive::status::Phase;
+use crate::id::ArchiveNo;
+use crate::id::EpochNo;
+use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
+use crate::store::Object;
 
 /// How often the publisher looks around when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
@@ -37,8 +40,28 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Memory that unpublished changes of the index may take before they are published at once.
 const GATHERING_BYTES_MAX: usize = 32 << 20;
 
+/// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
+const HELD_SHARE: u64 = 8;
+
 /// Pause after a failed step, doubled each time up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// An epoch on its way; remembers which steps are done.
+struct Epoch {
+    number: EpochNo,
+    through: Seq,
+    put: Option<errand::Put>,
+    /// Whoever waits for this epoch to be settled.
+    tells: Vec<errand::Tell>,
+    touched: Option<Vec<ArchiveNo>>,
+    segment: Option<Segment>,
+}
+
+struct Segment {
+    objects: Vec<Object>,
+    hash: [u8; 32],
+    bytes: u64,
+}
 
 enum Work {
     Stop,
@@ -57,6 +80,7 @@ impl Drop for Alive<'_> {
                 .make_read_only(String::from("the drain failed; mount again"));
         }
         self.0.control.post(|board| board.publisher_gone = true);
+        self.0.errands.give_up();
     }
 }
 
@@ -89,6 +113,7 @@ impl Drive {
                 Work::Stop => break,
                 Work::Tick => {
                     self.runtime.block_on(self.edit_cards(Pace::Due));
+                    self.tend();
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {
                         renewed = Instant::now();
                         if let Err(error) = self.wait_for(self.renew_lease()) {
@@ -134,7 +159,7 @@ impl Drive {
             let wanted = board.wanted > board.published;
             if board.read_only.is_none()
                 && (unfinished
-                    || !self.control.errands.is_empty()
+                    || self.errands.any()
                     || (board.first_change.is_some() && (wanted || self.is_due(&board))))
             {
                 return Work::Epoch;
@@ -164,12 +189,19 @@ impl Drive {
 
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
         if epoch.is_none() {
-            *epoch = self.begin()?;
+            self.run_between_epochs();
+            *epoch = self.freeze()?;
         }
         let Some(current) = epoch else { return Ok(()) };
         if current.put.is_none() {
             self.control.post(|board| board.phase = Phase::Uploading);
-            current.put = Some(Drain::new(self).run()?);
+            let mut put = Drain::new(self).run()?;
+            current.tells = self.run_in_epoch(&mut put);
+            current.put = Some(put);
+            if self.abandon_empty(&mut current.tells)? {
+                *epoch = None;
+                return Ok(());
+            }
         }
         if current.segment.is_none() {
             self.prepare(current)?;
@@ -178,9 +210,7 @@ impl Drive {
         self.wait_for(self.publish(current))?;
         self.settle(current)?;
         let touched = current.touched.take().unwrap_or_default();
-        if let Some(errand) = current.errand.take() {
-            errand.end(Ok(()));
-        }
+        errand::tell(&mut current.tells);
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
@@ -195,11 +225,64 @@ impl Drive {
         Ok(())
     }
 
+    /// Sets aside everything gathered so far; none if there is nothing.
+    fn freeze(&self) -> Result<Option<Epoch>, Error> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut through = state.changed;
+        if self.errands.want_epoch() {
+            through = through.max(self.spool.usage().appended);
+        } else if through <= self.control.board().published {
+            self.control.post(|board| board.first_change = None);
+            return Ok(None);
+        }
+        let (from, to) = key::all(b'U');
+        let mut orphans = Vec::new();
+        for entry in self
+            .index
+            .scan(Bound::Included(&from), Bound::Excluded(&to))
+        {
+            orphans.extend(key::inode_of(&entry?.0));
+        }
+        self.index.freeze()?;
+        let mut frozen = std::mem::take(&mut state.gathering);
+        // Content that nobody can reach by name is not worth sending; it ends with its last handle.
+        // But it must not fill the spool.
+        let held_max = self.settings.spool_bytes_max / HELD_SHARE;
+        for ino in orphans {
+            if state.gathering.spooled_bytes() + frozen.spooled_bytes_of(ino) <= held_max {
+                for (at, piece) in frozen.take(ino) {
+                    state.gathering.put(ino, at, piece);
+                }
+            }
+        }
+        let held_bytes = state.gathering.spooled_bytes();
+        let bytes = frozen.spooled_bytes();
+        state.frozen = Some(frozen);
+        self.control.post(|board| {
+            board.first_change = None;
+            board.held_bytes = held_bytes;
+            board.epoch_bytes = bytes;
+            board.epoch_done_bytes = 0;
+            board.epoch_started = Some(Instant::now());
+        });
+        // Only now: a change that follows must not be forgotten.
+        drop(state);
+        let number = EpochNo(self.journal_head().epoch.0 + 1);
+        Ok(Some(Epoch {
+            number,
+            through,
+            put: None,
+            tells: Vec::new(),
+            touched: None,
+            segment: None,
+        }))
+    }
+
     /// Makes the segment, once everything it refers to is acknowledged.
     fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
             epoch.touched =
-                Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&HashMap::new()))?);
+                Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&errand::Put::new()))?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.wait_for(self.make_shelves(&touched))?;

@@ -168,10 +168,12 @@ impl Drive {
             log::error!(
                 "the spool lost records {first} to {upto}: changes that were never published are gone"
             );
+            let what = format!(
+                "the local disk lost spool records {first} to {upto}; what they changed is gone"
+            );
             self.control.post(|board| {
-                board.error = Some(Error::Damaged(format!(
-                    "the local disk lost spool records {first} to {upto}; what they changed is gone"
-                )));
+                board.lost_records = Some(what.clone());
+                board.error = Some(Error::Damaged(what));
             });
         }
         Ok(())

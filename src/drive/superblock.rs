@@ -1,8 +1,10 @@
 //! The superblock on the journal shelf: pinned, so that it is found at once, and put again as a whole
 //! in the next generation when it changes.
 
+use crate::codec::Sealed;
 use crate::codec::key::MasterKey;
 use crate::codec::superblock::Superblock;
+use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::names::Name;
 use crate::store::Entry;
@@ -99,6 +101,18 @@ pub async fn put(
     let put = store.put(&store.journal(), vec![object]).await?;
     let locator = put.into_iter().next().ok_or(Error::Malformed)?;
     Ok(store.pin(&locator).await?)
+}
+
+/// Name of the superblock's copy in a state directory.
+pub const COPY: &str = "superblock";
+
+impl Drive {
+    /// The copy of the superblock that this machine keeps, and its bytes as they can be put again.
+    pub(in crate::drive) fn kept_superblock(&self) -> Option<(Superblock, Sealed)> {
+        let bytes = std::fs::read(self.settings.state_dir.join(COPY)).ok()?;
+        let (kept, sealed) = Superblock::again(&bytes).ok()?;
+        (kept.drive() == self.id).then_some((kept, sealed))
+    }
 }
 
 /// Has anything been published on this drive? One that has just been made has no journal to follow.

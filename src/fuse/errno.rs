@@ -45,6 +45,8 @@ fn of_drive(error: &drive::Error) -> Errno {
         | drive::Error::State(_)
         | drive::Error::Newer(_)
         | drive::Error::TooManyChanges
-        | drive::Error::Closing => Errno::EIO,
+        | drive::Error::Closing
+        | drive::Error::Interrupted
+        | drive::Error::NotFound(_) => Errno::EIO,
     }
 }

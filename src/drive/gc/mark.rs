@@ -1,9 +1,9 @@
 //! Marking: which chunks are in use, and so how much of each pack and of each put.
 //!
-//! A chunk is in use when a manifest refers to it, or a piece that is not yet drained does: a clone. At a
-//! freeze manifests stand still, and a clone made after it refers only to what could be read at that
-//! moment, so what is not in use then cannot come into use by anything but a drain's dedup. That runs
-//! after the errand that marks, in the same thread, and does not see the places it took away.
+//! A chunk is in use when a manifest refers to it, or a piece that is not yet drained does: a clone. Within
+//! an epoch, after its drain, manifests stand still, and a clone refers only to what could be read when
+//! it was made. So what is not in use then cannot come into use again by anything but the dedup of a later
+//! drain; that runs in the same thread, after the places of what is dead have been taken away.
 //!
 //! What is in use is kept as the first 8 bytes of ids, sorted, for one range of ids at a time: two ids that
 //! begin alike only keep garbage, and memory is bounded whatever the drive's size.

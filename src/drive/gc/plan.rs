@@ -107,10 +107,12 @@ impl Choice {
             Repack::Yes => wanted(Verdict::Move).collect(),
             Repack::No => Vec::new(),
         };
-        let gain = |put: &PutUse| (put.bytes - put.live_bytes.min(put.bytes)) / (put.live_bytes + 1);
+        let gain =
+            |put: &PutUse| (put.bytes - put.live_bytes.min(put.bytes)) / (put.live_bytes + 1);
         movable.sort_by_key(|put| (Reverse(gain(put)), put.live_bytes, put.key.clone()));
         for put in movable {
-            let is_full = frames + put.frames > FRAMES_MAX || bytes + put.live_bytes > MOVED_BYTES_MAX;
+            let is_full =
+                frames + put.frames > FRAMES_MAX || bytes + put.live_bytes > MOVED_BYTES_MAX;
             if is_full && frames > 0 {
                 choice.more = true;
                 continue;
@@ -120,7 +122,9 @@ impl Choice {
             choice.moved.push(put.clone());
         }
         // Chunks of an archive's puts that lie near each other go on to lie near each other.
-        choice.moved.sort_by(|one, other| (one.archive, &one.key).cmp(&(other.archive, &other.key)));
+        choice
+            .moved
+            .sort_by(|one, other| (one.archive, &one.key).cmp(&(other.archive, &other.key)));
         choice
     }
 
@@ -156,14 +160,20 @@ mod tests {
         let small = put(1, 100 * KIB, 1, KIB);
         assert_eq!(small.verdict(), Verdict::Keep, "three requests free 99 KiB");
         let scattered = put(1, 400 * KIB, 60, 150 * KIB);
-        assert_eq!(scattered.requests(), 3, "frames that are near come together");
+        assert_eq!(
+            scattered.requests(),
+            3,
+            "frames that are near come together"
+        );
         assert_eq!(scattered.verdict(), Verdict::Move);
     }
 
     #[test]
     fn one_epoch_moves_no_more_than_it_may_and_the_best_first() {
         let mut marked = Marked::default();
-        marked.puts.extend((0..40).map(|key| put(key, 10 * MIB, 4, 4 * MIB)));
+        marked
+            .puts
+            .extend((0..40).map(|key| put(key, 10 * MIB, 4, 4 * MIB)));
         marked.puts.push(put(100, 10 * MIB, 1, MIB));
         marked.puts.push(put(101, 10 * MIB, 0, 0));
         let choice = Choice::new(&marked, Repack::Yes, &HashSet::new());

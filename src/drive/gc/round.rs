@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::errand::Put;
 use crate::drive::gc::Amount;
 use crate::drive::gc::grave::bury;
 use crate::drive::gc::mark::Marked;
@@ -66,8 +67,8 @@ pub(in crate::drive) struct Round {
 type Frames = HashMap<PackId, Vec<(ChunkId, ChunkPlace)>>;
 
 impl Drive {
-    /// One round. Only as an errand.
-    pub(in crate::drive) fn round(&self, task: &Task) -> Result<Round, Error> {
+    /// One round. Only as an errand in an epoch, for which `put` counts the packs.
+    pub(in crate::drive) fn round(&self, task: &Task, put: &mut Put) -> Result<Round, Error> {
         let marked = Marked::new(self, When::Frozen)?;
         let choice = Choice::new(&marked, task.repack, &task.skip);
         let mut round = Round {
@@ -94,7 +95,7 @@ impl Drive {
             round.dead.add(put);
         }
         let moving = Moving::new(self, &by_pack, &live);
-        let (emptied, put) = moving.run(&choice.moved, task, &mut round)?;
+        let (emptied, moved) = moving.run(&choice.moved, task, &mut round)?;
         for put in &emptied {
             round.emptied.add(put);
         }
@@ -103,7 +104,11 @@ impl Drive {
         for put in &buried {
             self.forget(put, &by_pack, &mut batch)?;
         }
-        self.recount(&marked, &buried, &put, &mut batch)?;
+        self.recount(&marked, &buried, put, &mut batch)?;
+        for (no, (packs, bytes)) in moved {
+            let total = put.entry(no).or_default();
+            *total = (total.0 + packs, total.1 + bytes);
+        }
         self.index.amend(batch)?;
         Ok(round)
     }
@@ -126,16 +131,16 @@ impl Drive {
         bury(self, put, locators, batch)
     }
 
-    /// What archives hold follows from the packs there are.
+    /// What archives hold follows from the packs there are; what this epoch put is counted elsewhere.
     fn recount(
         &self,
         marked: &Marked,
         buried: &[&PutUse],
-        put: &HashMap<ArchiveNo, (u64, u64)>,
+        put: &Put,
         batch: &mut Batch,
     ) -> Result<(), Error> {
         let gone: HashSet<&PackId> = buried.iter().flat_map(|put| &put.packs).collect();
-        let mut totals = put.clone();
+        let mut totals = Put::new();
         for (pack, used) in &marked.packs {
             let total = totals.entry(used.archive).or_default();
             if !gone.contains(pack) {
@@ -146,9 +151,10 @@ impl Drive {
             let value = self.index.frozen_get(&key::holding(no))?;
             let before = value.map(|value| Holding::decode(&value)).transpose()?;
             let before = before.unwrap_or_default();
+            let (fresh, fresh_bytes) = put.get(&no).copied().unwrap_or_default();
             let now = Holding {
-                packs,
-                pack_bytes,
+                packs: packs.saturating_sub(fresh),
+                pack_bytes: pack_bytes.saturating_sub(fresh_bytes),
                 ..before.clone()
             };
             if now != before {
@@ -167,9 +173,6 @@ struct Moving<'d> {
     uploads: Uploads<'d>,
     builder: Option<(ArchiveNo, PackBuilder)>,
 }
-
-/// What was put for each archive: packs and bytes.
-type Put = HashMap<ArchiveNo, (u64, u64)>;
 
 impl<'d> Moving<'d> {
     fn new(drive: &'d Drive, frames: &'d Frames, live: &'d HashSet<ChunkId>) -> Moving<'d> {

@@ -1,0 +1,42 @@
+//! Long work: what a drive can be asked to do, by its daemon or in this process.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::drive::Access;
+use crate::drive::Drive;
+use crate::drive::task::Task;
+use crate::drive::task::Watcher;
+use crate::drive::verify;
+
+/// Work that takes its time, and what about it was chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "lowercase")]
+pub(crate) enum Job {
+    /// `ods verify`.
+    Verify {
+        /// What is looked at, and how closely.
+        wish: verify::Wish,
+    },
+}
+
+impl Job {
+    /// What it takes of a drive that nobody serves.
+    pub(crate) fn access(&self) -> Access {
+        match self {
+            Job::Verify { .. } => Access::Read,
+        }
+    }
+
+    /// Does it. The answer is what `--json` prints.
+    pub(crate) fn run(&self, drive: &Arc<Drive>, watcher: &Watcher<'_>) -> Result<Value> {
+        let task = Task::new(watcher);
+        Ok(match self {
+            Job::Verify { wish } => serde_json::to_value(drive.verify(wish, &task)?)?,
+        })
+    }
+}

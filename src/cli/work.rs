@@ -1,0 +1,204 @@
+//! Long work from the command's end: through the daemon that serves the drive, or on the drive itself.
+//!
+//! Ctrl-C ends the work, not the command: what was done or found until then is still answered.
+
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+use anyhow::Context;
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::cli::args::DriveArgs;
+use crate::cli::client::Client;
+use crate::cli::config::Config;
+use crate::cli::daemon::Listener;
+use crate::cli::exit::Code;
+use crate::cli::exit::fault;
+use crate::cli::job::Job;
+use crate::cli::meter::Meter;
+use crate::cli::mounting;
+use crate::cli::mounting::Plan;
+use crate::cli::mounting::Signals;
+use crate::cli::mounts;
+use crate::cli::options::Options;
+use crate::cli::paths::Paths;
+use crate::cli::progress;
+use crate::cli::registry;
+use crate::cli::remote::Site;
+use crate::cli::secret;
+use crate::cli::secret::Typing;
+use crate::cli::target::Target;
+use crate::drive::Access;
+use crate::drive::scope::Scope;
+use crate::drive::task::Go;
+use crate::drive::task::Progress;
+
+/// Finds the drive and the part of it that is meant: nothing said is the whole drive, `#DDMMYY-NN` an
+/// archive, a path in a mount that file or directory, a drive's name that drive. Any other path is one
+/// from the drive's top directory.
+pub(crate) fn aim(args: &DriveArgs, config: Option<&Path>) -> Result<(Target, Scope)> {
+    let paths = Paths::find(config)?;
+    let drive = args.drive.as_deref();
+    let Some(what) = args.what.as_deref() else {
+        return Ok((Target::find(&paths, drive)?, Scope::Drive));
+    };
+    if let Some(archive) = Scope::archive(what) {
+        return Ok((Target::find(&paths, drive)?, archive));
+    }
+    if drive.is_none() {
+        let path = without_links(Path::new(what));
+        if let Some(mount) = mounts::around(&path) {
+            let inside = path.strip_prefix(&mount).unwrap_or(Path::new(""));
+            let target = Target::find(&paths, Some(&with_slash(&mount)))?;
+            return Ok((target, Scope::of_path(inside.as_os_str().as_bytes())));
+        }
+        let is_running = |running: &registry::Running| running.name == what;
+        let is_drive = Config::load(&paths.config)?.drive.contains_key(what)
+            || registry::running(&paths).iter().any(is_running);
+        if is_drive {
+            return Ok((Target::find(&paths, Some(what))?, Scope::Drive));
+        }
+    }
+    let target = Target::find(&paths, drive)?;
+    Ok((target, Scope::of_path(what.as_bytes())))
+}
+
+/// A path whose last component may itself be a link, which is meant then.
+fn without_links(path: &Path) -> PathBuf {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => {
+            mounts::resolve(parent).join(name)
+        }
+        (Some(_), Some(name)) => mounts::resolve(Path::new(".")).join(name),
+        _ => mounts::resolve(path),
+    }
+}
+
+fn with_slash(mount: &Path) -> String {
+    mount.to_string_lossy().into_owned()
+}
+
+/// Does the work, wherever it can be done, and gives its answer.
+pub(crate) fn run(
+    target: Target,
+    job: Job,
+    args: &DriveArgs,
+    config: Option<&Path>,
+) -> Result<Value> {
+    let answer = match target {
+        Target::Idle { name, state_dir } => {
+            let plan = plan(name, state_dir, &job, args, config)?;
+            crate::cli::block_on(here(plan, job))
+        }
+        Target::Mounted(_) | Target::Dead(_) => {
+            let client = target.connect()?;
+            crate::cli::block_on(there(client, job))
+        }
+    };
+    progress::clear();
+    answer
+}
+
+/// What is needed to open a drive that nobody serves.
+fn plan(
+    name: String,
+    state_dir: PathBuf,
+    job: &Job,
+    args: &DriveArgs,
+    config: Option<&Path>,
+) -> Result<Plan> {
+    let paths = Paths::find(config)?;
+    let (_, drive) = Config::load(&paths.config)?.drive(Some(&name))?;
+    let mut options = Options::default();
+    if let Some(configured) = &drive.options {
+        options.add(configured)?;
+    }
+    if job.access() == Access::Read {
+        options.add("ro")?;
+    } else {
+        options.add("rw")?;
+    }
+    let (token, _) = secret::token_text(&args.secrets, &drive)?;
+    let mut site = Site::of(&drive, secret::token(&token)?, args.api_base.as_deref())?;
+    site.patience = options.patience;
+    let (passphrase, _) = secret::passphrase_text(&args.secrets, &drive, Typing::Once)?;
+    Ok(Plan {
+        name,
+        site,
+        secret: secret::secret(&passphrase)?,
+        options,
+        mountpoint: PathBuf::new(),
+        state_dir,
+        paths,
+        is_demo: false,
+    })
+}
+
+/// In this process, on a drive that is opened for it.
+async fn here(plan: Plan, job: Job) -> Result<Value> {
+    let mut signals = Signals::listen()?;
+    let opened = tokio::select! {
+        opened = mounting::open(&plan, Listener::Terminal) => opened,
+        () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
+    };
+    let drive = match opened {
+        Ok(drive) => drive,
+        Err(error) => return Err(plan.site.explain(error).await),
+    };
+    let cancel = Arc::new(AtomicBool::new(false));
+    let work = tokio::task::spawn_blocking({
+        let (drive, cancel) = (Arc::clone(&drive), Arc::clone(&cancel));
+        move || {
+            let meter = Meter::default();
+            job.run(&drive, &|progress| {
+                show(&meter, progress);
+                match cancel.load(Ordering::SeqCst) {
+                    true => Go::Stop,
+                    false => Go::On,
+                }
+            })
+        }
+    });
+    let result = until_done(work, &mut signals, || cancel.store(true, Ordering::SeqCst)).await;
+    mounting::close(&drive).await;
+    result
+}
+
+/// In the daemon that serves the drive.
+async fn there(client: Client, job: Job) -> Result<Value> {
+    let mut signals = Signals::listen()?;
+    let hanger = client.hanger()?;
+    let work = tokio::task::spawn_blocking(move || {
+        let meter = Meter::default();
+        client.work(job, |progress| show(&meter, progress))
+    });
+    until_done(work, &mut signals, || hanger.hang_up()).await
+}
+
+/// Waits for the work; the first signal asks it to end, the second one does not wait for that.
+async fn until_done(
+    mut work: tokio::task::JoinHandle<Result<Value>>,
+    signals: &mut Signals,
+    end: impl Fn(),
+) -> Result<Value> {
+    tokio::select! {
+        done = &mut work => return done.context("the work ended")?,
+        () = signals.next() => end(),
+    }
+    tokio::select! {
+        done = work => done.context("the work ended")?,
+        () = signals.next() => Err(fault(Code::Interrupted, "interrupted; what was done is kept")),
+    }
+}
+
+fn show(meter: &Meter, progress: &Progress) {
+    if std::io::stderr().is_terminal() {
+        progress::show(&meter.line(progress));
+    }
+}

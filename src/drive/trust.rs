@@ -1,0 +1,68 @@
+//! Which chunks the store has, as far as is known: what was found missing or damaged does not count, so
+//! that writing the same content again heals it.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::id::ChunkId;
+use crate::id::InodeNo;
+use crate::id::PackId;
+use crate::index::chunk::ChunkPlace;
+use crate::index::key;
+
+/// What is not trusted, until the drive is closed. A chunk that is stored again, in another pack, is
+/// trusted again.
+#[derive(Debug, Default)]
+pub(in crate::drive) struct Distrust(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    packs: HashSet<PackId>,
+    chunks: HashMap<ChunkId, PackId>,
+}
+
+impl Distrust {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drive {
+    /// A pack is not on the store.
+    pub(in crate::drive) fn distrust_pack(&self, pack: PackId) {
+        self.distrusted.lock().packs.insert(pack);
+    }
+
+    /// A chunk cannot be read from where it is now.
+    pub(in crate::drive) fn distrust(&self, id: ChunkId) {
+        if let Ok(Some(value)) = self.index.get(&key::chunk(&id))
+            && let Ok(place) = ChunkPlace::decode(&value)
+        {
+            self.distrusted.lock().chunks.insert(id, place.pack);
+        }
+    }
+
+    /// Does the store have this chunk, as far as is known? One whose pack was removed by hand does not
+    /// count, nor one that was found damaged.
+    pub(in crate::drive) fn is_stored(&self, id: &ChunkId) -> Result<bool, Error> {
+        let Some(value) = self.index.get(&key::chunk(id))? else {
+            return Ok(false);
+        };
+        let pack = ChunkPlace::decode(&value)?.pack;
+        let known = self.distrusted.lock();
+        Ok(!known.packs.contains(&pack) && known.chunks.get(id) != Some(&pack))
+    }
+
+    /// A file could be read back whole.
+    pub(in crate::drive) fn clear_damage(&self, ino: InodeNo) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.remove(&ino).is_some() {
+            log::info!("inode {ino}: all of it can be read back");
+        }
+    }
+}

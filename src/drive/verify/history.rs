@@ -1,0 +1,233 @@
+//! History: could an empty machine rebuild the drive from what the journal's shelf holds?
+
+use std::collections::BTreeMap;
+
+use crate::codec::superblock::Superblock;
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::history::Found;
+use crate::drive::history::Gatherer;
+use crate::drive::journal::Head;
+use crate::drive::names::Series;
+use crate::drive::superblock;
+use crate::drive::task::Task;
+use crate::drive::verify::Depth;
+use crate::drive::verify::Findings;
+use crate::drive::verify::HistoryIll;
+use crate::id::EpochNo;
+use crate::store;
+use crate::store::Mark;
+
+/// What the journal's shelf holds, set by set.
+struct Shelved {
+    checkpoints: Vec<Found>,
+    /// By epoch; more than one when an answer was lost.
+    segments: BTreeMap<EpochNo, Vec<Found>>,
+}
+
+/// Is this what a damaged or missing object looks like, or could the store not say?
+fn is_damage(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Damaged(_)
+            | Error::Malformed
+            | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
+    )
+}
+
+impl Drive {
+    /// Looks at the superblock: there, pinned, readable, ours, and not older than this machine knows.
+    pub(in crate::drive) fn look_at_superblock(
+        &self,
+        task: &Task<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        task.begin("looking at the superblock", 1, 0)?;
+        let kept = self.kept_superblock().map(|(kept, _)| kept);
+        findings.superblock = self.wait_with(task, self.superblock_ill(kept.as_ref()))?;
+        task.done(1, 0)
+    }
+
+    async fn superblock_ill(&self, kept: Option<&Superblock>) -> Result<Option<String>, Error> {
+        let ill = |text: &str| Ok(Some(text.to_owned()));
+        let found = superblock::find(&*self.store).await?;
+        let Some(newest) = found.first() else {
+            return ill("the superblock is not on Discord");
+        };
+        let fetched = match superblock::fetch(&*self.store, newest).await {
+            Ok(fetched) => fetched,
+            Err(error) if is_damage(&error) => return ill("the superblock on Discord is damaged"),
+            Err(error) => return Err(error),
+        };
+        if fetched.drive() != self.id {
+            return ill("the superblock on Discord is that of another drive");
+        }
+        if kept.is_some_and(|kept| kept.generation() > fetched.generation()) {
+            return ill("the superblock on Discord is older than the one this machine has seen");
+        }
+        let same =
+            |kept: &Superblock| kept.generation() == fetched.generation() && *kept != fetched;
+        if kept.is_some_and(same) {
+            return ill("the superblock on Discord is not the one this machine has seen");
+        }
+        let pinned = self.store.pinned().await?;
+        if !pinned.iter().any(|entry| entry.locator == newest.locator) {
+            return ill("the superblock on Discord is not pinned");
+        }
+        Ok(None)
+    }
+
+    /// Looks at checkpoints and segments. They are put and removed meanwhile, so what looks wrong is
+    /// looked at twice.
+    pub(in crate::drive) fn look_at_history(
+        &self,
+        depth: Depth,
+        task: &Task<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        task.begin("looking at the journal", 0, 0)?;
+        let (mut ill, counts) = self.history_ill(depth, task)?;
+        if !ill.what.is_empty() {
+            let (again, _) = self.history_ill(depth, task)?;
+            ill.what.retain(|what| again.what.contains(what));
+            ill.broken_up_to = ill.broken_up_to.min(again.broken_up_to);
+        }
+        (findings.counts.checkpoints, findings.counts.segments) = counts;
+        findings.history = ill;
+        Ok(())
+    }
+
+    fn history_ill(
+        &self,
+        depth: Depth,
+        task: &Task<'_>,
+    ) -> Result<(HistoryIll, (u64, u64)), Error> {
+        let head = self.journal_head();
+        let mut ill = HistoryIll::default();
+        if head.epoch == EpochNo(0) {
+            return Ok((ill, (0, 0)));
+        }
+        let shelved = self.wait_with(task, self.shelved(head.epoch))?;
+        let newest = shelved.checkpoints.last().map(|found| found.epoch);
+        let expected = match head.checkpoint_bytes {
+            0 => EpochNo(0),
+            _ => EpochNo(head.epoch.0.saturating_sub(u64::from(head.tail_segments))),
+        };
+        if newest.unwrap_or_default() < expected {
+            ill.what.push(format!(
+                "the checkpoint of epoch {expected} is missing or has lost parts"
+            ));
+        }
+        // Without any checkpoint, history begins with the first epoch.
+        let oldest = shelved.checkpoints.first().map(|found| found.epoch);
+        let from = oldest.unwrap_or_default();
+        for epoch in from.0 + 1..=head.epoch.0 {
+            if !shelved.segments.contains_key(&EpochNo(epoch)) {
+                ill.what.push(format!(
+                    "the segment of epoch {epoch} is missing or has lost parts"
+                ));
+                ill.broken_up_to = EpochNo(epoch);
+            }
+        }
+        let segments = shelved.segments.range(EpochNo(from.0 + 1)..).count() as u64;
+        let counts = (shelved.checkpoints.len() as u64, segments);
+        if depth == Depth::Full {
+            self.follow(&head, &shelved, from, task, &mut ill)?;
+        }
+        Ok((ill, counts))
+    }
+
+    async fn shelved(&self, head: EpochNo) -> Result<Shelved, Error> {
+        let mut gatherer = Gatherer::default();
+        for entry in self.journal_after(Mark(0)).await? {
+            gatherer.add(&entry);
+        }
+        let mut checkpoints = gatherer.complete(Series::Checkpoint);
+        checkpoints.retain(|found| found.epoch <= head);
+        let mut segments: BTreeMap<EpochNo, Vec<Found>> = BTreeMap::new();
+        for found in gatherer.complete(Series::Segment) {
+            if found.epoch <= head {
+                segments.entry(found.epoch).or_default().push(found);
+            }
+        }
+        Ok(Shelved {
+            checkpoints,
+            segments,
+        })
+    }
+
+    /// Opens everything since the oldest checkpoint, and follows the hashes from segment to segment.
+    fn follow(
+        &self,
+        head: &Head,
+        shelved: &Shelved,
+        from: EpochNo,
+        task: &Task<'_>,
+        ill: &mut HistoryIll,
+    ) -> Result<(), Error> {
+        let mut states: BTreeMap<EpochNo, [u8; 32]> = BTreeMap::new();
+        for found in &shelved.checkpoints {
+            match self.wait_with(task, self.checkpoint_hash(found)) {
+                Ok(hash) => drop(states.insert(found.epoch, hash)),
+                Err(error) if is_damage(&error) => {
+                    ill.what.push(format!(
+                        "the checkpoint of epoch {} is damaged",
+                        found.epoch
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+            task.done(1, 0)?;
+        }
+        let mut at = match from {
+            EpochNo(0) => Some([0; 32]),
+            from => states.get(&from).copied(),
+        };
+        for (epoch, candidates) in shelved.segments.range(EpochNo(from.0 + 1)..) {
+            let mut next = None;
+            for found in candidates {
+                match self.wait_with(task, self.open_segment(found)) {
+                    Ok(opened) if at.is_none_or(|at| at == opened.previous) => {
+                        next = next.or(Some(opened.hash));
+                    }
+                    Ok(_) => {}
+                    Err(error) if is_damage(&error) => {}
+                    Err(error) => return Err(error),
+                }
+                task.done(1, 0)?;
+            }
+            if next.is_none() {
+                ill.what.push(format!(
+                    "the segment of epoch {epoch} is damaged, or does not follow the one before it"
+                ));
+                ill.broken_up_to = ill.broken_up_to.max(*epoch);
+            }
+            // A later checkpoint knows what the hash should be.
+            at = states.get(epoch).copied().or(next);
+        }
+        if at.is_some_and(|at| at != head.hash) && ill.what.is_empty() {
+            ill.what.push(String::from(
+                "the journal on Discord does not end where this machine's index does",
+            ));
+            ill.broken_up_to = head.epoch;
+        }
+        Ok(())
+    }
+
+    /// Opens all of a checkpoint; gives the hash of the segment of its epoch.
+    pub(in crate::drive) async fn checkpoint_hash(&self, found: &Found) -> Result<[u8; 32], Error> {
+        let mut hash = [0; 32];
+        for (number, entry) in (0_u32..).zip(&found.parts) {
+            let (header, plain, _) = self.open_part(entry).await?;
+            let is_right = header.kind == crate::codec::segment::Kind::Checkpoint
+                && header.epoch == found.epoch
+                && header.part == number;
+            if !is_right {
+                return Err(Error::Malformed);
+            }
+            Drive::checkpoint_batch(number, &plain)?;
+            hash = header.previous;
+        }
+        Ok(hash)
+    }
+}
