@@ -227,6 +227,12 @@ impl Drive {
         if report.dead.packs + report.emptied.packs > 0 {
             report.requests += 1;
         }
+        let changed = self.view().state.changed;
+        if changed > self.control.board().published {
+            report.notes.push(String::from(
+                "what was changed lately and is not published yet is not counted; `ods flush` publishes it",
+            ));
+        }
         let plan = self.plan_sweep(delay, Note::Nothing)?;
         plan.report(self.now(), delay, report);
         report.requests += plan.requests();
@@ -302,18 +308,14 @@ fn wanted(extent: Extent, marked: &Marked, report: &Report) -> Option<Repack> {
         puts.map(|put| put.bytes - put.live_bytes.min(put.bytes))
     };
     let (dead, freed): (u64, u64) = (of(Verdict::Dead).sum(), of(Verdict::Move).sum());
-    let repack = match extent {
-        Extent::Full => of(Verdict::Move).next().is_some(),
-        Extent::Thrifty => freed >= MOVE_WORTH.0.max(report.known.bytes / MOVE_WORTH.1),
-    };
-    let bury = match extent {
-        Extent::Full => of(Verdict::Dead).next().is_some(),
-        Extent::Thrifty => dead >= DEAD_WORTH,
-    };
-    match (repack, bury) {
-        (true, _) => Some(Repack::Yes),
-        (false, true) => Some(Repack::No),
-        (false, false) => None,
+    match extent {
+        // What was deleted a moment ago is dead only when it is drained, which the round sees to.
+        Extent::Full => Some(Repack::Yes),
+        Extent::Thrifty if freed >= MOVE_WORTH.0.max(report.known.bytes / MOVE_WORTH.1) => {
+            Some(Repack::Yes)
+        }
+        Extent::Thrifty if dead >= DEAD_WORTH => Some(Repack::No),
+        Extent::Thrifty => None,
     }
 }
 
