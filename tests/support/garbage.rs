@@ -69,10 +69,10 @@ impl World {
         World::made(drives::store(), Duration::from_millis(5)).await
     }
 
-    /// With small packs.
+    /// With packs of another size.
     pub(crate) async fn with_limits(object_bytes_max: u64, objects_max: usize) -> World {
         let limits = Limits {
-            object_bytes_max: object_bytes_max.max(512 << 10),
+            object_bytes_max,
             objects_max,
             put_bytes_max: 25 << 20,
         };
@@ -234,11 +234,12 @@ impl World {
         drive.close().await;
     }
 
-    pub(crate) async fn until(&self, mut reached: impl FnMut() -> bool) {
+    #[track_caller]
+    pub(crate) fn until(&self, mut reached: impl FnMut() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !reached() {
             assert!(Instant::now() < end, "it does not come");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
