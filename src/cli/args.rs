@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Flush(Flush),
     Status(Status),
     Verify(Verify),
+    Repair(Repair),
     Passphrase(Passphrase),
     Invite(Invite),
     Demo(Demo),
@@ -160,6 +161,33 @@ pub(crate) struct Verify {
     /// Fetch everything and check every byte
     #[arg(long)]
     pub(crate) full: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Put right what `ods verify --full` finds, from whatever still has it
+///
+/// Chunks come from memory, the local cache, other packs, or files with the same content (--from), and are
+/// stored again; damaged history is replaced by a checkpoint of this machine's index; the superblock by
+/// this machine's copy. What nothing brings back stays listed and unreadable.
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// Only look for what is missing, by listing; what is damaged is not found
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Directory with files that may have the content that is missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: Option<PathBuf>,
+    /// Give up what nothing brings back: it stays an error to read, files keep their length, and
+    /// verify does not list it as a problem any more
+    #[arg(long)]
+    pub(crate) forget: bool,
+    /// Change nothing; tell what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,

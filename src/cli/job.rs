@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::drive::Access;
 use crate::drive::Drive;
+use crate::drive::repair;
 use crate::drive::task::Task;
 use crate::drive::task::Watcher;
 use crate::drive::verify;
@@ -22,6 +23,11 @@ pub(crate) enum Job {
         /// What is looked at, and how closely.
         wish: verify::Wish,
     },
+    /// `ods repair`.
+    Repair {
+        /// What is put right, and how.
+        wish: repair::Wish,
+    },
 }
 
 impl Job {
@@ -29,6 +35,10 @@ impl Job {
     pub(crate) fn access(&self) -> Access {
         match self {
             Job::Verify { .. } => Access::Read,
+            Job::Repair { wish } => match wish.mode {
+                repair::Mode::DryRun => Access::Read,
+                repair::Mode::Repair => Access::Write,
+            },
         }
     }
 
@@ -37,6 +47,7 @@ impl Job {
         let task = Task::new(watcher);
         Ok(match self {
             Job::Verify { wish } => serde_json::to_value(drive.verify(wish, &task)?)?,
+            Job::Repair { wish } => serde_json::to_value(drive.repair(wish, &task)?)?,
         })
     }
 }

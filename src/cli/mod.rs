@@ -5,7 +5,7 @@
 //! init  join  passphrase  invite            a drive's beginning, and its keys      ─ remote
 //! mount ─ daemon ─ mounting                 a mount from beginning to end          ─ server ┐ control
 //! ask ─ target ─ registry                   status, flush, umount                  ─ client ┘ socket
-//! verify ─ work ─ job ─ meter               long work, in the daemon or without one
+//! verify  repair ─ work ─ job ─ meter       long work, in the daemon or without one
 //! helper  demo  emulate                     mount(8) and umount(8); without an account
 //! render  progress  logger  exit            what people see
 //! sys  mounts  paths                        what the system gives
@@ -37,6 +37,7 @@ mod protocol;
 mod registry;
 mod remote;
 mod render;
+mod repair;
 mod secret;
 mod server;
 mod sys;
@@ -76,6 +77,7 @@ fn run(args: &args::Ods) -> Result<()> {
         Command::Flush(args) => ask::flush(args, config),
         Command::Status(args) => ask::status(args, config),
         Command::Verify(args) => verify::run(args, config),
+        Command::Repair(args) => repair::run(args, config),
         Command::Passphrase(args) => block_on(passphrase::run(args, config)),
         Command::Invite(args) => block_on(invite::run(args, config)),
         Command::Demo(args) => demo::run(args, config),

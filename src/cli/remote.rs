@@ -19,6 +19,7 @@ use crate::codec::key::Keys;
 use crate::codec::key::MasterKey;
 use crate::codec::key::Secret;
 use crate::codec::superblock::Superblock;
+use crate::drive;
 use crate::drive::superblock;
 use crate::id::DriveId;
 use crate::store::Store;
@@ -163,27 +164,35 @@ pub(crate) async fn unlock(
     state_dir: Option<&Path>,
     secret: &Secret,
 ) -> Result<Unlocked> {
-    let found = superblock::find(store).await?;
-    let Some(newest) = found.first() else {
-        return Err(fault(
-            Code::NoDrive,
-            "there is no drive in this server's journal channel; make one with `ods init`",
-        ));
-    };
-    let fetched = superblock::fetch(store, newest).await?;
-    let current = match state_dir.and_then(copy_in) {
-        Some(copy)
+    let kept = state_dir.and_then(copy_in);
+    let current = match (fetch(store).await, kept) {
+        (Ok(Some(fetched)), Some(copy))
             if copy.drive() == fetched.drive() && copy.generation() > fetched.generation() =>
         {
             log::warn!(
                 "Discord shows an older superblock (generation {}) than this machine has seen ({}); \
-                 `ods passphrase` puts a new one there",
+                 `ods repair` puts the newer one there",
                 fetched.generation(),
                 copy.generation()
             );
             copy
         }
-        _ => fetched,
+        (Ok(Some(fetched)), _) => fetched,
+        (Ok(None), None) => {
+            return Err(fault(
+                Code::NoDrive,
+                "there is no drive in this server's journal channel; make one with `ods init`",
+            ));
+        }
+        (Ok(None), Some(copy)) => {
+            log::warn!("the superblock is not on Discord any more; `ods repair` puts it there");
+            copy
+        }
+        (Err(error @ (drive::Error::Damaged(_) | drive::Error::Malformed)), Some(copy)) => {
+            log::warn!("{error} on Discord; `ods repair` puts this machine's copy there");
+            copy
+        }
+        (Err(error), _) => return Err(error.into()),
     };
     let secret = secret.clone();
     let opened = tokio::task::spawn_blocking(move || {
@@ -194,6 +203,30 @@ pub(crate) async fn unlock(
         })
     });
     Ok(opened.await.context("opening the superblock")??)
+}
+
+/// The newest superblock on Discord that can be read; none if there is none at all.
+async fn fetch(store: &dyn Store) -> Result<Option<Superblock>, drive::Error> {
+    let mut damage = None;
+    for found in superblock::find(store).await? {
+        match superblock::fetch(store, &found).await {
+            Ok(fetched) => return Ok(Some(fetched)),
+            Err(
+                error @ (drive::Error::Damaged(_)
+                | drive::Error::Store(
+                    crate::store::Error::Missing { .. } | crate::store::Error::Broken { .. },
+                )),
+            ) => {
+                let text = match error {
+                    drive::Error::Damaged(text) => text,
+                    _ => String::from("the superblock is damaged"),
+                };
+                damage.get_or_insert(drive::Error::Damaged(text));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    damage.map_or(Ok(None), Err)
 }
 
 fn copy_in(state_dir: &Path) -> Option<Superblock> {

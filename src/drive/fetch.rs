@@ -26,6 +26,7 @@ use crate::id::PackId;
 use crate::index::chunk::ChunkPlace;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
+use crate::index::manifest::FORGOTTEN;
 use crate::index::manifest::LOST;
 use crate::size::KIB;
 use crate::size::MIB;
@@ -264,6 +265,11 @@ impl Drive {
             if id == LOST {
                 return Err(Error::Damaged(String::from(
                     "a local disk lost these bytes before they were stored",
+                )));
+            }
+            if id == FORGOTTEN {
+                return Err(Error::Damaged(String::from(
+                    "these bytes were lost and given up",
                 )));
             }
             let value = self.index.get(&key::chunk(&id))?;

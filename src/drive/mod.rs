@@ -35,6 +35,7 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+pub mod repair;
 pub mod scope;
 mod splice;
 pub mod status;

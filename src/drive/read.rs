@@ -79,7 +79,10 @@ impl Drive {
         let result = result.map_err(|error| self.explain_missing(error));
         match &result {
             Err(
-                error @ (Error::Damaged(_) | Error::Store(crate::store::Error::Missing { .. })),
+                error @ (Error::Damaged(_)
+                | Error::Store(
+                    crate::store::Error::Missing { .. } | crate::store::Error::Broken { .. },
+                )),
             ) => {
                 self.note_damage(ino, &error.to_string());
             }

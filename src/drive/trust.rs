@@ -1,6 +1,7 @@
 //! Which chunks the store has, as far as is known: what was found missing or damaged does not count, so
 //! that writing the same content again heals it.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -36,6 +37,11 @@ impl Drive {
     /// A pack is not on the store.
     pub(in crate::drive) fn distrust_pack(&self, pack: PackId) {
         self.distrusted.lock().packs.insert(pack);
+    }
+
+    /// The packs that are not on the store, as far as is known.
+    pub(in crate::drive) fn distrusted_packs(&self) -> BTreeSet<PackId> {
+        self.distrusted.lock().packs.iter().copied().collect()
     }
 
     /// A chunk cannot be read from where it is now.

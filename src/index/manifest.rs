@@ -15,6 +15,10 @@ pub const INLINE_BYTES_MAX: usize = 512;
 /// The chunk of bytes that a local disk lost before they were stored: no content has this id.
 pub const LOST: ChunkId = ChunkId([0; 32]);
 
+/// The chunk of bytes that were given up after the store lost them: no content has this id. Reading them
+/// fails as if they were [`LOST`], but nobody looks for them any more.
+pub const FORGOTTEN: ChunkId = ChunkId([0xff; 32]);
+
 /// One extent; its file offset is in its key. What no extent covers is a hole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extent {

@@ -25,6 +25,7 @@ use crate::id::PackId;
 use crate::index::chunk::ChunkPlace;
 use crate::index::chunk::PackPlace;
 use crate::index::manifest::Extent;
+use crate::index::manifest::FORGOTTEN;
 use crate::index::manifest::LOST;
 use crate::size::KIB;
 use crate::size::MIB;
@@ -144,6 +145,7 @@ impl Drive {
         self.for_each_extent(files, task, |_, extent| {
             if let Extent::Chunk { id, .. } = extent
                 && id != LOST
+                && id != FORGOTTEN
                 && let Where::Here(place, pack) = self.whereabouts(&id)?
                 && portion_of(&place.pack, portions) == portion
             {

@@ -21,7 +21,7 @@ mod history;
 mod local;
 mod names;
 mod paths;
-mod places;
+pub(in crate::drive) mod places;
 mod report;
 mod shelves;
 
@@ -102,8 +102,10 @@ pub(in crate::drive) struct Findings {
     pub(in crate::drive) chunks: BTreeMap<ChunkId, Bad>,
     /// The files that need those chunks.
     pub(in crate::drive) owners: BTreeMap<InodeNo, BTreeSet<ChunkId>>,
-    /// Bytes of each file that a local disk lost for good, or that were given up.
+    /// Bytes of each file that a local disk lost for good.
     pub(in crate::drive) lost: BTreeMap<InodeNo, u64>,
+    /// Bytes of each file that were given up.
+    pub(in crate::drive) forgotten: BTreeMap<InodeNo, u64>,
     /// Files with bytes in the spool that cannot be read back, and why.
     pub(in crate::drive) spooled: BTreeMap<InodeNo, String>,
     /// Spool records that the disk lost.
@@ -177,24 +179,34 @@ impl Drive {
             self.look_at_superblock(task, findings)?;
             self.look_at_history(wish.depth, task, findings)?;
         }
-        self.look_at_spool(&files, task, findings)?;
-        let known = self.damaged_among(&files);
-        let needed = self.look_at_places(&files, task, findings)?;
+        self.look_at_content(&files, wish.depth, task, findings)?;
+        if (wish.depth, &files) == (Depth::Full, &Files::All) {
+            self.look_at_cache(task, findings)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the content of files, and takes note of what it finds.
+    pub(in crate::drive) fn look_at_content(
+        &self,
+        files: &Files,
+        depth: Depth,
+        task: &Task<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        self.look_at_spool(files, task, findings)?;
+        let known = self.damaged_among(files);
+        let needed = self.look_at_places(files, task, findings)?;
         self.look_at_shelves(&needed, task, findings)?;
-        match wish.depth {
-            Depth::Full => {
-                self.look_at_frames(&files, needed.chunks, task, findings)?;
-                if files == Files::All {
-                    self.look_at_cache(task, findings)?;
-                }
-            }
+        match depth {
+            Depth::Full => self.look_at_frames(files, needed.chunks, task, findings)?,
             Depth::Quick if known.is_empty() => {}
             Depth::Quick => {
                 let again = Files::These(known.clone());
                 self.look_at_frames(&again, needed.chunks, task, findings)?;
             }
         }
-        self.find_owners(&files, task, findings)?;
+        self.find_owners(files, task, findings)?;
         self.note_findings(&known, findings);
         Ok(())
     }
@@ -213,6 +225,7 @@ impl Drive {
         for ino in known {
             let is_ill = findings.owners.contains_key(ino)
                 || findings.lost.contains_key(ino)
+                || findings.forgotten.contains_key(ino)
                 || findings.spooled.contains_key(ino);
             if !is_ill {
                 self.clear_damage(*ino);
@@ -226,6 +239,9 @@ impl Drive {
         }
         for ino in findings.lost.keys() {
             self.note_damage(*ino, "some of its bytes were lost for good");
+        }
+        for ino in findings.forgotten.keys() {
+            self.note_damage(*ino, "some of its bytes were lost and given up");
         }
         for (ino, what) in &findings.spooled {
             self.note_damage(*ino, what);

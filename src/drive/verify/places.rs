@@ -18,6 +18,7 @@ use crate::index::chunk::ChunkPlace;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
 use crate::index::manifest::Extent;
+use crate::index::manifest::FORGOTTEN;
 use crate::index::manifest::LOST;
 
 /// How often a look is repeated while places move.
@@ -101,6 +102,10 @@ impl Drive {
                 *findings.lost.entry(ino).or_default() += u64::from(len);
                 return Ok(());
             }
+            if id == FORGOTTEN {
+                *findings.forgotten.entry(ino).or_default() += u64::from(len);
+                return Ok(());
+            }
             needed.chunks += 1;
             let bad = match self.whereabouts(&id)? {
                 Where::NoPlace => Some(Bad::NoPlace),
@@ -157,11 +162,21 @@ impl Drive {
             .map(|(pack, _)| *pack)
             .collect();
         let (mut chunks, mut owners) = (findings.chunks.clone(), findings.owners.clone());
+        // What has been moved since was whole then.
+        let mut moved = Vec::new();
+        for (id, bad) in &chunks {
+            if let Where::Here(place, _) = self.whereabouts(id)?
+                && bad.pack().is_some_and(|pack| pack != place.pack)
+            {
+                moved.push(*id);
+            }
+        }
+        chunks.retain(|id, _| !moved.contains(id));
         self.for_each_extent(files, task, |ino, extent| {
             let Extent::Chunk { id, .. } = extent else {
                 return Ok(());
             };
-            if !chunks.contains_key(&id) && id != LOST {
+            if !chunks.contains_key(&id) && id != LOST && id != FORGOTTEN {
                 let pack = match self.whereabouts(&id)? {
                     Where::Here(place, _) => place.pack,
                     Where::NoPack(pack) => pack,

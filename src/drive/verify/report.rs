@@ -116,9 +116,10 @@ const SUPERBLOCK: &str = "`ods repair` on this machine puts it there again; unti
 
 impl Findings {
     /// Everything that something is wrong with.
-    fn concerned(&self) -> BTreeSet<InodeNo> {
+    pub(in crate::drive) fn concerned(&self) -> BTreeSet<InodeNo> {
         let index = self.index.iter().flat_map(|(_, inodes)| inodes);
-        let lost = self.lost.keys().chain(self.spooled.keys());
+        let lost = self.lost.keys().chain(self.forgotten.keys());
+        let lost = lost.chain(self.spooled.keys());
         self.owners
             .keys()
             .chain(lost)
@@ -225,6 +226,11 @@ impl Drive {
         if let Some(what) = &findings.superblock {
             add(Kind::Superblock, what.clone(), Vec::new(), SUPERBLOCK);
         }
+        let mut notes = findings.notes.clone();
+        for (ino, bytes) in &findings.forgotten {
+            let names = named(&mut [*ino].into_iter()).join(", ");
+            notes.push(format!("{bytes} bytes were given up in {names}"));
+        }
         Ok(Report {
             depth: wish.depth,
             complete,
@@ -232,7 +238,7 @@ impl Drive {
             healthy: problems.is_empty(),
             checked: findings.counts,
             problems,
-            notes: findings.notes.clone(),
+            notes,
         })
     }
 }

@@ -1,0 +1,126 @@
+//! Forgetting: what nothing brings back is given up, and said to be; and places that only mislead go.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::repair::Repaired;
+use crate::drive::repair::Wish;
+use crate::drive::scope::Files;
+use crate::drive::scope::Scope;
+use crate::drive::task::Task;
+use crate::drive::verify::Bad;
+use crate::drive::verify::Depth;
+use crate::drive::verify::Findings;
+use crate::id::ChunkId;
+use crate::id::InodeNo;
+use crate::index::Batch;
+use crate::index::chunk::ChunkPlace;
+use crate::index::key;
+use crate::index::manifest::Extent;
+use crate::index::manifest::FORGOTTEN;
+use crate::index::manifest::LOST;
+
+impl Drive {
+    /// Looks once more at what was wrong; what still is, in the content of files, is forgotten.
+    pub(in crate::drive) fn forget(
+        &self,
+        wish: &Wish,
+        findings: &Findings,
+        task: &Task<'_>,
+        repaired: &mut Repaired,
+    ) -> Result<(), Error> {
+        let concerned: Vec<InodeNo> = findings.concerned().into_iter().collect();
+        let files = Files::These(concerned);
+        let mut left = Findings::default();
+        self.look_at_content(&files, Depth::Full, task, &mut left)?;
+        let gone = |bad: &Bad| !matches!(bad, Bad::Ends(_));
+        let mut chunks: BTreeSet<ChunkId> = left
+            .chunks
+            .iter()
+            .filter(|(_, bad)| gone(bad))
+            .map(|(id, _)| *id)
+            .collect();
+        chunks.insert(LOST);
+        let owners = left.owners.keys().chain(left.lost.keys());
+        let owners: BTreeSet<InodeNo> = owners.copied().collect();
+        if !owners.is_empty() {
+            task.begin("forgetting", owners.len() as u64, 0)?;
+            repaired.forgotten_bytes = self.in_epoch(task, move |drive, _| {
+                owners
+                    .iter()
+                    .try_fold(0, |bytes, ino| Ok(bytes + drive.forget_in(*ino, &chunks)?))
+            })?;
+        }
+        if wish.scope == Scope::Drive {
+            self.control.post(|board| board.lost_records = None);
+        }
+        Ok(())
+    }
+
+    /// Removes the places of chunks that no file needs and that lie in missing packs: whoever wrote such
+    /// content again would be told that it is stored. Only after a look at the whole drive.
+    pub(in crate::drive) fn drop_misleading(
+        &self,
+        findings: &Findings,
+        task: &Task<'_>,
+    ) -> Result<(), Error> {
+        let packs = self.distrusted_packs();
+        if packs.is_empty() {
+            return Ok(());
+        }
+        task.begin("tidying", 0, 0)?;
+        let needed: BTreeSet<ChunkId> = findings.chunks.keys().copied().collect();
+        self.in_epoch(task, move |drive, _| {
+            let (mut batch, mut kept) = (Batch::default(), BTreeSet::new());
+            let (from, to) = key::all(b'C');
+            let rows = drive
+                .index
+                .frozen_scan(Bound::Included(&from), Bound::Excluded(&to));
+            for row in rows {
+                let (key, value) = row?;
+                let pack = ChunkPlace::decode(&value)?.pack;
+                if !packs.contains(&pack) {
+                    continue;
+                }
+                let id = key
+                    .get(1..)
+                    .and_then(|id| Some(ChunkId(id.try_into().ok()?)));
+                match id.is_some_and(|id| needed.contains(&id)) {
+                    true => drop(kept.insert(pack)),
+                    false => batch.delete(key),
+                }
+            }
+            for pack in packs.difference(&kept) {
+                batch.delete(key::pack(pack));
+            }
+            Ok(drive.index.amend(batch)?)
+        })
+    }
+
+    /// Turns a file's extents of these chunks into forgotten ones, in the frozen epoch.
+    fn forget_in(&self, ino: InodeNo, chunks: &BTreeSet<ChunkId>) -> Result<u64, Error> {
+        let (from, to) = key::of(b'M', ino);
+        let (mut batch, mut bytes) = (Batch::default(), 0);
+        let rows = self
+            .index
+            .frozen_scan(Bound::Included(&from), Bound::Excluded(&to));
+        for row in rows {
+            let (key, value) = row?;
+            if let Extent::Chunk { id, len, .. } = Extent::decode(&value)?
+                && chunks.contains(&id)
+            {
+                let forgotten = Extent::Chunk {
+                    id: FORGOTTEN,
+                    skip: 0,
+                    len,
+                };
+                batch.put(key, forgotten.encode())?;
+                bytes += u64::from(len);
+            }
+        }
+        self.index.amend(batch)?;
+        Ok(bytes)
+    }
+}

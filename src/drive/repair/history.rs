@@ -1,0 +1,119 @@
+//! History: the state is in this machine's index, so a new checkpoint makes up for whatever is missing.
+
+use crate::codec::key::random;
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::history::Gatherer;
+use crate::drive::names::Name;
+use crate::drive::names::Series;
+use crate::drive::repair::Mode;
+use crate::drive::repair::Repaired;
+use crate::drive::superblock;
+use crate::drive::task::Task;
+use crate::drive::verify::Findings;
+use crate::id::EpochNo;
+use crate::store::Locator;
+use crate::store::Mark;
+use crate::store::Object;
+
+impl Drive {
+    /// Puts this machine's copy of the superblock on the store and pins it; then the others go. Gives how
+    /// many were put: none without a copy.
+    pub(in crate::drive) fn mend_superblock(
+        &self,
+        mode: Mode,
+        task: &Task<'_>,
+    ) -> Result<u64, Error> {
+        let Some((kept, sealed)) = self.kept_superblock() else {
+            return Ok(0);
+        };
+        if mode == Mode::DryRun {
+            return Ok(1);
+        }
+        task.begin("putting the superblock", 1, 0)?;
+        let put = async {
+            let before = superblock::find(&*self.store).await?;
+            let name = Name::Superblock {
+                generation: kept.generation(),
+                salt: random(),
+            };
+            let object = Object {
+                name: name.text(),
+                body: sealed,
+            };
+            let locators = self.store.put(&self.store.journal(), vec![object]).await?;
+            let locator = locators.first().ok_or(Error::Malformed)?;
+            self.store.pin(locator).await?;
+            for old in before {
+                self.store.unpin(&old.locator).await?;
+                self.store.remove(&[old.locator]).await?;
+            }
+            Ok(1)
+        };
+        self.wait_with(task, put)
+    }
+
+    /// Writes a new checkpoint, reads it back, and removes what no rebuild can use any more.
+    pub(in crate::drive) fn mend_history(
+        &self,
+        mode: Mode,
+        findings: &Findings,
+        task: &Task<'_>,
+        repaired: &mut Repaired,
+    ) -> Result<(), Error> {
+        repaired.checkpoints = 1;
+        if mode == Mode::DryRun {
+            return Ok(());
+        }
+        task.begin("writing a checkpoint", 0, 0)?;
+        let broken = findings.history.broken_up_to;
+        repaired.journal_removed = self.between_epochs(task, move |drive| {
+            drive.wait_for(async {
+                drive.checkpoint().await?;
+                drive.drop_broken(broken).await
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Removes parts that no rebuild can use: those from which the present cannot be reached.
+    async fn drop_broken(&self, broken: EpochNo) -> Result<u64, Error> {
+        let mut gatherer = Gatherer::default();
+        for entry in self.journal_after(Mark(0)).await? {
+            gatherer.add(&entry);
+        }
+        let checkpoints = gatherer.complete(Series::Checkpoint);
+        let Some(newest) = checkpoints.last() else {
+            return Err(Error::Damaged(String::from(
+                "the new checkpoint is not on the store",
+            )));
+        };
+        if newest.epoch < broken {
+            return Ok(0);
+        }
+        self.checkpoint_hash(newest).await?;
+        let mut useless: Vec<Locator> = Vec::new();
+        let mut sound = newest.epoch;
+        for found in &checkpoints {
+            if found.epoch >= broken && self.checkpoint_hash(found).await.is_ok() {
+                sound = sound.min(found.epoch);
+                continue;
+            }
+            let parts = found.parts.iter();
+            useless.extend(parts.map(|part| part.locator.clone()));
+        }
+        // Segments before the oldest sound checkpoint lead to nothing that is not in it.
+        useless.extend(gatherer.below(sound));
+        let segments = gatherer.complete(Series::Segment);
+        for found in segments.iter().filter(|found| found.epoch == sound) {
+            let parts = found.parts.iter();
+            useless.extend(parts.map(|part| part.locator.clone()));
+        }
+        useless.sort_unstable();
+        useless.dedup();
+        if !useless.is_empty() {
+            self.store.remove(&useless).await?;
+        }
+        Ok(useless.len() as u64)
+    }
+}
