@@ -417,24 +417,32 @@ async fn it_is_done_unasked_once_a_day_and_costs_nothing_when_there_is_nothing()
     fill(&world.drive, kept, &noise(2, MIB));
     remove(&world.drive, dead);
     flush(&world.drive).await;
-    let (all, asked) = (world.packs(), world.requests());
+    let all = world.packs();
+    world.counted();
     // The first day begins when it is looked for the first time.
     world.until(|| world.tended().is_some());
     world.pass(DAY_S);
-    world.until(|| world.keys_of(b'G') == 1);
+    // What was kept lies in one pack of its own.
+    world.until(|| world.keys_of(b'P') == 1 && world.is_waiting());
     assert_eq!(world.packs(), all);
     world.pass(DAY_S);
-    world.until(|| world.packs() == all - 2 && world.keys_of(b'G') == 0);
-    let spent = world.requests() - asked;
-    assert!(
-        spent < 16,
-        "{spent} requests for an epoch, a sweep and their leases"
+    world.until(|| world.packs() == 1 && world.keys_of(b'G') == 0);
+    let spent = world.counted();
+    assert_eq!(
+        (spent.puts, spent.lists, spent.gets, spent.removes),
+        (3, 3, 0, 1),
+        "an epoch that buries, two that frame the sweep: {spent:?}"
     );
     let tended = world.tended();
     world.pass(DAY_S);
-    let before = world.requests();
+    world.counted();
     world.until(|| world.tended() > tended);
     world.drive.close().await;
-    assert!(world.requests() - before <= 8, "only the lease");
+    let spent = world.counted();
+    assert_eq!(
+        (spent.puts, spent.lists, spent.gets),
+        (0, 0, 0),
+        "{spent:?}"
+    );
     world.rebuilt(&[(kept, noise(2, MIB))]).await;
 }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::drive::Access;
+use crate::drive::Collecting;
 use crate::drive::Names;
 use crate::drive::Settings;
 use crate::drive::Takeover;
@@ -33,6 +34,8 @@ pub(crate) struct Options {
     read_timeout: Option<Duration>,
     names: Names,
     takeover: Takeover,
+    gc: Collecting,
+    gc_delay: Option<Duration>,
     /// The configuration file.
     pub(crate) config: Option<PathBuf>,
     /// The state directory.
@@ -61,6 +64,8 @@ Mount options (-o a,b=c):
   patience=S           how long one call to Discord goes on trying (60)
   names                show the names of top-level directories on the archives' cards
   takeover             take the drive although another machine holds it
+  gc=auto|off          whether what no file needs any more is removed by itself, once a day (auto)
+  gc_delay=TIME        how long it stays before that: a number and s, m, h or d (24h)
   noatime, relatime    whether reading leaves a trace (noatime)
   config=FILE, state=DIR  configuration file and state directory
   nofail, noauto, _netdev, user, x-...  accepted for /etc/fstab, without effect
@@ -156,6 +161,16 @@ impl Options {
             "spool_dir" => self.spool_dir = Some(absolute(value)?),
             "read_timeout" => self.read_timeout = Some(seconds(name, value)?),
             "patience" => self.patience = Some(seconds(name, value)?),
+            "gc" => {
+                self.gc = match value {
+                    "auto" => Collecting::Auto,
+                    "off" => Collecting::Off,
+                    _ => return Err(wrong(name, value, "auto or off")),
+                }
+            }
+            "gc_delay" => {
+                self.gc_delay = Some(time(value).ok_or_else(|| wrong(name, value, TIME))?);
+            }
             "fsname" => value.clone_into(&mut self.mount.fsname),
             "config" => self.config = Some(absolute(value)?),
             "state" => self.state = Some(absolute(value)?),
@@ -177,6 +192,8 @@ impl Options {
         settings.read_timeout = self.read_timeout.unwrap_or(settings.read_timeout);
         settings.names = self.names;
         settings.takeover = self.takeover;
+        settings.gc = self.gc;
+        settings.gc_delay = self.gc_delay.unwrap_or(settings.gc_delay);
         if self.mount.read_only {
             settings.access = Access::Read;
         }
@@ -243,6 +260,24 @@ fn seconds(name: &str, value: &str) -> Result<Duration> {
     }
 }
 
+/// What [`time`] takes.
+pub(crate) const TIME: &str = "a number and s, m, h or d is needed, at most a year";
+
+/// A time as people write it.
+pub(crate) fn time(text: &str) -> Option<Duration> {
+    let at = text.find(|letter: char| !letter.is_ascii_digit());
+    let (number, unit) = text.split_at(at.unwrap_or(text.len()));
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (seconds <= 366 * 24 * 3600).then(|| Duration::from_secs(seconds))
+}
+
 fn absolute(value: &str) -> Result<PathBuf> {
     crate::cli::paths::expand(std::path::Path::new(value))
 }
@@ -254,6 +289,7 @@ mod tests {
     #[test]
     fn options_of_mount_8_are_understood() {
         let mut options = Options::default();
+        options.add("gc=off,gc_delay=36h").expect("good");
         let list = "rw,nofail,x-systemd.automount,allow_other,no_default_permissions,umask=027,cache=2G,uid=7";
         options.add(list).expect("good");
         options.add("ro,cache=3G").expect("good");
@@ -262,6 +298,8 @@ mod tests {
         let settings = options.settings(PathBuf::from("/s"));
         assert_eq!(settings.cache_bytes_max, 3 * size::GIB);
         assert_eq!(settings.access, Access::Read);
+        assert_eq!(settings.gc, Collecting::Off);
+        assert_eq!(settings.gc_delay, Duration::from_secs(36 * 3600));
     }
 
     #[test]
@@ -274,6 +312,9 @@ mod tests {
             ("cache", "cache"),
             ("read_timeout=0", "read_timeout"),
             ("spool=0", "at least 16M"),
+            ("gc=maybe", "auto or off"),
+            ("gc_delay=soon", "gc_delay=soon"),
+            ("gc_delay=99999999999999999999d", "a year"),
         ] {
             let error = Options::default().add(list).expect_err(list);
             assert!(error.to_string().contains(says), "{error}");

@@ -131,7 +131,9 @@ impl Drive {
             Names::Shown if no != ArchiveNo(0) => format!("{} {name}", archive.id),
             Names::Shown | Names::Private => archive.id.to_string(),
         };
-        let state = if archive.removed { "removed" } else { state };
+        // A directory that moved deeper leaves its archive, but what is below it stays.
+        let is_removed = archive.removed && holding.files == 0;
+        let state = if is_removed { "removed" } else { state };
         let colour = match state {
             "removed" => GREY,
             "stored" => GREEN,

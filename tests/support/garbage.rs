@@ -170,6 +170,12 @@ impl World {
             .len()
     }
 
+    /// Does this machine know since when what is buried waits?
+    pub(crate) fn is_waiting(&self) -> bool {
+        let (from, to) = (key::local("grave "), key::local("grave ~"));
+        !self.drive.view().scan(&from, &to, 1).unwrap().is_empty()
+    }
+
     /// When it was last looked for garbage unasked.
     pub(crate) fn tended(&self) -> Option<Vec<u8>> {
         self.drive.view().get(&key::local("tended")).unwrap()

@@ -102,7 +102,7 @@ impl Drive {
         buried.extend(emptied);
         let mut batch = Batch::default();
         for put in &buried {
-            self.forget(put, &by_pack, &mut batch)?;
+            self.bury_put(put, &by_pack, &mut batch)?;
         }
         self.recount(&marked, &buried, put, &mut batch)?;
         for (no, (packs, bytes)) in moved {
@@ -114,7 +114,7 @@ impl Drive {
     }
 
     /// The places of a put's chunks and packs go, and a grave comes.
-    fn forget(&self, put: &PutUse, frames: &Frames, batch: &mut Batch) -> Result<(), Error> {
+    fn bury_put(&self, put: &PutUse, frames: &Frames, batch: &mut Batch) -> Result<(), Error> {
         let mut locators = Vec::new();
         for pack in &put.packs {
             for (id, _) in frames.get(pack).into_iter().flatten() {

@@ -20,6 +20,7 @@ use crate::drive::gc::mark::When;
 use crate::drive::gc::mark::entries;
 use crate::drive::gc::mark::go_on;
 use crate::drive::gc::seconds_until;
+use crate::drive::status::Garbage;
 use crate::drive::task::Task;
 use crate::id::ArchiveNo;
 use crate::id::EpochNo;
@@ -130,6 +131,25 @@ impl Drive {
             }
         }
         Ok(plan)
+    }
+
+    /// What waits in graves, for the status.
+    pub(in crate::drive) fn buried(&self) -> Result<Garbage, Error> {
+        let mut garbage = Garbage {
+            left_bytes: self.tending.garbage_bytes(),
+            ..Garbage::default()
+        };
+        let (now, delay) = (self.now(), self.settings.gc_delay);
+        for grave in self.graves(Note::Nothing)? {
+            let amount = grave.amount();
+            garbage.buried_packs += amount.packs;
+            garbage.buried_bytes += amount.bytes;
+            if grave.grave.is_whole() {
+                let left = seconds_until(now, grave.due(delay));
+                garbage.next_s = Some(garbage.next_s.map_or(left, |next| next.min(left)));
+            }
+        }
+        Ok(garbage)
     }
 
     /// Those of the puts that a pack belongs to, in the present or in the published state.
