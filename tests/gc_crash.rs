@@ -29,14 +29,21 @@ use tempfile::TempDir;
 type Model = BTreeMap<InodeNo, Vec<u8>>;
 
 fn as_list(model: &Model) -> Vec<(InodeNo, Vec<u8>)> {
-    model.iter().map(|(ino, bytes)| (*ino, bytes.clone())).collect()
+    model
+        .iter()
+        .map(|(ino, bytes)| (*ino, bytes.clone()))
+        .collect()
 }
 
 async fn check(world: &World, model: &Model) {
     for (ino, bytes) in model {
         assert!(content(&world.drive, *ino).await == *bytes, "{ino} here");
     }
-    assert!(world.drive.damaged().is_empty(), "{:?}", world.drive.damaged());
+    assert!(
+        world.drive.damaged().is_empty(),
+        "{:?}",
+        world.drive.damaged()
+    );
 }
 
 /// Lets some calls pass; the next one is done or not, but not answered, and nothing works after it.
@@ -150,9 +157,16 @@ async fn killed_at_any_call_nothing_is_lost_and_the_next_one_finishes() {
         check(&world, &model).await;
         world.rebuilt(&as_list(&model)).await;
         let left = world.wish(false, Some(0), Extent::Full).await;
-        assert_eq!((left.dead.packs, left.orphans.packs, left.removed.packs), (0, 0, 0));
+        assert_eq!(
+            (left.dead.packs, left.orphans.packs, left.removed.packs),
+            (0, 0, 0)
+        );
         assert_eq!(world.keys_of(b'G'), 0, "no grave is left");
-        assert_eq!(world.packs(), world.keys_of(b'P') as u64, "no orphan is left");
+        assert_eq!(
+            world.packs(),
+            world.keys_of(b'P') as u64,
+            "no orphan is left"
+        );
         world.close().await;
         calls += 1;
     }
@@ -208,10 +222,16 @@ impl Life {
 
     async fn rebuilt(&self) {
         let dir = TempDir::new().unwrap();
-        let drive = self.world.open_as(dir.path(), ods::drive::Access::Read).await;
+        let drive = self
+            .world
+            .open_as(dir.path(), ods::drive::Access::Read)
+            .await;
         let epoch = drive.status().unwrap().epoch;
         for (ino, bytes) in &self.epochs[&epoch] {
-            assert!(content(&drive, *ino).await == *bytes, "{ino} rebuilt at {epoch}");
+            assert!(
+                content(&drive, *ino).await == *bytes,
+                "{ino} rebuilt at {epoch}"
+            );
         }
         dangling(&drive, &self.world.memory);
         drive.close().await;
