@@ -95,17 +95,17 @@ fn a_mounted_drive_gives_back_what_is_of_no_use() {
     assert_eq!(status["garbage"]["buried_packs"], 1, "{status}");
     let page = machine.ods(&["status"]).good().out;
     assert!(
-        page.contains("1 packs (3.0 MiB) buried, the first go in"),
+        page.contains("1 pack (3.1 MiB) buried, the first go in 2"),
         "{page}"
     );
     let early = collect(&machine, &["--delay", "1h"]);
     assert_eq!((packs(&early, "removed"), packs(&early, "waiting")), (0, 1));
     let last = machine.ods(&["gc", "--delay", "0"]).good();
     assert!(
-        last.out.contains("1 pack (3.0 MiB) removed from Discord"),
+        last.out.contains("1 pack (3.1 MiB) removed from Discord"),
         "{last:?}"
     );
-    assert!(last.out.contains("1 threads removed"), "{last:?}");
+    assert!(last.out.contains("1 thread removed"), "{last:?}");
     machine.ods(&["umount"]).good();
     // Another machine has everything that is left, and no more is stored than it needs.
     let other = world.machine();

@@ -59,8 +59,12 @@ pub(crate) fn run(args: &args::Gc, config: Option<&Path>) -> Result<()> {
 }
 
 fn packs(amount: &Amount) -> String {
-    let plural = if amount.packs == 1 { "" } else { "s" };
+    let plural = plural(amount.packs);
     format!("{} pack{plural} ({})", amount.packs, Bytes(amount.bytes))
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 fn page(report: &Report) -> String {
@@ -96,7 +100,8 @@ fn page(report: &Report) -> String {
     }
     if report.archives_removed > 0 {
         let how = did("removed", "would be removed");
-        line(format!("{} threads {how}", report.archives_removed));
+        let (count, plural) = (report.archives_removed, plural(report.archives_removed));
+        line(format!("{count} thread{plural} {how}"));
     }
     if report.waiting.packs > 0 {
         let when = match report.next_s {
@@ -105,6 +110,12 @@ fn page(report: &Report) -> String {
             None => String::new(),
         };
         line(format!("{} buried{when}", packs(&report.waiting)));
+    }
+    if report.left_bytes > 0 {
+        let left = Bytes(report.left_bytes);
+        line(format!(
+            "{left} of no use stay where they are: moving the rest is not worth it"
+        ));
     }
     for note in &report.notes {
         line(note.clone());

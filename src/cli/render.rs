@@ -12,7 +12,7 @@ pub(crate) fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}:{:02} h", seconds / 3600, seconds / 60 % 60),
+        3600..172_800 => format!("{}:{:02} h", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} days", seconds / 86_400),
     }
 }
@@ -128,10 +128,11 @@ fn garbage(garbage: &Garbage) -> Option<String> {
                 0 => String::from(", the first may go now"),
                 seconds => format!(", the first go in {}", duration(seconds)),
             });
-        words.push(format!(
-            "{} packs ({bytes}) buried{when}",
-            garbage.buried_packs
-        ));
+        let (packs, plural) = match garbage.buried_packs {
+            1 => (1, ""),
+            packs => (packs, "s"),
+        };
+        words.push(format!("{packs} pack{plural} ({bytes}) buried{when}"));
     }
     (!words.is_empty()).then(|| words.join("; "))
 }

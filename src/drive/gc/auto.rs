@@ -57,9 +57,9 @@ impl Tending {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(in crate::drive) fn noticed(&self, report: &Report, garbage_bytes: u64) {
+    pub(in crate::drive) fn noticed(&self, report: &Report) {
         if report.complete {
-            self.lock().garbage_bytes = Some(garbage_bytes);
+            self.lock().garbage_bytes = Some(report.left_bytes);
         }
     }
 

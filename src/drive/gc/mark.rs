@@ -47,6 +47,8 @@ pub(in crate::drive) struct PackUse {
     pub(in crate::drive) frames: u64,
     pub(in crate::drive) live_frames: u64,
     pub(in crate::drive) live_bytes: u64,
+    /// Sealed bytes of frames that are of no use.
+    pub(in crate::drive) dead_bytes: u64,
 }
 
 /// Packs that were put together and how they are used: what the store can remove only as a whole.
@@ -62,6 +64,8 @@ pub(in crate::drive) struct PutUse {
     pub(in crate::drive) frames: u64,
     pub(in crate::drive) live_frames: u64,
     pub(in crate::drive) live_bytes: u64,
+    /// Sealed bytes of frames that are of no use.
+    pub(in crate::drive) dead_bytes: u64,
 }
 
 /// What is in use.
@@ -191,6 +195,7 @@ impl Marked {
                 put.frames += used.frames;
                 put.live_frames += used.live_frames;
                 put.live_bytes += used.live_bytes;
+                put.dead_bytes += used.dead_bytes;
             }
         }
         Ok(marked)
@@ -212,6 +217,7 @@ impl Marked {
                 frames: 0,
                 live_frames: 0,
                 live_bytes: 0,
+                dead_bytes: 0,
             };
             marked.packs.insert(pack, used);
             // What another kind of store put is not this one's to remove.
@@ -228,6 +234,7 @@ impl Marked {
                     frames: 0,
                     live_frames: 0,
                     live_bytes: 0,
+                    dead_bytes: 0,
                 });
                 marked.puts.len() - 1
             });
@@ -257,6 +264,8 @@ impl Marked {
                 if window.has(&id) {
                     used.live_frames += 1;
                     used.live_bytes += u64::from(place.sealed_len);
+                } else {
+                    used.dead_bytes += u64::from(place.sealed_len);
                 }
             }
         }

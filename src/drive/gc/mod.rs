@@ -132,7 +132,9 @@ pub struct Report {
     pub archives_removed: u64,
     /// Packs that are buried and wait for the delay.
     pub waiting: Amount,
-    /// Seconds until the first of them may be removed.
+    /// Bytes of no use that stay for now, among what is in use: moving that is not worth it.
+    pub left_bytes: u64,
+    /// Seconds until the first of what waits may be removed.
     pub next_s: Option<u64>,
     /// Requests it took, or would take at most.
     pub requests: u64,
@@ -174,16 +176,9 @@ impl Drive {
         if !wish.dry_run {
             let after = self.store.status().requests_total;
             report.requests = after.saturating_sub(before);
-            self.tending.noticed(&report, self.garbage(&report));
+            self.tending.noticed(&report);
         }
         Ok(report)
-    }
-
-    /// What is buried, and what could be: for the status.
-    fn garbage(&self, report: &Report) -> u64 {
-        let gone = report.dead.bytes + report.emptied.bytes;
-        let left = report.known.bytes.saturating_sub(gone);
-        left.saturating_sub(report.live_bytes.saturating_sub(report.moved_bytes))
     }
 
     fn census(&self, task: &Task<'_>, report: &mut Report) -> Result<Marked, Error> {
@@ -208,6 +203,7 @@ impl Drive {
         report: &mut Report,
     ) -> Result<(), Error> {
         let marked = self.census(task, report)?;
+        report.left_bytes = left(&marked, Some(Repack::Yes));
         let mut bytes_to_put = 0;
         for put in &marked.puts {
             match put.verdict() {
@@ -255,8 +251,10 @@ impl Drive {
         if wish.extent == Extent::Full {
             self.bury_orphans(task, report)?;
         }
-        if let Some(repack) = wanted(wish.extent, &marked, report) {
-            drop(marked);
+        let wanted = wanted(wish.extent, &marked, report);
+        report.left_bytes = left(&marked, wanted);
+        drop(marked);
+        if let Some(repack) = wanted {
             self.rounds(repack, task, report)?;
         }
         self.sweep(delay, epoch, task, report)
@@ -317,6 +315,16 @@ fn wanted(extent: Extent, marked: &Marked, report: &Report) -> Option<Repack> {
         Extent::Thrifty if dead >= DEAD_WORTH => Some(Repack::No),
         Extent::Thrifty => None,
     }
+}
+
+/// Bytes of frames of no use that stay after that is done.
+fn left(marked: &Marked, wanted: Option<Repack>) -> u64 {
+    let stays = |put: &&PutUse| match (put.verdict(), wanted) {
+        (Verdict::Keep, _) | (_, None) | (Verdict::Move, Some(Repack::No)) => true,
+        (Verdict::Dead, Some(_)) | (Verdict::Move, Some(Repack::Yes)) => false,
+    };
+    let puts = marked.puts.iter().filter(stays);
+    puts.map(|put| put.dead_bytes).sum()
 }
 
 /// Whoever collects has this; one at a time.

@@ -102,6 +102,7 @@ impl Drive {
                 frames: 0,
                 live_frames: 0,
                 live_bytes: 0,
+                dead_bytes: 0,
             },
             locators: Vec::new(),
         });

@@ -149,6 +149,7 @@ mod tests {
             frames: 10,
             live_frames,
             live_bytes,
+            dead_bytes: bytes - live_bytes,
         }
     }
 
