@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::HashSet;
 use std::ops::Bound;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::clock::Time;
 use crate::drive::Drive;
@@ -21,6 +22,8 @@ use crate::drive::gc::mark::entries;
 use crate::drive::gc::mark::go_on;
 use crate::drive::gc::seconds_until;
 use crate::drive::status::Garbage;
+use crate::drive::task::Go;
+use crate::drive::task::Progress;
 use crate::drive::task::Task;
 use crate::id::ArchiveNo;
 use crate::id::EpochNo;
@@ -38,6 +41,9 @@ const CALL_PUTS: usize = 100;
 
 /// Puts removed before their graves go: so many are removed again at most when a sweep is killed.
 const GRAVES_MAX: usize = 1000;
+
+/// How long an interrupted sweep goes on, to say what it did.
+const LAST_WORD_MAX: Duration = Duration::from_secs(5);
 
 /// How often it is tried to see all inodes at one moment.
 const LOOKS_MAX: u32 = 3;
@@ -270,14 +276,20 @@ impl Drive {
                 }
             });
         report.removed = removed;
-        if !gone.is_empty() {
-            // Also when whoever watches has heard enough: what was removed is not to be removed again.
-            let patient = |_: &crate::drive::task::Progress| crate::drive::task::Go::On;
-            let closed = self.close_graves(gone, &Task::new(&patient));
-            result.and(closed)?;
-        } else {
-            result?;
+        match (&result, gone.is_empty()) {
+            (Ok(()), false) => self.close_graves(gone, task)?,
+            // What was removed is better not removed again; but whoever ends it does not want to wait.
+            (Err(Error::Interrupted), false) => {
+                let end = Instant::now() + LAST_WORD_MAX;
+                let watcher = move |_: &Progress| match Instant::now() < end {
+                    true => Go::On,
+                    false => Go::Stop,
+                };
+                self.close_graves(gone, &Task::new(&watcher))?;
+            }
+            _ => {}
         }
+        result?;
         self.remove_archives(&plan, delay, task, report)
     }
 
