@@ -15,7 +15,7 @@
 //! | chunk | a content-defined piece of a file, about 1 MiB: the unit of dedup, compression, sealing and reading |
 //! | pack | a sealed container of many chunks: the unit of upload, one attachment |
 //! | spool | the local write-ahead log: every byte written and every name changed, before Discord has it |
-//! | index | the materialised state of the drive: published state in sled, newer state in memory above it |
+//! | index | the materialised state of the drive: published state in redb, newer state in memory above it |
 //! | journal | the sealed segments and checkpoints in the journal channel: what a lost index is rebuilt from |
 //! | epoch | the part of history published by one journal segment |
 //! | cache | recently read or uploaded frames on local disk, still sealed, bounded |
@@ -31,7 +31,7 @@
 //! drain   spooled pieces → chunker → dedup → lz4 → seal → pack          bounded memory
 //! upload  packs → one message of up to ten → acknowledged, sizes checked → a fact in the spool
 //! publish manifests and places join the epoch → one sealed segment → journal
-//! settle  epoch → sled, durably → the spool lets go
+//! settle  epoch → redb, durably → the spool lets go
 //! read    gathering | frozen | manifest → spool, memory, cache, ranged GET → unseal → reply
 //! rebuild journal, newest first, to the last checkpoint → index
 //! ```
@@ -39,10 +39,12 @@
 //! # What must hold
 //!
 //! * A change is in the spool before it is visible, and visible before it is answered ([`drive::Drive::change`]).
-//! * sled holds exactly the state of the last published epoch: it is never the only copy of anything.
+//! * redb holds exactly the state of the last published epoch: it is never the only copy of anything.
 //! * A segment is put only after every pack it refers to is acknowledged, so what Discord holds is
 //!   always a state the drive really had.
-//! * The spool lets go of a record only after sled has the epoch that publishes it, durably.
+//! * The spool lets go of a record only after redb has the epoch that publishes it, durably.
+//! * What a change makes superfluous stays on the disk until the change itself is durable: a power cut may
+//!   undo the change, and then it is needed again.
 //! * Objects are put once and never changed. What a nonce was used for is never sealed again.
 //! * Only [`codec::Sealed`] bytes enter a [`store::Store`], and only [`codec`] makes them.
 //!
@@ -57,7 +59,7 @@
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
 //!         codec                            plain ⇄ sealed; pure
-//!    id   size   clock       (emulator)    words; and a Discord that imports nothing of ods
+//!  id  size  clock  durable  (emulator)    words; and a Discord that imports nothing of ods
 //! ```
 //!
 //! # Where to start reading
@@ -73,6 +75,7 @@ pub mod cli;
 pub mod clock;
 pub mod codec;
 pub mod drive;
+pub mod durable;
 pub mod emulator;
 pub mod fs;
 pub mod fuse;

@@ -190,10 +190,7 @@ async fn a_fork_is_refused_before_anything_is_published() {
     let refused = tokio::task::spawn_blocking(move || late.flush(|| true))
         .await
         .unwrap();
-    assert!(
-        matches!(refused, Err(Error::ReadOnly(_) | Error::State(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::TakenOver(_))), "{refused:?}");
     assert!(drive.read_only().is_some());
     assert_eq!(
         content(&drive, ino).await,

@@ -33,7 +33,7 @@ async fn the_token_says_who_the_bot_is_and_how_to_invite_it() {
     assert!(invite.ends_with(&format!("permissions={PERMISSIONS}")));
     emulator.revoke_token();
     let refused = setup(&emulator).bot().await;
-    let Err(Error::Refused { what }) = refused else {
+    let Err(Error::NotAccepted { what }) = refused else {
         panic!("{refused:?}");
     };
     assert!(
@@ -81,7 +81,10 @@ async fn channels_are_made_once_and_found_again() {
     for (purpose, wanted) in [(Purpose::Journal, &journal), (Purpose::Archives, &archives)] {
         let found = setup.channel(guild, purpose).await.expect("found");
         assert_eq!((found.id, found.is_new), (wanted.id, false));
-        let missing = setup.missing(guild, found.id, purpose).await.expect("read");
+        let missing = setup
+            .missing(guild, &[(found.id, purpose)])
+            .await
+            .expect("read");
         assert_eq!(missing, []);
     }
 }
@@ -93,9 +96,11 @@ async fn what_the_bot_lacks_is_named() {
     let setup = setup(&emulator);
     let archives = setup.channel(guild, Purpose::Archives).await.expect("made");
     let missing = async || {
-        let missing = setup.missing(guild, archives.id, Purpose::Archives).await;
+        let missing = setup
+            .missing(guild, &[(archives.id, Purpose::Archives)])
+            .await;
         let missing = missing.expect("read").into_iter();
-        missing.map(|need| need.name).collect::<Vec<_>>()
+        missing.map(|(_, need)| need.name).collect::<Vec<_>>()
     };
     let without = permission::BOT & !permission::ATTACH_FILES & !permission::MANAGE_THREADS;
     emulator.set_permissions(without).expect("set");
@@ -105,7 +110,7 @@ async fn what_the_bot_lacks_is_named() {
         missing().await.is_empty(),
         "the invite gives all that is needed"
     );
-    let nowhere = setup.missing(guild, 5, Purpose::Archives).await;
+    let nowhere = setup.missing(guild, &[(5, Purpose::Archives)]).await;
     assert!(matches!(nowhere, Err(Error::Missing { .. })), "{nowhere:?}");
 }
 

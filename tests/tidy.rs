@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// The ladder, bottom rung first. A room may use the rungs below its own, and nothing else.
 const LADDER: &[&[&str]] = &[
-    &["id", "size", "clock", "emulator"],
+    &["id", "size", "clock", "durable", "emulator"],
     &["codec"],
     &["store", "index", "spool", "cache"],
     &["drive"],
@@ -21,7 +21,7 @@ const LADDER: &[&[&str]] = &[
 /// Crates that belong to certain rooms, so that replacing one touches one room.
 const KEPT: &[(&str, &[&str])] = &[
     ("fuser", &["fuse"]),
-    ("sled", &["index"]),
+    ("redb", &["index"]),
     ("axum", &["web", "emulator"]),
     ("clap", &["cli", "bin"]),
     ("indicatif", &["cli"]),

@@ -230,7 +230,10 @@ async fn refused_requests_end_in_silence() {
     place.emulator.revoke_token();
     for _ in 0..3 {
         let refused = store.list(&store.journal(), Span::Newest).await;
-        assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(Error::NotAccepted { .. })),
+            "{refused:?}"
+        );
     }
     for _ in 0..10 {
         let silent = store.list(&store.journal(), Span::Newest).await;
@@ -720,7 +723,10 @@ async fn a_revoked_token_is_refused_at_once_and_never_told() {
         store.pin(&locator).await,
     ];
     for failed in failures {
-        assert!(matches!(failed, Err(Error::Refused { .. })), "{failed:?}");
+        assert!(
+            matches!(failed, Err(Error::NotAccepted { .. })),
+            "{failed:?}"
+        );
         let words = format!(
             "{failed:?} {store:?} {:?} {:?}",
             store.status(),
@@ -754,7 +760,7 @@ async fn a_broken_download_is_begun_again() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_taken_is_renewed_once() {
+async fn an_address_that_is_not_taken_is_renewed_a_few_times() {
     for status in [404, 403] {
         let place = place().await;
         let store = place.store();
@@ -767,8 +773,8 @@ async fn an_address_that_is_not_taken_is_renewed_once() {
         fail(&place, CDN, FaultKind::UrlExpired { status });
         let failed = store.get(&locator, 0..1, Foreground).await;
         assert!(failed.is_err_and(|error| !error.is_passing()));
-        assert_eq!(place.asked("GET", MESSAGES), 2);
-        assert_eq!(place.emulator.counts().cdn_requests, 4);
+        assert_eq!(place.asked("GET", MESSAGES), 4);
+        assert_eq!(place.emulator.counts().cdn_requests, 6);
     }
 }
 

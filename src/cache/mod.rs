@@ -7,6 +7,7 @@
 //! The cache never fails: what it cannot write or read is not cached. It does not verify what it gives either:
 //! unsealing does, and a frame that does not unseal is to be [invalidated](Cache::invalidate).
 
+mod examine;
 mod slab;
 mod state;
 
@@ -176,52 +177,6 @@ impl Cache {
             }
             self.forget(at);
         }
-    }
-
-    /// Gives every frame that is here to be judged, and forgets those that are not good. Answers how many
-    /// there were, and how many of them were forgotten.
-    ///
-    /// # Errors
-    /// What `is_good` says.
-    pub fn examine<E>(
-        &self,
-        mut is_good: impl FnMut(&ChunkId, &CachedFrame) -> Result<bool, E>,
-    ) -> Result<(u64, u64), E> {
-        let slabs: Vec<(Arc<File>, Vec<Listed>)> = {
-            let state = self.read();
-            let slabs = state.slabs.values();
-            slabs
-                .map(|slab| (Arc::clone(&slab.file), slab.frames.clone()))
-                .collect()
-        };
-        let (mut seen, mut dropped) = (0, 0);
-        for (file, frames) in slabs {
-            for at in frames {
-                let is_known = {
-                    let state = self.read();
-                    let known = state.frames.get(&at.key);
-                    known.is_some_and(|frame| frame.offset == at.offset)
-                };
-                if !is_known {
-                    continue;
-                }
-                seen += 1;
-                let chunk = slab::chunk_at(&file, at.offset);
-                let frame = chunk.and_then(|chunk| slab::read(&file, at, &chunk));
-                let good = match (&chunk, &frame) {
-                    (Some(chunk), Some(frame)) => is_good(chunk, frame)?,
-                    _ => false,
-                };
-                if !good {
-                    dropped += 1;
-                    match chunk {
-                        Some(chunk) => self.invalidate(&chunk),
-                        None => self.forget(at),
-                    }
-                }
-            }
-        }
-        Ok((seen, dropped))
     }
 
     /// Changes the limit; what is too much goes at once.

@@ -49,6 +49,7 @@ pub(crate) struct Handed {
 #[serde(tag = "is", rename_all = "lowercase")]
 enum Word {
     Progress { text: String },
+    Note { text: String },
     Mounted,
     Failed { code: Code, text: String },
 }
@@ -70,6 +71,18 @@ impl Listener {
             Listener::Parent => {
                 let text = text.to_owned();
                 drop(say(&Word::Progress { text }));
+            }
+        }
+    }
+
+    /// Something that whoever mounts has to hear of.
+    pub(crate) fn warn(self, text: &str) {
+        match self {
+            Listener::Terminal => progress::note(text),
+            Listener::Parent => {
+                log::warn!("{text}");
+                let text = text.to_owned();
+                drop(say(&Word::Note { text }));
             }
         }
     }
@@ -137,6 +150,7 @@ pub(crate) fn launch(args: Vec<OsString>, handed: &Handed, log: &Path) -> Result
     for line in words.into_iter().flat_map(BufRead::lines) {
         match serde_json::from_str(&line.context("the daemon's words")?)? {
             Word::Progress { text } => progress::show(&text),
+            Word::Note { text } => progress::note(&text),
             Word::Mounted => {
                 progress::clear();
                 return Ok(());

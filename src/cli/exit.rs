@@ -121,7 +121,7 @@ fn of_drive(error: &drive::Error) -> Code {
         drive::Error::Damaged(_) | drive::Error::Malformed => Code::Damaged,
         drive::Error::Timeout(_) => Code::TimedOut,
         drive::Error::Store(error) => of_store(error),
-        drive::Error::Leased { .. } => Code::Leased,
+        drive::Error::Leased { .. } | drive::Error::TakenOver(_) => Code::Leased,
         drive::Error::Forked(_) => Code::Forked,
         drive::Error::State(_) => Code::State,
         drive::Error::Newer(_) => Code::Newer,
@@ -130,7 +130,8 @@ fn of_drive(error: &drive::Error) -> Code {
 
 fn of_store(error: &store::Error) -> Code {
     match error {
-        store::Error::Missing { .. } => Code::Gone,
+        store::Error::Missing { .. } | store::Error::Homeless { .. } => Code::Gone,
+        store::Error::NotAccepted { .. } => Code::Token,
         store::Error::Refused { .. } => Code::Permission,
         store::Error::TooLarge { .. } | store::Error::Broken { .. } => Code::Other,
         store::Error::Unavailable { .. } => Code::Unreachable,

@@ -16,6 +16,7 @@ use crate::cli::exit::fault;
 use crate::cli::join;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
+use crate::cli::permissions;
 use crate::cli::progress;
 use crate::cli::remote;
 use crate::cli::remote::Places;
@@ -69,14 +70,9 @@ pub(crate) async fn run(args: &args::Init, config_file: Option<&Path>) -> Result
         ));
     }
     let draft = look_around(args, paths, known).await?;
-    let site = draft.site.clone();
-    let finished = match args.join {
+    match args.join {
         true => join::finish(args, draft).await,
         false => finish(args, draft).await,
-    };
-    match finished {
-        Ok(()) => Ok(()),
-        Err(error) => Err(site.explain(error).await),
     }
 }
 
@@ -99,10 +95,7 @@ async fn look_around(
         patience: None,
     };
     let setup = site.setup()?;
-    let bot = match setup.bot().await {
-        Ok(bot) => bot,
-        Err(error) => return Err(site.explain(error.into()).await),
-    };
+    let bot = setup.bot().await?;
     progress::note(&format!(
         "The token is good: the bot is called {}.",
         bot.name
@@ -246,7 +239,7 @@ pub(crate) async fn create(site: &mut Site, secret: Secret) -> Result<Made> {
             *channel = setup.channel(site.guild, purpose).await?.id;
         }
     }
-    check_permissions(&setup, site).await?;
+    permissions::check(&setup, site).await?;
     let places = Places {
         server: site.guild,
         journal_channel: site.journal,
@@ -262,33 +255,6 @@ pub(crate) async fn create(site: &mut Site, secret: Secret) -> Result<Made> {
         unlocked: Unlocked { superblock, master },
         recovery: Zeroizing::new(recovery.to_string()),
     })
-}
-
-/// Names every permission that is missing.
-pub(crate) async fn check_permissions(setup: &Setup, site: &Site) -> Result<()> {
-    let mut lacks = Vec::new();
-    for (channel, purpose, name) in [
-        (site.journal, Purpose::Journal, "journal"),
-        (site.archives, Purpose::Archives, "archives"),
-    ] {
-        for need in setup.missing(site.guild, channel, purpose).await? {
-            lacks.push(format!(
-                "{} in the {name} channel ({})",
-                need.name, need.why
-            ));
-        }
-    }
-    if lacks.is_empty() {
-        return Ok(());
-    }
-    let link = setup.bot().await?.invite();
-    Err(fault(
-        Code::Permission,
-        format!(
-            "the bot lacks {}. Give it in the server's settings, or let the bot in again with {link}",
-            lacks.join(", and ")
-        ),
-    ))
 }
 
 /// Writes the configuration, and the secrets that are to be kept.

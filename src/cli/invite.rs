@@ -21,11 +21,6 @@ pub(crate) async fn run(args: &args::Invite, config: Option<&Path>) -> Result<()
     };
     let (token, _) = secret::token_text(&args.secrets, &drive)?;
     let site = Site::of(&drive, secret::token(&token)?, args.api_base.as_deref())?;
-    match site.setup()?.bot().await {
-        Ok(bot) => {
-            progress::answer(&bot.invite());
-            Ok(())
-        }
-        Err(error) => Err(site.explain(error.into()).await),
-    }
+    progress::answer(&site.setup()?.bot().await?.invite());
+    Ok(())
 }

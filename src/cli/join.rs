@@ -14,6 +14,7 @@ use crate::cli::exit::fault;
 use crate::cli::init;
 use crate::cli::init::Draft;
 use crate::cli::mounting;
+use crate::cli::permissions;
 use crate::cli::progress;
 use crate::cli::remote;
 use crate::cli::remote::Places;
@@ -40,7 +41,7 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     let secret = secret::secret(&passphrase)?;
     let unlocked = remote::unlock(&store, Some(&draft.state_dir), &secret).await?;
     draft.site.archives = Places::of(&unlocked.superblock)?.archives_channel;
-    init::check_permissions(&draft.site.setup()?, &draft.site).await?;
+    permissions::check(&draft.site.setup()?, &draft.site).await?;
     let (files, bytes) =
         rebuild(&args.name, &draft.state_dir, &unlocked, draft.site.store()?).await?;
     remote::keep_copy(&draft.state_dir, &unlocked)?;

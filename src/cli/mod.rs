@@ -33,6 +33,7 @@ mod mounts;
 mod options;
 mod passphrase;
 mod paths;
+mod permissions;
 mod progress;
 mod protocol;
 mod registry;

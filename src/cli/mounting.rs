@@ -22,6 +22,7 @@ use crate::cli::mounts;
 use crate::cli::options::Options;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
+use crate::cli::permissions;
 use crate::cli::progress;
 use crate::cli::protocol::SOCKET;
 use crate::cli::registry;
@@ -35,6 +36,7 @@ use crate::cli::server::Hearing;
 use crate::cli::sys;
 use crate::codec::key::Secret;
 use crate::drive;
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::RebuildProgress;
 use crate::fs::Fs;
@@ -110,15 +112,11 @@ impl Signals {
 /// Mounts the drive and serves it until it is taken away, by whatever.
 pub(crate) async fn run(plan: Plan, listener: Listener) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let site = plan.site.clone();
     let opened = tokio::select! {
         opened = open(&plan, listener) => opened,
         () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),
     };
-    let drive = match opened {
-        Ok(drive) => drive,
-        Err(error) => return Err(site.explain(error).await),
-    };
+    let drive = opened?;
     let result = serve(&plan, &drive, listener, &mut signals).await;
     if result.is_err() {
         close(&drive).await;
@@ -132,15 +130,24 @@ pub(crate) async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> 
     let store = plan.site.store()?;
     let unlocked = remote::unlock(&store, Some(&plan.state_dir), &plan.secret).await?;
     let mut settings = plan.options.settings(plan.state_dir.clone());
+    if settings.access == Access::Write
+        && let Some(note) = permissions::check_before_mount(&plan.site).await?
+    {
+        listener.warn(&note);
+    }
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user = user.unwrap_or_else(|_| sys::owner().0.to_string());
     settings.holder = format!("{user}@{}", sys::hostname());
     settings.owner = sys::owner();
     let watch = |progress: RebuildProgress| listener.progress(&rebuilding(&plan.name, progress));
     let (id, keys) = (unlocked.drive(), unlocked.keys());
-    let drive = Drive::open(settings, id, keys, store, &watch)
+    let drive = Drive::open(settings, id, keys, Arc::clone(&store), &watch)
         .await
         .map_err(advise)?;
+    let unlocked = match drive.settings().access {
+        Access::Write => remote::follow_places(&store, &plan.site, unlocked).await?,
+        Access::Read => unlocked,
+    };
     if let Err(error) = remote::keep_copy(&plan.state_dir, &unlocked) {
         log::warn!("{error:#}");
     }
@@ -225,6 +232,7 @@ async fn serve(
 async fn mount(plan: &Plan, fs: &Arc<Fs>) -> Result<Arc<Session>> {
     let (fs, path) = (Arc::clone(fs), plan.mountpoint.clone());
     let mut options = plan.options.mount.clone();
+    options.volname.get_or_insert_with(|| plan.name.clone());
     if options.fsname == "ods" {
         options.fsname = format!("ods#{}", plan.name);
     }

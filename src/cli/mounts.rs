@@ -1,8 +1,10 @@
 //! The kernel's table of mounts.
 
-use std::ffi::OsStr;
+#[cfg(any(test, not(target_os = "macos")))]
+use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+#[cfg(any(test, not(target_os = "macos")))]
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -17,6 +19,23 @@ struct Mount {
     options: String,
 }
 
+/// macFUSE does not keep the type; the source begins with our name.
+#[cfg(target_os = "macos")]
+fn table() -> Vec<Mount> {
+    let mounts = sys::mac_mounts().into_iter();
+    let ours = mounts.filter(|mount| mount.kind.contains("fuse"));
+    ours.map(|mount| Mount {
+        at: mount.at,
+        kind: match mount.source.starts_with("ods") {
+            true => String::from("fuse.ods"),
+            false => mount.kind,
+        },
+        options: format!("user_id={}", mount.owner),
+    })
+    .collect()
+}
+
+#[cfg(not(target_os = "macos"))]
 fn table() -> Vec<Mount> {
     let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     text.split(|byte| *byte == b'\n')
@@ -24,18 +43,20 @@ fn table() -> Vec<Mount> {
         .collect()
 }
 
+#[cfg(any(test, not(target_os = "macos")))]
 fn parse(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let dash = fields.iter().position(|field| *field == b"-")?;
     let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
     Some(Mount {
-        at: PathBuf::from(OsStr::from_bytes(&unescape(fields.get(4)?))),
+        at: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
         kind: text(dash + 1)?,
         options: text(dash + 3)?,
     })
 }
 
 /// Undoes the table's `\040` and its like.
+#[cfg(any(test, not(target_os = "macos")))]
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -101,8 +122,9 @@ pub(crate) fn resolve(path: &Path) -> PathBuf {
 /// Takes away the mount that a killed daemon left here; whoever had files open there sees an end
 /// that has come already.
 pub(crate) fn clear_dead(path: &Path) -> io::Result<()> {
+    // Not by its attributes, which the kernel may still know; a listing always asks the daemon.
     let is_dead = |error: io::Error| error.raw_os_error() == Some(libc::ENOTCONN);
-    while is_ours(path) && std::fs::metadata(path).is_err_and(is_dead) {
+    while is_ours(path) && std::fs::read_dir(path).is_err_and(is_dead) {
         log::info!("removing the dead mount at {}", path.display());
         sys::unmount(path, Unmount::Detach)?;
     }

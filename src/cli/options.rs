@@ -32,6 +32,10 @@ pub(crate) struct Options {
     cache_dir: Option<PathBuf>,
     spool_dir: Option<PathBuf>,
     read_timeout: Option<Duration>,
+    linger: Option<Duration>,
+    age: Option<Duration>,
+    epoch: Option<u64>,
+    tail: Option<u32>,
     names: Names,
     takeover: Takeover,
     gc: Collecting,
@@ -62,11 +66,17 @@ Mount options (-o a,b=c):
   cache_dir=, spool_dir=  directories for them, if not in the state directory
   read_timeout=S       a read waits so long for Discord, then fails (60)
   patience=S           how long one call to Discord goes on trying (60)
+  linger=S, age=S      what was written is published after so many seconds without another change
+                       (3), or when it is so old although writing goes on (30); 0.5 is allowed
+  epoch=SIZE           so much is published without waiting for either (512M)
+  tail=N               segments of the journal after which a checkpoint is written (400)
   names                show the names of top-level directories on the archives' cards
   takeover             take the drive although another machine holds it
   gc=auto|off          whether what no file needs any more is removed by itself, once a day (auto)
   gc_delay=TIME        how long it stays before that: a number and s, m, h or d (24h)
   noatime, relatime    whether reading leaves a trace (noatime)
+  volname=NAME         what Finder calls the volume; with local, noappledouble, noapplexattr, nobrowse and
+                       defer_permissions for macFUSE, without effect elsewhere
   config=FILE, state=DIR  configuration file and state directory
   nofail, noauto, _netdev, user, x-...  accepted for /etc/fstab, without effect
 
@@ -94,6 +104,15 @@ const IGNORED: &[&str] = &[
     "diratime",
     "nodiratime",
     "fg",
+];
+
+/// Words for macFUSE. Elsewhere they mean nothing, so that one configuration serves all machines.
+const APPLE: &[&str] = &[
+    "local",
+    "noappledouble",
+    "noapplexattr",
+    "nobrowse",
+    "defer_permissions",
 ];
 
 impl Options {
@@ -136,6 +155,7 @@ impl Options {
             "takeover" => self.takeover = Takeover::Force,
             "noatime" => self.atime = fs::Atime::Never,
             "relatime" | "atime" => self.atime = fs::Atime::Relative,
+            _ if APPLE.contains(&name) => mount.apple.push(name.to_owned()),
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -160,6 +180,13 @@ impl Options {
             "cache_dir" => self.cache_dir = Some(absolute(value)?),
             "spool_dir" => self.spool_dir = Some(absolute(value)?),
             "read_timeout" => self.read_timeout = Some(seconds(name, value)?),
+            "linger" => self.linger = Some(fraction(name, value)?),
+            "age" => self.age = Some(fraction(name, value)?),
+            "epoch" => self.epoch = Some(bytes(name, value)?),
+            "tail" => {
+                let segments = Some(number(name, value, 10)?).filter(|segments| *segments > 0);
+                self.tail = Some(segments.ok_or_else(|| wrong(name, value, "at least 1"))?);
+            }
             "patience" => self.patience = Some(seconds(name, value)?),
             "gc" => {
                 self.gc = match value {
@@ -172,6 +199,7 @@ impl Options {
                 self.gc_delay = Some(time(value).ok_or_else(|| wrong(name, value, TIME))?);
             }
             "fsname" => value.clone_into(&mut self.mount.fsname),
+            "volname" => self.mount.volname = Some(value.to_owned()),
             "config" => self.config = Some(absolute(value)?),
             "state" => self.state = Some(absolute(value)?),
             _ => return Err(unknown(name)),
@@ -187,6 +215,10 @@ impl Options {
         set(&mut settings.spool_bytes_max, self.spool);
         set(&mut settings.reserve_bytes, self.reserve);
         set(&mut settings.memory_bytes_max, self.memory);
+        set(&mut settings.epoch_bytes, self.epoch);
+        settings.linger = self.linger.unwrap_or(settings.linger);
+        settings.age_max = self.age.unwrap_or(settings.age_max);
+        settings.tail_segments_max = self.tail.unwrap_or(settings.tail_segments_max);
         settings.cache_dir.clone_from(&self.cache_dir);
         settings.spool_dir.clone_from(&self.spool_dir);
         settings.read_timeout = self.read_timeout.unwrap_or(settings.read_timeout);
@@ -278,6 +310,14 @@ pub(crate) fn time(text: &str) -> Option<Duration> {
     (seconds <= 366 * 24 * 3600).then(|| Duration::from_secs(seconds))
 }
 
+fn fraction(name: &str, value: &str) -> Result<Duration> {
+    let seconds = value.parse::<f64>().ok();
+    let seconds = seconds.filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| wrong(name, value, "seconds are needed, 0 to 86400"))
+}
+
 fn absolute(value: &str) -> Result<PathBuf> {
     crate::cli::paths::expand(std::path::Path::new(value))
 }
@@ -290,7 +330,7 @@ mod tests {
     fn options_of_mount_8_are_understood() {
         let mut options = Options::default();
         options.add("gc=off,gc_delay=36h").expect("good");
-        let list = "rw,nofail,x-systemd.automount,allow_other,no_default_permissions,umask=027,cache=2G,uid=7";
+        let list = "rw,nofail,x-systemd.automount,allow_other,no_default_permissions,umask=027,cache=2G,uid=7,linger=0.5";
         options.add(list).expect("good");
         options.add("ro,cache=3G").expect("good");
         assert!(options.mount.allow_other && !options.mount.default_permissions);
@@ -300,6 +340,7 @@ mod tests {
         assert_eq!(settings.access, Access::Read);
         assert_eq!(settings.gc, Collecting::Off);
         assert_eq!(settings.gc_delay, Duration::from_secs(36 * 3600));
+        assert_eq!(settings.linger, Duration::from_millis(500));
     }
 
     #[test]
@@ -315,6 +356,9 @@ mod tests {
             ("gc=maybe", "auto or off"),
             ("gc_delay=soon", "gc_delay=soon"),
             ("gc_delay=99999999999999999999d", "a year"),
+            ("linger=-1", "0 to 86400"),
+            ("age=soon", "0 to 86400"),
+            ("tail=0", "at least 1"),
         ] {
             let error = Options::default().add(list).expect_err(list);
             assert!(error.to_string().contains(says), "{error}");

@@ -15,7 +15,6 @@ use crate::cli::secret;
 use crate::cli::secret::Typing;
 use crate::codec::key::Secret;
 use crate::codec::superblock::Cost;
-use crate::drive::superblock;
 
 /// Runs the command. The next superblock is found before the last one goes, so that the drive opens
 /// at every moment.
@@ -26,14 +25,9 @@ pub(crate) async fn run(args: &args::Passphrase, config: Option<&Path>) -> Resul
     let site = Site::of(&drive, secret::token(&token)?, args.api_base.as_deref())?;
     let (old, _) = secret::passphrase_text(&args.secrets, &drive, Typing::Once)?;
     let state_dir = drive.state_dir(&name, &paths)?;
-    let changed = change(args, &site, &secret::secret(&old)?, &state_dir).await;
-    match changed {
-        Ok(text) => {
-            progress::answer(&text);
-            Ok(())
-        }
-        Err(error) => Err(site.explain(error).await),
-    }
+    let text = change(args, &site, &secret::secret(&old)?, &state_dir).await?;
+    progress::answer(&text);
+    Ok(())
 }
 
 async fn change(
@@ -57,18 +51,13 @@ async fn change(
             (next, String::from("The passphrase is changed."))
         }
     };
-    let before = superblock::find(&store).await?;
-    superblock::put(&store, &next, &master).await?;
     let unlocked = Unlocked {
         superblock: next,
         master,
     };
+    remote::succeed(&store, &unlocked).await?;
     if state_dir.is_dir() {
         remote::keep_copy(state_dir, &unlocked)?;
-    }
-    for old in before {
-        store.unpin(&old.locator).await?;
-        store.remove(&[old.locator]).await?;
     }
     Ok(text)
 }

@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
+use crate::durable;
 
 /// Where configuration and state lie.
 #[derive(Clone, Debug)]
@@ -62,32 +63,12 @@ pub(crate) fn expand(path: &Path) -> Result<PathBuf> {
 
 /// Makes a directory, and those above it, for its owner alone.
 pub(crate) fn make_private(dir: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
+    durable::make_dir(dir)
 }
 
 /// Writes a whole file, for its owner alone, so that a crash leaves the old or the new one.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let write = || {
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+    durable::write_file(path, bytes)
 }
 
 /// Checks a drive's name: it is also the name of a directory and of a table.

@@ -12,7 +12,6 @@ use serde::Serialize;
 use crate::cli::config::DriveConfig;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
-use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::paths;
 use crate::codec::key::Keys;
@@ -101,22 +100,6 @@ impl Site {
     pub(crate) fn setup(&self) -> Result<Setup> {
         Ok(Setup::new(self.settings())?)
     }
-
-    /// Tells a bad token from a missing permission: both are refusals.
-    pub(crate) async fn explain(&self, error: anyhow::Error) -> anyhow::Error {
-        if code_of(&error) != Code::Permission {
-            return error;
-        }
-        let Ok(setup) = self.setup() else {
-            return error;
-        };
-        match setup.bot().await {
-            Err(refused @ crate::store::Error::Refused { .. }) => {
-                fault(Code::Token, refused.to_string())
-            }
-            _ => error,
-        }
-    }
 }
 
 /// A drive whose secret was right.
@@ -192,6 +175,11 @@ pub(crate) async fn unlock(
             log::warn!("{error} on Discord; `ods repair` puts this machine's copy there");
             copy
         }
+        // Without its journal the drive can still be read here.
+        (Err(error @ drive::Error::Store(crate::store::Error::Missing { .. })), Some(copy)) => {
+            log::warn!("{error}");
+            copy
+        }
         (Err(error), _) => return Err(error.into()),
     };
     let secret = secret.clone();
@@ -227,6 +215,43 @@ async fn fetch(store: &dyn Store) -> Result<Option<Superblock>, drive::Error> {
         }
     }
     damage.map_or(Ok(None), Err)
+}
+
+/// Puts the next superblock, then removes those before it, so that the drive opens at every moment.
+pub(crate) async fn succeed(store: &dyn Store, next: &Unlocked) -> Result<()> {
+    let before = superblock::find(store).await?;
+    superblock::put(store, &next.superblock, &next.master).await?;
+    for old in before {
+        store.unpin(&old.locator).await?;
+        store.remove(&[old.locator]).await?;
+    }
+    Ok(())
+}
+
+/// Tells the superblock where the drive is now, if the configuration says something else: somebody
+/// made a new archives channel.
+pub(crate) async fn follow_places(
+    store: &dyn Store,
+    site: &Site,
+    unlocked: Unlocked,
+) -> Result<Unlocked> {
+    let told = Places::of(&unlocked.superblock)?;
+    let places = Places {
+        archives_channel: site.archives,
+        ..told
+    };
+    if places == told {
+        return Ok(unlocked);
+    }
+    let next = Unlocked {
+        superblock: unlocked
+            .superblock
+            .with_places(&unlocked.master, places.encode()?)?,
+        master: unlocked.master,
+    };
+    succeed(store, &next).await?;
+    log::info!("the drive's archives are in channel {} now", site.archives);
+    Ok(next)
 }
 
 fn copy_in(state_dir: &Path) -> Option<Superblock> {

@@ -107,9 +107,47 @@ fn by_helper(path: &Path, how: Unmount) -> io::Result<()> {
 
 /// What this machine is called.
 pub(crate) fn hostname() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => std::env::var("HOSTNAME").unwrap_or_else(|_| String::from("this machine")),
-        name => name.to_owned(),
+    let mut name = [0_u8; 256];
+    // SAFETY: the call writes at most one byte less than the array has, which outlives it.
+    let result = unsafe { libc::gethostname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(0);
+    match String::from_utf8_lossy(&name[..end]).trim() {
+        name if result == 0 && !name.is_empty() => name.to_owned(),
+        _ => String::from("this machine"),
     }
+}
+
+/// A mount as macOS tells of it.
+#[cfg(target_os = "macos")]
+#[derive(Debug)]
+pub(crate) struct MacMount {
+    pub(crate) at: std::path::PathBuf,
+    pub(crate) source: String,
+    pub(crate) kind: String,
+    pub(crate) owner: u32,
+}
+
+/// The system's table of mounts.
+#[cfg(target_os = "macos")]
+pub(crate) fn mac_mounts() -> Vec<MacMount> {
+    let text = |field: &[libc::c_char]| -> Vec<u8> {
+        let bytes = field.iter().map(|byte| byte.to_ne_bytes()[0]);
+        bytes.take_while(|byte| *byte != 0).collect()
+    };
+    // SAFETY: a null pointer asks only how many there are.
+    let count = unsafe { libc::getfsstat(std::ptr::null_mut(), 0, libc::MNT_NOWAIT) };
+    let room = usize::try_from(count).unwrap_or(0) + 8;
+    // SAFETY: all zeroes is a valid statfs.
+    let mut table: Vec<libc::statfs> = vec![unsafe { std::mem::zeroed() }; room];
+    let bytes = libc::c_int::try_from(std::mem::size_of_val(table.as_slice())).unwrap_or(0);
+    // SAFETY: the call fills at most `bytes` bytes of the table, which outlives it.
+    let found = unsafe { libc::getfsstat(table.as_mut_ptr(), bytes, libc::MNT_NOWAIT) };
+    let found = usize::try_from(found).unwrap_or(0);
+    let mounts = table.iter().take(found).map(|mount| MacMount {
+        at: std::ffi::OsStr::from_bytes(&text(&mount.f_mntonname)).into(),
+        source: String::from_utf8_lossy(&text(&mount.f_mntfromname)).into_owned(),
+        kind: String::from_utf8_lossy(&text(&mount.f_fstypename)).into_owned(),
+        owner: mount.f_owner,
+    });
+    mounts.collect()
 }

@@ -147,10 +147,7 @@ async fn here(plan: Plan, job: Job) -> Result<Value> {
         opened = mounting::open(&plan, Listener::Terminal) => opened,
         () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
     };
-    let drive = match opened {
-        Ok(drive) => drive,
-        Err(error) => return Err(plan.site.explain(error).await),
-    };
+    let drive = opened?;
     let cancel = Arc::new(AtomicBool::new(false));
     let work = tokio::task::spawn_blocking({
         let (drive, cancel) = (Arc::clone(&drive), Arc::clone(&cancel));

@@ -12,9 +12,11 @@ use crate::drive::Look;
 use crate::id::ArchiveId;
 use crate::id::ArchiveNo;
 use crate::id::InodeNo;
+use crate::id::PackId;
 use crate::index::Batch;
 use crate::index::archive::Archive;
 use crate::index::archive::Holding;
+use crate::index::chunk::PackPlace;
 use crate::index::inode::Inode;
 use crate::index::key;
 
@@ -139,13 +141,12 @@ impl Drive {
     }
 
     /// Brings the holdings of the frozen epoch up to date: what its inode changes add and remove,
-    /// and the packs just put. Gives the archives whose cards may have changed.
-    pub(in crate::drive) fn fold_holdings(
-        &self,
-        put: &HashMap<ArchiveNo, (u64, u64)>,
-    ) -> Result<Vec<ArchiveNo>, Error> {
+    /// and the packs that are new in it, whether they were put now or before a restart. Gives the
+    /// archives whose cards may have changed.
+    pub(in crate::drive) fn fold_holdings(&self) -> Result<Vec<ArchiveNo>, Error> {
         let mut changes: HashMap<ArchiveNo, (i64, i64)> = HashMap::new();
-        let mut touched: Vec<ArchiveNo> = put.keys().copied().collect();
+        let mut put: HashMap<ArchiveNo, (u64, u64)> = HashMap::new();
+        let mut touched: Vec<ArchiveNo> = Vec::new();
         let mut count = |value: Option<Vec<u8>>, sign: i64| -> Result<(), Error> {
             let Some(value) = value else { return Ok(()) };
             let inode = Inode::decode(&value)?;
@@ -162,11 +163,12 @@ impl Drive {
                     count(self.index.base_get(&key)?.map(|value| value.to_vec()), -1)?;
                     count(value.map(|value| value.to_vec()), 1)?;
                 }
+                Some(b'P') => self.count_pack(&key, value.as_deref(), &mut put)?,
                 Some(b'A' | b'B') => touched.extend(key::archive_of(&key)),
                 _ => {}
             }
         }
-        touched.extend(changes.keys().copied());
+        touched.extend(changes.keys().chain(put.keys()).copied());
         touched.sort_unstable();
         touched.dedup();
         let mut known = Vec::with_capacity(touched.len());
@@ -194,5 +196,23 @@ impl Drive {
         }
         self.index.amend(batch)?;
         Ok(touched)
+    }
+
+    /// Counts a pack that no epoch has published yet, unless its shelf was lost meanwhile.
+    fn count_pack(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        put: &mut HashMap<ArchiveNo, (u64, u64)>,
+    ) -> Result<(), Error> {
+        let Some((value, id)) = value.zip(key[1..].try_into().ok()) else {
+            return Ok(());
+        };
+        if self.index.base_get(key)?.is_none() && !self.distrusts_pack(&PackId(id)) {
+            let pack = PackPlace::decode(value)?;
+            let count = put.entry(pack.archive).or_default();
+            *count = (count.0 + 1, count.1 + pack.bytes);
+        }
+        Ok(())
     }
 }

@@ -38,7 +38,8 @@ pub(in crate::drive) struct Cards {
 #[derive(Debug, Default)]
 struct Known {
     shelf: Option<Shelf>,
-    is_gone: bool,
+    /// The shelf that was lost before the one that is to be made.
+    lost: Option<Shelf>,
     shown: Option<Card>,
     wanted: Option<Card>,
     edited: Option<Instant>,
@@ -60,29 +61,27 @@ impl Drive {
     /// The shelf of an archive; made, with its card, when there is none yet.
     pub(in crate::drive) async fn shelf_of(&self, no: ArchiveNo) -> Result<Shelf, Error> {
         let _one = self.cards.making.lock().await;
-        let (known, is_gone) = self
+        let (known, lost) = self
             .cards
-            .with(no, |known| (known.shelf.clone(), known.is_gone));
+            .with(no, |known| (known.shelf.clone(), known.lost.clone()));
         if let Some(shelf) = known {
             return Ok(shelf);
         }
         let mut holding = self.holding(no)?;
-        if !holding.shelf.is_empty() && !is_gone {
-            let shelf = Shelf(holding.shelf);
+        let kept = Shelf(holding.shelf.clone());
+        if !kept.0.is_empty() && lost.as_ref() != Some(&kept) {
+            let shelf = kept;
             self.cards
                 .with(no, |known| known.shelf = Some(shelf.clone()));
             return Ok(shelf);
         }
-        let salt = if is_gone {
-            data_encoding::HEXLOWER.encode(&crate::codec::key::random::<4>())
-        } else {
-            String::new()
+        // The same label again after a restart, so that a lost answer makes no second shelf.
+        let label = match lost {
+            Some(lost) => format!("{}-{no}-after-{}", self.id, lost.0),
+            None => format!("{}-{no}", self.id),
         };
         let card = self.card(no, &holding, "uploading")?;
-        let shelf = self
-            .store
-            .shelf(&format!("{}-{no}{salt}", self.id), &card)
-            .await?;
+        let shelf = self.store.shelf(&label, &card).await?;
         holding.shelf.clone_from(&shelf.0);
         let mut batch = Batch::default();
         batch.put(key::holding(no), holding.encode())?;
@@ -102,14 +101,18 @@ impl Drive {
         Ok(shelf)
     }
 
-    /// The shelf turned out to be gone: the next use makes a new one.
-    pub(in crate::drive) fn forget_shelf(&self, no: ArchiveNo) {
+    /// The shelf turned out to be gone: the next use makes a new one. False when that was known.
+    pub(in crate::drive) fn forget_shelf(&self, no: ArchiveNo, shelf: &Shelf) -> bool {
         self.cards.with(no, |known| {
-            *known = Known {
-                is_gone: true,
-                ..Known::default()
+            let is_news = known.shelf.as_ref() == Some(shelf);
+            if is_news {
+                *known = Known {
+                    lost: Some(shelf.clone()),
+                    ..Known::default()
+                };
             }
-        });
+            is_news
+        })
     }
 
     /// The archive is gone, and its card with it.

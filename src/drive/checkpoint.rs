@@ -32,7 +32,7 @@ impl Head {
 
 impl Drive {
     /// Puts the state as of the published head on the journal shelf. Only the publisher calls this,
-    /// so sled does not change meanwhile.
+    /// so what is stored does not change meanwhile.
     pub(in crate::drive) async fn checkpoint(&self) -> Result<(), Error> {
         let mut head = self.journal_head();
         let mut writer = PartWriter::new(

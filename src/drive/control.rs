@@ -4,6 +4,8 @@ use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -27,6 +29,8 @@ pub(in crate::drive) enum Stop {
 pub(in crate::drive) struct Control {
     board: Mutex<Board>,
     bell: Condvar,
+    /// Memory of the changes since the last freeze, bytes.
+    weight: AtomicUsize,
 }
 
 /// What is on the board.
@@ -41,7 +45,9 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) first_change: Option<Instant>,
     pub(in crate::drive) last_change: Option<Instant>,
     /// Why the drive takes no changes.
-    pub(in crate::drive) read_only: Option<String>,
+    pub(in crate::drive) read_only: Option<Error>,
+    /// Counts the times somebody asked for a flush: whoever asks may have mended what was wrong.
+    pub(in crate::drive) asked: u64,
     /// Why the last attempt to reach the store failed; cleared by the next success.
     pub(in crate::drive) error: Option<Error>,
     /// Which records of the spool its disk has lost, in words.
@@ -103,15 +109,24 @@ impl Control {
         }
     }
 
+    /// Takes note of how much memory the changes since the last freeze take.
+    pub(in crate::drive) fn weigh(&self, bytes: usize) {
+        self.weight.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(in crate::drive) fn weight(&self) -> usize {
+        self.weight.load(Ordering::Relaxed)
+    }
+
     pub(in crate::drive) fn stopping(&self) -> bool {
         self.board().stop == Stop::Now
     }
 
     pub(in crate::drive) fn read_only(&self) -> Option<String> {
-        self.board().read_only.clone()
+        self.board().read_only.as_ref().map(Error::to_string)
     }
 
-    pub(in crate::drive) fn make_read_only(&self, why: String) {
+    pub(in crate::drive) fn make_read_only(&self, why: Error) {
         log::error!("the drive is read-only now: {why}");
         self.post(|board| {
             board.read_only.get_or_insert(why);
@@ -147,6 +162,37 @@ impl Control {
         if self.board().error.is_some() {
             self.post(|board| board.error = None);
         }
+    }
+}
+
+/// A pause after a failure.
+struct Rest {
+    since: Instant,
+    pause: Duration,
+    asked: u64,
+}
+
+/// Shortest pause after a failure, however often somebody asks.
+const REST_MIN: Duration = Duration::from_millis(500);
+
+impl Rest {
+    fn new(control: &Control, pause: Duration) -> Rest {
+        Rest {
+            since: Instant::now(),
+            pause,
+            asked: control.board().asked,
+        }
+    }
+
+    /// How much of it is left, if any.
+    fn left(&self, control: &Control) -> Option<Duration> {
+        let board = control.board();
+        let pause = match board.asked == self.asked {
+            true => self.pause,
+            false => self.pause.min(REST_MIN),
+        };
+        let left = pause.saturating_sub(self.since.elapsed());
+        (board.stop == Stop::Run && !left.is_zero()).then_some(left)
     }
 }
 
@@ -198,22 +244,25 @@ impl Drive {
 
     /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
     pub(in crate::drive) fn refused(&self, error: &Error) {
-        if let Error::Forked(_) = error {
-            self.control.make_read_only(error.to_string());
+        if let Error::Forked(_) | Error::TakenOver(_) = error {
+            self.control.make_read_only(error.clone());
         }
         self.control.failed(error);
     }
 
-    /// Sleeps unless the drive is closed.
+    /// Sleeps after a failure, unless the drive is closed or somebody asks for a flush.
     pub(in crate::drive) fn rest(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        loop {
-            let board = self.control.board();
-            let left = until.saturating_duration_since(Instant::now());
-            if board.stop == Stop::Now || left.is_zero() {
-                return;
-            }
-            drop(self.control.wait(board, left));
+        let rest = Rest::new(&self.control, pause);
+        while let Some(left) = rest.left(&self.control) {
+            drop(self.control.wait(self.control.board(), left));
+        }
+    }
+
+    /// The same, in a task.
+    pub(in crate::drive) async fn pause(&self, pause: Duration) {
+        let rest = Rest::new(&self.control, pause);
+        while let Some(left) = rest.left(&self.control) {
+            tokio::time::sleep(left.min(LOOK)).await;
         }
     }
 
@@ -274,15 +323,17 @@ impl Drive {
             .unwrap_or_else(PoisonError::into_inner)
             .changed;
         let failures = self.control.board().failures;
-        self.control
-            .post(|board| board.wanted = board.wanted.max(target));
+        self.control.post(|board| {
+            board.wanted = board.wanted.max(target);
+            board.asked += 1;
+        });
         loop {
             let board = self.control.board();
             if board.published >= target {
                 return Ok(());
             }
             if let Some(why) = &board.read_only {
-                return Err(Error::ReadOnly(why.clone()));
+                return Err(why.clone());
             }
             if board.publisher_gone || board.stop == Stop::Now {
                 return Err(Error::Closing);

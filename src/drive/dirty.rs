@@ -5,7 +5,6 @@
 //! meanwhile. Reads look at the gathering one, then at the frozen one, then at the manifest.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 
 use crate::id::ChunkId;
 use crate::id::InodeNo;
@@ -63,15 +62,17 @@ pub(in crate::drive) struct Piece {
 /// Bytes of a spool record that nothing refers to any more.
 pub(in crate::drive) type Released = Vec<(Place, u32)>;
 
-/// The pieces of one file, by file offset; they do not overlap.
-pub(in crate::drive) type Pieces = BTreeMap<u64, Piece>;
-
-/// The pieces of all files that have some.
+/// The pieces of all files that have some, by file and offset; they do not overlap. One map for all: a map
+/// for each file would cost ten times the memory of the one piece that most of them have.
 #[derive(Debug, Default)]
 pub(in crate::drive) struct Dirty {
-    files: HashMap<InodeNo, Pieces>,
+    pieces: BTreeMap<(InodeNo, u64), Piece>,
+    files: usize,
     spooled_bytes: u64,
 }
+
+/// Memory that a piece takes, with its share of the map.
+const PIECE_BYTES: usize = 96;
 
 impl Dirty {
     /// Bytes of files that lie in the spool and are not on the store.
@@ -83,65 +84,77 @@ impl Dirty {
     /// The same of one file.
     #[must_use]
     pub(in crate::drive) fn spooled_bytes_of(&self, ino: InodeNo) -> u64 {
-        self.files.get(&ino).map_or(0, spooled)
+        self.of(ino).map(|(_, piece)| piece.spooled_bytes()).sum()
+    }
+
+    /// Memory, estimated.
+    #[must_use]
+    pub(in crate::drive) fn memory_bytes(&self) -> usize {
+        self.pieces.len() * PIECE_BYTES
     }
 
     /// How many files have pieces.
     #[must_use]
     pub(in crate::drive) fn files(&self) -> usize {
-        self.files.len()
+        self.files
     }
 
-    /// The files that have pieces, in no order.
-    pub(in crate::drive) fn inodes(&self) -> impl Iterator<Item = InodeNo> + '_ {
-        self.files.keys().copied()
-    }
-
-    /// The pieces of a file.
+    /// The files that have pieces, ascending.
     #[must_use]
-    pub(in crate::drive) fn pieces(&self, ino: InodeNo) -> Option<&Pieces> {
-        self.files.get(&ino)
+    pub(in crate::drive) fn inodes(&self) -> Vec<InodeNo> {
+        let mut inodes: Vec<_> = self.pieces.keys().map(|(ino, _)| *ino).collect();
+        inodes.dedup();
+        inodes
+    }
+
+    /// Does a file have pieces?
+    #[must_use]
+    pub(in crate::drive) fn has(&self, ino: InodeNo) -> bool {
+        self.of(ino).next().is_some()
+    }
+
+    fn of(&self, ino: InodeNo) -> impl Iterator<Item = (u64, &Piece)> {
+        let pieces = self.pieces.range((ino, 0)..=(ino, u64::MAX));
+        pieces.map(|((_, at), piece)| (*at, piece))
     }
 
     /// Lays a piece over whatever was there; tells which spooled bytes it hid.
     pub(in crate::drive) fn put(&mut self, ino: InodeNo, start: u64, piece: Piece) -> Released {
         let end = start.saturating_add(piece.len);
-        let pieces = self.files.entry(ino).or_default();
-        let released = clear(pieces, start, end);
-        pieces.insert(start, piece);
-        if let Source::Spool { .. } = piece.source {
-            self.spooled_bytes += piece.len;
-        }
+        self.files += usize::from(!self.has(ino));
+        let released = self.clear(ino, start, end);
+        self.pieces.insert((ino, start), piece);
+        self.spooled_bytes += piece.spooled_bytes();
         self.spooled_bytes -= released.iter().map(|(_, len)| u64::from(*len)).sum::<u64>();
         released
     }
 
     /// Takes a file's pieces out, without releasing their bytes.
-    pub(in crate::drive) fn take(&mut self, ino: InodeNo) -> Pieces {
-        let pieces = self.files.remove(&ino).unwrap_or_default();
-        self.spooled_bytes -= spooled(&pieces);
+    pub(in crate::drive) fn take(&mut self, ino: InodeNo) -> Vec<(u64, Piece)> {
+        let pieces: Vec<_> = self.of(ino).map(|(at, piece)| (at, *piece)).collect();
+        for (at, piece) in &pieces {
+            self.pieces.remove(&(ino, *at));
+            self.spooled_bytes -= piece.spooled_bytes();
+        }
+        self.files -= usize::from(!pieces.is_empty());
         pieces
     }
 
     /// Every spooled range that is referred to, and by which file.
     pub(in crate::drive) fn references(&self) -> impl Iterator<Item = (InodeNo, Place, u32)> + '_ {
-        let of_file = |(ino, pieces): (&InodeNo, &'_ Pieces)| {
-            let ino = *ino;
-            let spooled = pieces.values().filter_map(move |piece| match piece.source {
+        self.pieces
+            .iter()
+            .filter_map(|((ino, _), piece)| match piece.source {
                 Source::Spool { place, .. } => {
-                    Some((ino, place, u32::try_from(piece.len).unwrap_or(u32::MAX)))
+                    Some((*ino, place, u32::try_from(piece.len).unwrap_or(u32::MAX)))
                 }
                 Source::Chunk { .. } | Source::Zero => None,
-            });
-            spooled.collect::<Vec<_>>()
-        };
-        self.files.iter().flat_map(of_file)
+            })
     }
 
     /// Every stored chunk that is referred to.
     pub(in crate::drive) fn chunks(&self) -> impl Iterator<Item = ChunkId> + '_ {
-        let pieces = self.files.values().flat_map(BTreeMap::values);
-        pieces.filter_map(|piece| match piece.source {
+        self.pieces.values().filter_map(|piece| match piece.source {
             Source::Chunk { id, .. } => Some(id),
             Source::Spool { .. } | Source::Zero => None,
         })
@@ -149,82 +162,61 @@ impl Dirty {
 
     /// The pieces inside `start..end`, cut to it, in order; what lies between them is not dirty.
     pub(in crate::drive) fn within(&self, ino: InodeNo, start: u64, end: u64) -> Vec<(u64, Piece)> {
-        self.files
-            .get(&ino)
-            .map(|pieces| within(pieces, start, end))
-            .unwrap_or_default()
+        let before = self.pieces.range((ino, 0)..(ino, start)).next_back();
+        let first = before.map_or(start, |((_, at), _)| *at);
+        let mut found = Vec::new();
+        if first >= end {
+            return found;
+        }
+        for (&(_, at), piece) in self.pieces.range((ino, first)..(ino, end)) {
+            let (from, to) = (at.max(start), at.saturating_add(piece.len).min(end));
+            if from < to {
+                let source = piece.source.skipped(from - at);
+                let len = to - from;
+                found.push((from, Piece { len, source }));
+            }
+        }
+        found
+    }
+
+    /// Makes `start..end` of a file free of pieces, splitting those that reach over its borders.
+    fn clear(&mut self, ino: InodeNo, start: u64, end: u64) -> Released {
+        let mut released = Released::new();
+        let mut hidden: Vec<(u64, Piece)> = Vec::new();
+        let before = self.pieces.range((ino, 0)..(ino, start)).next_back();
+        if let Some((&(_, at), &piece)) = before
+            && at.saturating_add(piece.len) > start
+        {
+            hidden.push((at, piece));
+        }
+        let inside = self.pieces.range((ino, start)..(ino, end));
+        hidden.extend(inside.map(|((_, at), piece)| (*at, *piece)));
+        for (at, piece) in hidden {
+            let Piece { source, .. } = piece;
+            let piece_end = at.saturating_add(piece.len);
+            self.pieces.remove(&(ino, at));
+            if at < start {
+                let len = start - at;
+                self.pieces.insert((ino, at), Piece { len, source });
+            }
+            if piece_end > end {
+                let (len, source) = (piece_end - end, source.skipped(end - at));
+                self.pieces.insert((ino, end), Piece { len, source });
+            }
+            if let Source::Spool { place, .. } = source {
+                let len = piece_end.min(end) - at.max(start);
+                released.push((place, u32::try_from(len).unwrap_or(u32::MAX)));
+            }
+        }
+        released
     }
 }
 
-fn spooled(pieces: &Pieces) -> u64 {
-    let in_spool = |piece: &&Piece| matches!(piece.source, Source::Spool { .. });
-    pieces
-        .values()
-        .filter(in_spool)
-        .map(|piece| piece.len)
-        .sum()
-}
-
-/// The parts of `pieces` inside `start..end`, in order.
-#[must_use]
-pub(in crate::drive) fn within(pieces: &Pieces, start: u64, end: u64) -> Vec<(u64, Piece)> {
-    let first = pieces
-        .range(..start)
-        .next_back()
-        .map(|(at, _)| *at)
-        .unwrap_or(start);
-    let mut found = Vec::new();
-    for (&at, piece) in pieces.range(first..end) {
-        let (from, to) = (at.max(start), at.saturating_add(piece.len).min(end));
-        if from < to {
-            found.push((
-                from,
-                Piece {
-                    len: to - from,
-                    source: piece.source.skipped(from - at),
-                },
-            ));
+impl Piece {
+    fn spooled_bytes(&self) -> u64 {
+        match self.source {
+            Source::Spool { .. } => self.len,
+            Source::Chunk { .. } | Source::Zero => 0,
         }
     }
-    found
-}
-
-/// Makes `start..end` free of pieces, splitting those that reach over its borders.
-fn clear(pieces: &mut Pieces, start: u64, end: u64) -> Released {
-    let mut released = Released::new();
-    let mut hidden: Vec<(u64, Piece)> = Vec::new();
-    if let Some((&at, &piece)) = pieces.range(..start).next_back()
-        && at.saturating_add(piece.len) > start
-    {
-        hidden.push((at, piece));
-    }
-    hidden.extend(pieces.range(start..end).map(|(at, piece)| (*at, *piece)));
-    for (at, piece) in hidden {
-        let piece_end = at.saturating_add(piece.len);
-        pieces.remove(&at);
-        if at < start {
-            pieces.insert(
-                at,
-                Piece {
-                    len: start - at,
-                    source: piece.source,
-                },
-            );
-        }
-        if piece_end > end {
-            let source = piece.source.skipped(end - at);
-            pieces.insert(
-                end,
-                Piece {
-                    len: piece_end - end,
-                    source,
-                },
-            );
-        }
-        if let Source::Spool { place, .. } = piece.source {
-            let len = piece_end.min(end) - at.max(start);
-            released.push((place, u32::try_from(len).unwrap_or(u32::MAX)));
-        }
-    }
-    released
 }

@@ -5,7 +5,6 @@
 //! has is only referred to. What comes out is a plan: which extents each changed region of each
 //! file will have, once every pack is acknowledged.
 
-use std::collections::HashMap;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -44,6 +43,7 @@ pub(in crate::drive) struct Drain<'d> {
     builder: Option<(ArchiveNo, PackBuilder)>,
     fresh: HashSet<ChunkId>,
     regions: Vec<Region>,
+    losses: u64,
 }
 
 /// A file of the epoch and what is to be done about it.
@@ -63,12 +63,14 @@ impl<'d> Drain<'d> {
             builder: None,
             fresh: HashSet::new(),
             regions: Vec::new(),
+            losses: drive.losses.count(),
         }
     }
 
     /// Uploads everything the frozen epoch needs and adds manifests and places to its delta.
-    /// Returns the packs that were put for each archive: how many, how many bytes.
-    pub(in crate::drive) fn run(mut self) -> Result<HashMap<ArchiveNo, (u64, u64)>, Error> {
+    /// False when a shelf was lost meanwhile, with what it held of this epoch or of what the epoch
+    /// refers to: then nothing was added, and the drain is to be done again.
+    pub(in crate::drive) fn run(mut self) -> Result<bool, Error> {
         let mut current = None;
         for (archive, ino) in self.order()? {
             if self.drive.control.stopping() {
@@ -85,11 +87,14 @@ impl<'d> Drain<'d> {
             self.file(&work)?;
         }
         self.finish_pack()?;
-        let put = self.uploads.finish()?;
+        self.uploads.finish()?;
+        if self.losses != self.drive.losses.count() {
+            return Ok(false);
+        }
         for region in &self.regions {
             splice(self.drive, region)?;
         }
-        Ok(put)
+        Ok(true)
     }
 
     /// Sends the pack that is being filled.
@@ -106,7 +111,7 @@ impl<'d> Drain<'d> {
             view.state
                 .frozen
                 .as_ref()
-                .map(|frozen| frozen.inodes().collect())
+                .map(crate::drive::dirty::Dirty::inodes)
                 .unwrap_or_default()
         };
         let mut order = Vec::with_capacity(inodes.len());

@@ -15,7 +15,6 @@
 //! Work that is killed halfway has put packs whose facts are in the spool: they are published by the
 //! next epoch and found again by the next errand.
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -29,10 +28,6 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::status::Phase;
 use crate::drive::task::Task;
-use crate::id::ArchiveNo;
-
-/// Packs put for each archive within an epoch: how many, how many bytes.
-pub(in crate::drive) type Put = HashMap<ArchiveNo, (u64, u64)>;
 
 /// How often somebody who waits for an errand asks whether to go on waiting.
 const LOOK: Duration = Duration::from_millis(100);
@@ -40,8 +35,7 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Says how it went to whoever waits; dropped unsaid, it says that the drive is closing.
 pub(in crate::drive) type Tell = Box<dyn FnOnce() + Send>;
 
-type Frozen = Box<dyn FnOnce(&Drive, &mut Put) -> Tell + Send>;
-type Idle = Box<dyn FnOnce(&Drive) -> Tell + Send>;
+type Work = Box<dyn FnOnce(&Drive) -> Tell + Send>;
 
 /// Says to everybody how it went.
 pub(in crate::drive) fn tell(tells: &mut Vec<Tell>) {
@@ -55,8 +49,8 @@ pub(in crate::drive) struct Errands(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     number: u64,
-    in_epoch: VecDeque<(u64, Frozen)>,
-    between: VecDeque<(u64, Idle)>,
+    in_epoch: VecDeque<(u64, Work)>,
+    between: VecDeque<(u64, Work)>,
 }
 
 impl Errands {
@@ -91,14 +85,14 @@ impl Errands {
 
 impl Drive {
     /// Runs the errands that want a frozen epoch; gives what tells their senders once it is settled.
-    pub(in crate::drive) fn run_in_epoch(&self, put: &mut Put) -> Vec<Tell> {
+    pub(in crate::drive) fn run_in_epoch(&self) -> Vec<Tell> {
         let mut tells = Vec::new();
         loop {
             let next = self.errands.lock().in_epoch.pop_front();
             match next {
                 Some((_, work)) => {
                     self.control.post(|board| board.phase = Phase::Tidying);
-                    tells.push(work(self, put));
+                    tells.push(work(self));
                 }
                 None => return tells,
             }
@@ -141,11 +135,11 @@ impl Drive {
     pub(in crate::drive) fn in_epoch<R: Send + 'static>(
         &self,
         task: &Task<'_>,
-        work: impl FnOnce(&Drive, &mut Put) -> Result<R, Error> + Send + 'static,
+        work: impl FnOnce(&Drive) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         let (sender, receiver) = mpsc::channel();
-        let work = move |drive: &Drive, put: &mut Put| -> Tell {
-            let result = work(drive, put);
+        let work = move |drive: &Drive| -> Tell {
+            let result = work(drive);
             Box::new(move || drop(sender.send(result)))
         };
         self.send(task, receiver, |waiting, number| {
@@ -199,7 +193,7 @@ impl Drive {
             let stuck = {
                 let board = self.control.board();
                 match &board.read_only {
-                    Some(why) => Some(Error::ReadOnly(why.clone())),
+                    Some(why) => Some(why.clone()),
                     None if board.publisher_gone => Some(Error::Closing),
                     // What does not go away without help would be waited for for ever.
                     None if board.failures > failures && !board.error_is_passing => {

@@ -10,7 +10,7 @@ use crate::store;
 /// Why the engine could not do it. Each variant is something a caller does differently.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// The spool is full and the store does not take what is in it.
+    /// The spool, or the memory for changes, is full and the store does not take what is in it.
     #[error("the spool is full")]
     NoSpace,
     /// No changes are taken; the text says why.
@@ -41,6 +41,9 @@ pub enum Error {
         /// When it last said so.
         seen: String,
     },
+    /// Another machine took the drive over while it was mounted here; the text says which.
+    #[error("{0}")]
+    TakenOver(String),
     /// History went on elsewhere while there are unpublished changes here.
     #[error("{0}")]
     Forked(String),

@@ -312,7 +312,8 @@ impl Drive {
             ..
         } = request;
         let answer = self.store.get(locator, range.clone(), urgency).await;
-        if let Err(store::Error::Missing { .. }) = answer {
+        // Removed by hand, or shorter than it was when the store acknowledged it.
+        if let Err(store::Error::Missing { .. } | store::Error::Broken { .. }) = answer {
             self.distrust_pack(*pack);
         }
         let bytes = answer?;
@@ -327,7 +328,11 @@ impl Drive {
                     log::warn!("a frame of pack {pack} does not open ({error}); fetching it again");
                     let again = u64::from(frame.offset)..u64::from(frame.offset + frame.sealed_len);
                     let sealed = self.store.get_again(locator, again).await?;
-                    (pack::open_frame(&self.keys, *pack, frame, &sealed)?, sealed)
+                    let opened = pack::open_frame(&self.keys, *pack, frame, &sealed);
+                    if opened.is_err() {
+                        self.distrust(frame.chunk);
+                    }
+                    (opened?, sealed)
                 }
             };
             let cached = CachedFrame {

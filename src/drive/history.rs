@@ -8,7 +8,9 @@ use crate::codec::segment::Kind;
 use crate::codec::segment::PartHeader;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::journal::Head;
 use crate::drive::journal::Preamble;
+use crate::drive::journal::Share;
 use crate::drive::names::Name;
 use crate::drive::names::Series;
 use crate::id::EpochNo;
@@ -177,6 +179,67 @@ impl Drive {
             hash: segment::segment_hash(&hashes),
             batches,
         })
+    }
+
+    /// Of several attempts at an epoch, the one that history went on with. If it did not yet: of one
+    /// machine's attempts the one that covers more of its changes, since that is what it went on with
+    /// after it was killed; of those that cover the same, and of different machines', the first.
+    pub(in crate::drive) async fn choose<'f>(
+        &self,
+        candidates: &'f [Found],
+        later: &[Found],
+        head: &Head,
+    ) -> Result<Option<(&'f Found, Opened)>, Error> {
+        let mut chosen: Option<(&Found, Opened)> = None;
+        for found in candidates {
+            let opened = self.open_segment(found).await?;
+            if opened.previous != head.hash {
+                continue;
+            }
+            if candidates.len() == 1 || self.goes_on(found.epoch, &opened, later).await? {
+                return Ok(Some((found, opened)));
+            }
+            let covers_more = |(_, other): &(&Found, Opened)| {
+                let (this, other) = (&opened.preamble, &other.preamble);
+                this.instance == other.instance && this.through > other.through
+            };
+            if chosen.as_ref().is_none_or(covers_more) {
+                chosen = Some((found, opened));
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// Does any of these segments follow the one that was opened?
+    async fn goes_on(
+        &self,
+        epoch: EpochNo,
+        opened: &Opened,
+        later: &[Found],
+    ) -> Result<bool, Error> {
+        let next = later.iter().filter(|found| found.epoch.0 == epoch.0 + 1);
+        for first in next.filter_map(|found| found.parts.first()) {
+            if self.open_part(first).await?.0.previous == opened.hash {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Is it an attempt of this state directory at an epoch that it is about to publish, made before it
+    /// was killed and listed only now? It covers no more, and history goes on with the other.
+    pub(in crate::drive) async fn is_own_attempt(
+        &self,
+        found: &Found,
+        share: Share,
+        head: &Head,
+    ) -> Result<bool, Error> {
+        if found.epoch != share.epoch {
+            return Ok(false);
+        }
+        let opened = self.open_segment(found).await?;
+        let follows = opened.previous == head.hash && opened.preamble.through <= share.through;
+        Ok(follows && opened.preamble.instance == self.instance)
     }
 
     /// Splits the first part of a checkpoint into what it says and its batch.

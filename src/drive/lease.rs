@@ -15,6 +15,7 @@ use crate::drive::names::Name;
 use crate::store::Entry;
 use crate::store::Locator;
 use crate::store::Object;
+use crate::store::Span;
 use crate::store::Urgency;
 
 /// How often a lease is renewed while mounted, seconds. Four requests each time.
@@ -44,26 +45,23 @@ fn shown(nanoseconds: i64) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }
 
-/// What a machine hears that has lost the drive to another one.
-pub(in crate::drive) fn taken_over() -> Error {
-    Error::Forked(String::from(
-        "another machine took the drive over; mount it again with --takeover to take it back",
-    ))
-}
-
 impl Drive {
     /// Takes the lease, or says who has it.
     pub(in crate::drive) async fn take_lease(&self) -> Result<(), Error> {
         let mut old = Vec::new();
-        for entry in self.store.pinned().await? {
-            match Name::parse(&entry.name) {
-                Some(Name::Lease { instance, .. }) => {
-                    if instance != self.instance && self.settings.takeover == Takeover::Refuse {
-                        return Err(self.leased(&entry).await);
-                    }
-                    old.push(entry.locator);
-                }
-                Some(Name::Part(_) | Name::Superblock { .. }) | None => {}
+        let mut entries = self.store.pinned().await?;
+        // Somebody may have removed the pin; a lease that is held is renewed, so it is among the newest.
+        let newest = self.store.list(&self.store.journal(), Span::Newest).await?;
+        entries.extend(newest.entries);
+        for entry in entries {
+            let Some(Name::Lease { instance, .. }) = Name::parse(&entry.name) else {
+                continue;
+            };
+            if instance != self.instance && self.settings.takeover == Takeover::Refuse {
+                return Err(self.leased(&entry).await);
+            }
+            if !old.contains(&entry.locator) {
+                old.push(entry.locator);
             }
         }
         self.put_lease(self.now()).await?;
@@ -102,6 +100,18 @@ impl Drive {
                 seen: unknown(),
             },
         }
+    }
+
+    /// What a machine hears that has lost the drive to another one.
+    pub(in crate::drive) async fn taken_over(&self, entry: &Entry) -> Error {
+        let who = match self.leased(entry).await {
+            Error::Leased { holder, since, .. } => format!(" ({holder}, since {since})"),
+            _ => String::new(),
+        };
+        Error::TakenOver(format!(
+            "another machine took the drive over{who}; what waits here stays in the spool; to take the drive back, unmount it \
+             there and mount it here again, or mount it with --takeover"
+        ))
     }
 
     async fn put_lease(&self, since: Time) -> Result<(), Error> {
@@ -147,8 +157,8 @@ impl Drive {
             return Ok(());
         }
         let pinned = self.store.pinned().await?;
-        if pinned.iter().any(|entry| self.is_foreign_lease(entry)) {
-            return Err(taken_over());
+        if let Some(entry) = pinned.iter().find(|entry| self.is_foreign_lease(entry)) {
+            return Err(self.taken_over(entry).await);
         }
         self.put_lease(old.since).await?;
         self.store.remove(&old.locators).await?;
@@ -223,7 +233,7 @@ mod tests {
         let new = open(dirs[1].path(), &store, Takeover::Force).await;
         let new = new.expect("taken over");
         let refused = old.renew_lease().await;
-        assert!(matches!(refused, Err(Error::Forked(_))), "{refused:?}");
+        assert!(matches!(refused, Err(Error::TakenOver(_))), "{refused:?}");
         old.close().await;
         new.close().await;
     }

@@ -5,12 +5,16 @@
 //!                                                                          │ drain: chunk, dedup, pack, put
 //!                                                                          │ amend: manifests, places
 //!                                                                          │ publish: journal segment
-//!                                                                          ▼ settle: sled; spool is cut
+//!                                                                          ▼ settle: stored; spool is cut
 //! ```
 //!
-//! sled holds exactly what the journal says, as of the last published epoch. Everything newer is
+//! What the index stores is exactly what the journal says, as of the last published epoch. Everything newer is
 //! two layers in memory, rebuilt from the spool at start. So opening is recovering, an epoch is
 //! always a state the drive really had, and an index that is damaged or lost costs a download.
+//!
+//! Memory is bounded, each part by a setting or a constant: the two layers ([`Settings::changes_bytes_max`]
+//! for each; a change that finds no room waits as for space in the spool, and is refused when the store
+//! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
 mod cards;
@@ -22,10 +26,12 @@ mod drain;
 mod errand;
 mod error;
 mod fetch;
+mod freeze;
 pub mod gc;
 mod history;
 mod journal;
 mod lease;
+mod losses;
 mod names;
 mod neighbours;
 mod open;
@@ -35,6 +41,7 @@ mod readahead;
 mod rebuild;
 mod record;
 mod recover;
+mod repack;
 pub mod repair;
 pub mod scope;
 mod splice;
@@ -70,6 +77,7 @@ use crate::store::Store;
 pub use change::Change;
 pub use dirty::Source;
 pub use error::Error;
+pub use gc::Collecting;
 pub use read::FileState;
 pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
@@ -100,6 +108,9 @@ pub struct Settings {
     pub cache_bytes_max: u64,
     /// Most bytes of chunks kept in memory.
     pub memory_bytes_max: u64,
+    /// Most bytes of memory for changes that are not yet being published: names, attributes, and where the
+    /// content of files lies. Beyond it a change waits as for space in the spool.
+    pub changes_bytes_max: usize,
     /// How long a read may wait for the store.
     pub read_timeout: Duration,
     /// How long the drive must be quiet before what was written is published.
@@ -128,16 +139,6 @@ pub struct Settings {
     pub gc_delay: Duration,
     /// Where time comes from.
     pub clock: Clock,
-}
-
-/// Is garbage collected when nobody asked for it?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Collecting {
-    /// Once a day, when the drive is quiet and it is worth it.
-    #[default]
-    Auto,
-    /// Only when somebody asks for it.
-    Off,
 }
 
 /// Are the names of top-level directories shown to members of the server?
@@ -182,6 +183,7 @@ impl Settings {
             reserve_bytes: GIB,
             cache_bytes_max: 10 * GIB,
             memory_bytes_max: 64 * MIB,
+            changes_bytes_max: 64 << 20,
             read_timeout: Duration::from_secs(60),
             linger: Duration::from_secs(3),
             age_max: Duration::from_secs(30),
@@ -215,6 +217,7 @@ pub struct Drive {
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
     distrusted: trust::Distrust,
+    losses: losses::Losses,
     store: Arc<dyn Store>,
     cards: cards::Cards,
     this: std::sync::OnceLock<std::sync::Weak<Drive>>,
@@ -266,6 +269,12 @@ impl State {
         }
     }
 
+    /// Tells how much memory the changes since the last freeze take.
+    fn weigh(&self, drive: &Drive) {
+        let bytes = drive.index.counts().gathering_bytes + self.gathering.memory_bytes();
+        drive.control.weigh(bytes);
+    }
+
     /// Makes a record of the spool visible; gives the spooled bytes that it hides.
     fn lay(&mut self, drive: &Drive, seq: Seq, place: Place, record: Record) -> dirty::Released {
         drive.index.apply(record.batch);
@@ -277,6 +286,7 @@ impl State {
             );
         }
         self.changed = seq;
+        self.weigh(drive);
         hidden
     }
 }
@@ -324,7 +334,8 @@ impl Drive {
     }
 
     /// Changes the drive: `make` puts the change together and may refuse it, in which case nothing
-    /// happened. It is run again when it had to wait for space in the spool.
+    /// happened. It is run again when it had to wait for space in the spool. It waits in the same way for
+    /// memory: what is changed and not published is bounded by [`Settings::changes_bytes_max`].
     ///
     /// # Errors
     /// What `make` returned, or why the change could not be kept: [`Error::ReadOnly`],
@@ -338,6 +349,12 @@ impl Drive {
         }
         let mut waited = control::Patience::new();
         loop {
+            if self.control.weight() >= self.settings.changes_bytes_max {
+                if self.wait_for_space(&mut waited) {
+                    continue;
+                }
+                return Err(Error::NoSpace.into());
+            }
             let state = self
                 .state
                 .write()
@@ -365,7 +382,7 @@ impl Drive {
     pub fn sync(&self) -> Result<(), Error> {
         self.spool.sync().map_err(|error| {
             self.control
-                .make_read_only(format!("the spool's disk failed: {error}"));
+                .make_read_only(Error::Disk(format!("the spool failed: {error}")));
             Error::from(error)
         })
     }

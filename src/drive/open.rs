@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +25,7 @@ use crate::drive::fetch;
 use crate::drive::journal::Head;
 use crate::drive::names::Name;
 use crate::drive::rebuild::Watch;
+use crate::durable;
 use crate::id::ArchiveNo;
 use crate::id::DriveId;
 use crate::id::InodeNo;
@@ -50,7 +49,7 @@ const FAREWELL_MAX: Duration = Duration::from_secs(10);
 /// Segments that a full spool has at least.
 const SEGMENTS_MIN: u64 = 8;
 
-/// Memory that sled may use for its pages, bytes.
+/// Memory that the index may use for its pages, bytes.
 const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
@@ -60,11 +59,7 @@ fn lock(state_dir: &Path) -> Result<Lock, Error> {
     let disk = |error: std::io::Error| {
         Error::State(format!("cannot use {}: {error}", state_dir.display()))
     };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .map_err(disk)?;
+    durable::make_dir(state_dir).map_err(disk)?;
     let path = state_dir.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -107,32 +102,26 @@ fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
         });
     }
     let instance: [u8; 8] = crate::codec::key::random();
-    let write = || {
-        let temporary = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(&[&drive.0[..], &instance].concat())?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        File::open(state_dir)?.sync_all()
-    };
-    write().map_err(|error: std::io::Error| fault(error.to_string()))?;
+    durable::write_file(&path, &[&drive.0[..], &instance].concat())
+        .map_err(|error| fault(error.to_string()))?;
     Ok(instance)
 }
 
-fn open_index(dir: &Path) -> Result<Index, Error> {
-    match Index::open(dir, INDEX_CACHE_BYTES) {
-        Ok(index) => Ok(index),
-        Err(error @ index::Error::Damaged(_)) => {
-            log::warn!("the index cannot be used ({error}); it is rebuilt from the journal");
+/// Opens the index, and tells how far it has followed the journal.
+fn open_index(dir: &Path) -> Result<(Index, Head), Error> {
+    let open = || {
+        let index = Index::open(dir, INDEX_CACHE_BYTES)?;
+        let head = index.get(&Head::key())?;
+        let head = head.and_then(|value| Head::decode(&value));
+        Ok((index, head.unwrap_or_default()))
+    };
+    match open() {
+        Err(index::Error::Damaged(why)) => {
+            log::warn!("the index cannot be used ({why}); it is rebuilt from the journal");
             std::fs::remove_dir_all(dir).map_err(|error| Error::Disk(error.to_string()))?;
-            Ok(Index::open(dir, INDEX_CACHE_BYTES)?)
+            Ok(open()?)
         }
-        Err(error) => Err(error.into()),
+        result => Ok(result?),
     }
 }
 
@@ -150,11 +139,30 @@ impl Drive {
         store: Arc<dyn Store>,
         watch: Watch<'_>,
     ) -> Result<Arc<Drive>, Error> {
-        let drive = Arc::new(Drive::assemble(settings, id, keys, store)?);
+        let open = || Drive::open_once(&settings, id, &keys, &store, watch);
+        let drive = match open().await {
+            // It is marked as damaged now, so this time it is rebuilt.
+            Err((_, Some(_))) => open().await,
+            result => result,
+        };
+        drive.map_err(|(error, _)| error)
+    }
+
+    /// Tells, with an error, of damage to the index.
+    async fn open_once(
+        settings: &Settings,
+        id: DriveId,
+        keys: &Keys,
+        store: &Arc<dyn Store>,
+        watch: Watch<'_>,
+    ) -> Result<Arc<Drive>, (Error, Option<String>)> {
+        let (settings, keys, store) = (settings.clone(), keys.clone(), Arc::clone(store));
+        let drive = Drive::assemble(settings, id, keys, store).map_err(|error| (error, None))?;
+        let drive = Arc::new(drive);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
         if let Err(error) = drive.take_up(watch).await {
             drop(drive.drop_lease().await);
-            return Err(error);
+            return Err((error, drive.index.damage()));
         }
         drive.start();
         Ok(drive)
@@ -175,11 +183,7 @@ impl Drive {
     ) -> Result<Drive, Error> {
         let lock = lock(&settings.state_dir)?;
         let instance = instance(&settings.state_dir, id)?;
-        let index = open_index(&settings.state_dir.join("index"))?;
-        let head = index
-            .get(&Head::key())?
-            .and_then(|value| Head::decode(&value))
-            .unwrap_or_default();
+        let (index, head) = open_index(&settings.state_dir.join("index"))?;
         let spool_dir = settings
             .spool_dir
             .clone()
@@ -217,6 +221,7 @@ impl Drive {
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
             distrusted: crate::drive::trust::Distrust::default(),
+            losses: crate::drive::losses::Losses::default(),
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),
@@ -282,15 +287,8 @@ impl Drive {
     /// [`Drive::flush`] before to have none left. Safe to call twice.
     pub async fn close(&self) {
         self.control.post(|board| board.stop = Stop::Now);
-        let _ = tokio::task::block_in_place(|| self.spool.sync());
-        loop {
-            let board = self.control.board();
-            if board.publisher_gone && !self.tending.is_under_way() {
-                break;
-            }
-            tokio::task::block_in_place(|| {
-                drop(self.control.wait(board, Duration::from_millis(100)))
-            });
+        if let Some(drive) = self.shared() {
+            drop(tokio::task::spawn_blocking(move || drive.await_publisher()).await);
         }
         let farewell = async {
             if self.control.board().error.is_none() {
@@ -303,6 +301,17 @@ impl Drive {
             log::warn!(
                 "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
             );
+        }
+    }
+
+    /// Brings the spool to the disk and waits for the publisher's end.
+    fn await_publisher(&self) {
+        if let Err(error) = self.spool.sync() {
+            log::warn!("the spool could not be brought to the disk: {error}");
+        }
+        let mut board = self.control.board();
+        while !board.publisher_gone || self.tending.is_under_way() {
+            board = self.control.wait(board, Duration::from_millis(100));
         }
     }
 

@@ -4,7 +4,6 @@
 //! a fact in the spool, the sealed parts of the segment are kept until they are put, and settling
 //! twice gives the same index. So a failure only ever means "the same step again, later".
 
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -17,6 +16,8 @@ use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
 use crate::drive::errand;
+use crate::drive::freeze::Epoch;
+use crate::drive::freeze::Segment;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
@@ -24,12 +25,8 @@ use crate::drive::journal::Share;
 use crate::drive::lease;
 use crate::drive::names::Series;
 use crate::drive::status::Phase;
-use crate::id::ArchiveNo;
-use crate::id::EpochNo;
-use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
-use crate::store::Object;
 
 /// How often the publisher looks around when nothing calls it.
 const TICK: Duration = Duration::from_secs(1);
@@ -37,31 +34,12 @@ const TICK: Duration = Duration::from_secs(1);
 /// It does not look more often than this.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Memory that unpublished changes of the index may take before they are published at once.
-const GATHERING_BYTES_MAX: usize = 32 << 20;
-
-/// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
-const HELD_SHARE: u64 = 8;
+/// Changes that take this part of the memory for them are published at once: half, so that others fit
+/// beside them meanwhile.
+const PUBLISHED_SHARE: usize = 2;
 
 /// Pause after a failed step, doubled each time up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
-
-/// An epoch on its way; remembers which steps are done.
-struct Epoch {
-    number: EpochNo,
-    through: Seq,
-    put: Option<errand::Put>,
-    /// Whoever waits for this epoch to be settled.
-    tells: Vec<errand::Tell>,
-    touched: Option<Vec<ArchiveNo>>,
-    segment: Option<Segment>,
-}
-
-struct Segment {
-    objects: Vec<Object>,
-    hash: [u8; 32],
-    bytes: u64,
-}
 
 enum Work {
     Stop,
@@ -77,7 +55,7 @@ impl Drop for Alive<'_> {
         if std::thread::panicking() {
             self.0
                 .control
-                .make_read_only(String::from("the drain failed; mount again"));
+                .make_read_only(Error::State(String::from("the drain failed; mount again")));
         }
         self.0.control.post(|board| board.publisher_gone = true);
         self.0.errands.give_up();
@@ -99,7 +77,7 @@ impl Drive {
         });
         if let Err(error) = spawned {
             self.control
-                .make_read_only(format!("no thread for the drain: {error}"));
+                .make_read_only(Error::State(format!("no thread for the drain: {error}")));
             self.control.post(|board| board.publisher_gone = true);
         }
     }
@@ -108,6 +86,7 @@ impl Drive {
         let mut pause = PAUSE.0;
         let mut epoch = None;
         let mut renewed = Instant::now();
+        let mut tried = Instant::now();
         loop {
             match self.await_work(epoch.is_some()) {
                 Work::Stop => break,
@@ -120,6 +99,17 @@ impl Drive {
                             self.refused(&error);
                         }
                     }
+                    if self.owes_checkpoint() && tried.elapsed() > pause {
+                        tried = Instant::now();
+                        match self.wait_for(self.checkpoint()) {
+                            Ok(()) => self.control.succeeded(),
+                            Err(Error::Closing) => break,
+                            Err(error) => {
+                                self.control.failed(&error);
+                                pause = (pause * 2).min(PAUSE.1);
+                            }
+                        }
+                    }
                     continue;
                 }
                 Work::Epoch => {}
@@ -130,7 +120,7 @@ impl Drive {
                     self.control.succeeded();
                 }
                 Err(Error::Closing) => break,
-                Err(error @ Error::Forked(_)) => self.refused(&error),
+                Err(error @ (Error::Forked(_) | Error::TakenOver(_))) => self.refused(&error),
                 Err(error) => {
                     self.control.failed(&error);
                     self.rest(pause);
@@ -139,14 +129,6 @@ impl Drive {
             }
         }
         self.control.post(|board| board.phase = Phase::Idle);
-    }
-
-    /// Sleeps unless the drive is closed, in a task.
-    pub(in crate::drive) async fn pause(&self, pause: Duration) {
-        let until = Instant::now() + pause;
-        while !self.control.stopping() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(100).min(pause)).await;
-        }
     }
 
     fn await_work(&self, unfinished: bool) -> Work {
@@ -184,7 +166,7 @@ impl Drive {
                 .live_bytes
                 .saturating_sub(board.held_bytes)
                 >= self.settings.epoch_bytes
-            || self.index.counts().gathering_bytes >= GATHERING_BYTES_MAX
+            || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
     }
 
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
@@ -193,11 +175,10 @@ impl Drive {
             *epoch = self.freeze()?;
         }
         let Some(current) = epoch else { return Ok(()) };
-        if current.put.is_none() {
+        if !current.is_sent {
             self.control.post(|board| board.phase = Phase::Uploading);
-            let mut put = Drain::new(self).run()?;
-            current.tells = self.run_in_epoch(&mut put);
-            current.put = Some(put);
+            self.upload(current)?;
+            current.tells.extend(self.run_in_epoch());
             if self.abandon_empty(&mut current.tells)? {
                 *epoch = None;
                 return Ok(());
@@ -209,15 +190,13 @@ impl Drive {
         self.control.post(|board| board.phase = Phase::Publishing);
         self.wait_for(self.publish(current))?;
         self.settle(current)?;
+        self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();
         errand::tell(&mut current.tells);
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
-        if self
-            .journal_head()
-            .wants_checkpoint(self.settings.tail_segments_max)
-        {
+        if self.owes_checkpoint() {
             self.control.post(|board| board.phase = Phase::Checkpoint);
             self.wait_for(self.checkpoint())?;
         }
@@ -225,64 +204,24 @@ impl Drive {
         Ok(())
     }
 
-    /// Sets aside everything gathered so far; none if there is nothing.
-    fn freeze(&self) -> Result<Option<Epoch>, Error> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let mut through = state.changed;
-        if self.errands.want_epoch() {
-            through = through.max(self.spool.usage().appended);
-        } else if through <= self.control.board().published {
-            self.control.post(|board| board.first_change = None);
-            return Ok(None);
+    /// Is a checkpoint due, or was the last attempt at one in vain?
+    fn owes_checkpoint(&self) -> bool {
+        let most = self.settings.tail_segments_max;
+        self.read_only().is_none() && self.journal_head().wants_checkpoint(most)
+    }
+
+    /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.
+    fn upload(&self, epoch: &mut Epoch) -> Result<(), Error> {
+        while !epoch.is_sent {
+            epoch.is_sent = Drain::new(self).run()?;
         }
-        let (from, to) = key::all(b'U');
-        let mut orphans = Vec::new();
-        for entry in self
-            .index
-            .scan(Bound::Included(&from), Bound::Excluded(&to))
-        {
-            orphans.extend(key::inode_of(&entry?.0));
-        }
-        self.index.freeze()?;
-        let mut frozen = std::mem::take(&mut state.gathering);
-        // Content that nobody can reach by name is not worth sending; it ends with its last handle.
-        // But it must not fill the spool.
-        let held_max = self.settings.spool_bytes_max / HELD_SHARE;
-        for ino in orphans {
-            if state.gathering.spooled_bytes() + frozen.spooled_bytes_of(ino) <= held_max {
-                for (at, piece) in frozen.take(ino) {
-                    state.gathering.put(ino, at, piece);
-                }
-            }
-        }
-        let held_bytes = state.gathering.spooled_bytes();
-        let bytes = frozen.spooled_bytes();
-        state.frozen = Some(frozen);
-        self.control.post(|board| {
-            board.first_change = None;
-            board.held_bytes = held_bytes;
-            board.epoch_bytes = bytes;
-            board.epoch_done_bytes = 0;
-            board.epoch_started = Some(Instant::now());
-        });
-        // Only now: a change that follows must not be forgotten.
-        drop(state);
-        let number = EpochNo(self.journal_head().epoch.0 + 1);
-        Ok(Some(Epoch {
-            number,
-            through,
-            put: None,
-            tells: Vec::new(),
-            touched: None,
-            segment: None,
-        }))
+        Ok(())
     }
 
     /// Makes the segment, once everything it refers to is acknowledged.
     fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
-            epoch.touched =
-                Some(self.fold_holdings(epoch.put.as_ref().unwrap_or(&errand::Put::new()))?);
+            epoch.touched = Some(self.fold_holdings()?);
         }
         let touched = epoch.touched.clone().unwrap_or_default();
         self.wait_for(self.make_shelves(&touched))?;
@@ -333,7 +272,7 @@ impl Drive {
                 .iter()
                 .any(|object| object.name == entry.name);
             if self.is_foreign_lease(&entry) {
-                return Err(lease::taken_over());
+                return Err(self.taken_over(&entry).await);
             }
             if ours {
                 ours_found += 1;
@@ -342,14 +281,16 @@ impl Drive {
                 head.mark = head.mark.max(entry.mark);
             }
         }
-        if others
-            .complete(Series::Segment)
-            .iter()
-            .any(|found| found.epoch >= epoch.number)
-        {
-            return Err(Error::Forked(String::from(
-                "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
-            )));
+        let share = Share {
+            through: epoch.through,
+            epoch: epoch.number,
+        };
+        for found in others.complete(Series::Segment) {
+            if found.epoch >= epoch.number && !self.is_own_attempt(&found, share, &head).await? {
+                return Err(Error::Forked(String::from(
+                    "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
+                )));
+            }
         }
         self.set_journal_head(head);
         if ours_found == segment.objects.len() {
@@ -359,7 +300,7 @@ impl Drive {
         self.put_journal(segment.objects.clone()).await
     }
 
-    /// An epoch is on the store: sled takes it over, the spool lets go of it.
+    /// An epoch is on the store: the stored index takes it over, the spool lets go of it.
     fn settle(&self, epoch: &Epoch) -> Result<(), Error> {
         let Some(segment) = &epoch.segment else {
             return Ok(());

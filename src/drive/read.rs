@@ -14,6 +14,7 @@ use crate::drive::view::Part;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
 use crate::spool;
+use crate::store;
 use crate::store::Urgency;
 
 /// How often a read looks again after the spool let go of bytes that were just found there.
@@ -80,9 +81,7 @@ impl Drive {
         match &result {
             Err(
                 error @ (Error::Damaged(_)
-                | Error::Store(
-                    crate::store::Error::Missing { .. } | crate::store::Error::Broken { .. },
-                )),
+                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })),
             ) => {
                 self.note_damage(ino, &error.to_string());
             }
@@ -191,10 +190,14 @@ impl Drive {
     /// The files that could not be read back since the drive was opened, and why.
     #[must_use]
     pub fn damaged(&self) -> HashMap<InodeNo, String> {
-        self.damaged
+        let mut damaged = self
+            .damaged
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+            .clone();
+        let lost = self.losses.files();
+        damaged.extend(lost.iter().map(|(ino, what)| (*ino, what.clone())));
+        damaged
     }
 
     /// Where a file's content is.
@@ -204,17 +207,18 @@ impl Drive {
             .damaged
             .lock()
             .is_ok_and(|damaged| damaged.contains_key(&ino))
+            || self.losses.files().contains_key(&ino)
         {
             return FileState::Damaged;
         }
         let view = self.view();
-        if view.state.gathering.pieces(ino).is_some() {
+        if view.state.gathering.has(ino) {
             FileState::Local
         } else if view
             .state
             .frozen
             .as_ref()
-            .is_some_and(|frozen| frozen.pieces(ino).is_some())
+            .is_some_and(|frozen| frozen.has(ino))
         {
             FileState::Uploading
         } else {

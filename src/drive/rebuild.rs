@@ -2,17 +2,17 @@
 //!
 //! Both are the same walk. List what is newer than the head; if the head is far behind or there is
 //! none, go back to the newest complete checkpoint; then apply segment after segment, each checked
-//! against the hash of the one before it. Everything lands in sled, and applying twice is harmless,
+//! against the hash of the one before it. Everything lands in the index, and applying twice is harmless,
 //! so an interrupted walk goes on from the last whole segment, or begins the checkpoint again.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
-use crate::drive::history::Opened;
 use crate::drive::journal::Head;
 use crate::drive::journal::Share;
 use crate::drive::names::Series;
@@ -39,6 +39,13 @@ pub struct Progress {
 /// Keys removed at once when the index is emptied.
 const WIPE_KEYS: usize = 4096;
 
+/// How often a journal is listed that lacks an epoch before a later one: what was stored a moment ago
+/// may be listed late, which is no damage.
+const LISTINGS_MAX: u32 = 6;
+
+/// Pause before it is listed again, doubled each time.
+const LATE_PAUSE: Duration = Duration::from_millis(100);
+
 /// Is there a segment of every epoch after `from`, up to `to`?
 fn lead_to(segments: &[Found], from: EpochNo, to: EpochNo) -> bool {
     let mut next = from.0 + 1;
@@ -46,6 +53,13 @@ fn lead_to(segments: &[Found], from: EpochNo, to: EpochNo) -> bool {
         next += u64::from(found.epoch.0 == next);
     }
     next > to.0
+}
+
+/// The checkpoint to begin with, if one is needed: from nothing, or when the segments do not lead there.
+fn base(checkpoint: Option<Found>, segments: &[Found], head: EpochNo) -> Option<Found> {
+    let is_new = head == EpochNo(0);
+    checkpoint
+        .filter(|found| found.epoch > head && (is_new || !lead_to(segments, head, found.epoch)))
 }
 
 /// Is called now and then while a rebuild goes on.
@@ -80,24 +94,20 @@ impl Drive {
         if is_new {
             self.wipe_index()?;
         }
-        let listed = if is_new {
-            self.journal_since_checkpoint().await?
-        } else {
-            self.journal_after(head.mark).await?
+        let (gatherer, newest) = match self.listed(&head).await {
+            // Without its journal the drive is what this machine has of it.
+            Err(Error::Store(error @ store::Error::Homeless { .. }))
+                if self.settings.access == Access::Read && !is_new =>
+            {
+                log::warn!("{error}");
+                return Ok(());
+            }
+            listed => listed?,
         };
-        let mut gatherer = Gatherer::default();
-        listed.iter().for_each(|entry| gatherer.add(entry));
-        let newest = listed
-            .iter()
-            .map(|entry| entry.mark)
-            .max()
-            .unwrap_or(head.mark);
         let checkpoint = gatherer.complete(Series::Checkpoint).pop();
         let mut segments = gatherer.complete(Series::Segment);
         let mut progress = Progress::default();
-        let base = checkpoint.filter(|found| {
-            found.epoch > head.epoch && (is_new || !lead_to(&segments, head.epoch, found.epoch))
-        });
+        let base = base(checkpoint, &segments, head.epoch);
         let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
         segments.retain(|found| found.epoch > from);
         for found in base.iter().chain(&segments) {
@@ -128,6 +138,36 @@ impl Drive {
         self.keep_head(&head)
     }
 
+    /// What is on the journal shelf and new here, and the greatest mark of it. Listed again for a
+    /// while when an epoch is missing before a later one.
+    async fn listed(&self, head: &Head) -> Result<(Gatherer, Mark), Error> {
+        let mut pause = LATE_PAUSE;
+        for last in (0..LISTINGS_MAX).map(|number| number + 1 == LISTINGS_MAX) {
+            let listed = match head.epoch {
+                EpochNo(0) => self.journal_since_checkpoint().await?,
+                _ => self.journal_after(head.mark).await?,
+            };
+            let mut gatherer = Gatherer::default();
+            listed.iter().for_each(|entry| gatherer.add(entry));
+            let segments = gatherer.complete(Series::Segment);
+            let base = base(
+                gatherer.complete(Series::Checkpoint).pop(),
+                &segments,
+                head.epoch,
+            );
+            let from = base.map_or(head.epoch, |found| found.epoch);
+            let to = segments.last().map_or(from, |found| found.epoch.max(from));
+            if last || lead_to(&segments, from, to) {
+                let newest = listed.iter().map(|entry| entry.mark).max();
+                return Ok((gatherer, newest.unwrap_or(head.mark)));
+            }
+            log::info!("the journal lacks an epoch before {to}; it is listed again");
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Err(Error::Malformed)
+    }
+
     /// The newest checkpoint cannot be read: begins with an older one. Gives the segments since then.
     async fn apply_older(
         &self,
@@ -138,7 +178,9 @@ impl Drive {
     ) -> Result<Vec<Found>, Error> {
         let is_lost = matches!(
             error,
-            Error::Damaged(_) | Error::Malformed | Error::Store(store::Error::Missing { .. })
+            Error::Damaged(_)
+                | Error::Malformed
+                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
         );
         if !is_lost {
             return Err(error);
@@ -316,44 +358,6 @@ impl Drive {
             watch(*progress);
         }
         Ok(())
-    }
-
-    /// Of several attempts at an epoch, the one that history went on with; if it did not yet, the
-    /// first: a request may arrive late whose sender has been killed, and has tried again since.
-    async fn choose<'f>(
-        &self,
-        candidates: &'f [Found],
-        later: &[Found],
-        head: &Head,
-    ) -> Result<Option<(&'f Found, Opened)>, Error> {
-        let mut chosen = None;
-        for found in candidates {
-            let opened = self.open_segment(found).await?;
-            if opened.previous != head.hash {
-                continue;
-            }
-            if candidates.len() == 1 || self.goes_on(found.epoch, &opened, later).await? {
-                return Ok(Some((found, opened)));
-            }
-            chosen = chosen.or(Some((found, opened)));
-        }
-        Ok(chosen)
-    }
-
-    /// Does any of these segments follow the one that was opened?
-    async fn goes_on(
-        &self,
-        epoch: EpochNo,
-        opened: &Opened,
-        later: &[Found],
-    ) -> Result<bool, Error> {
-        let next = later.iter().filter(|found| found.epoch.0 == epoch.0 + 1);
-        for first in next.filter_map(|found| found.parts.first()) {
-            if self.open_part(first).await?.0.previous == opened.hash {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Empties the index; the head goes first, so that an interrupted emptying is begun again.

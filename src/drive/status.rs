@@ -10,6 +10,7 @@ use crate::drive::Error;
 use crate::drive::Look;
 use crate::drive::control::Board;
 use crate::id::InodeNo;
+use crate::index;
 use crate::index::archive::Archive;
 use crate::index::archive::Holding;
 use crate::index::key;
@@ -223,10 +224,9 @@ impl Drive {
             unpublished,
             epoch: self.journal_head().epoch.0,
             read_only: self.read_only(),
-            last_error: board
-                .error
-                .as_ref()
-                .map(Error::to_string)
+            last_error: self
+                .index_damage()
+                .or_else(|| board.error.as_ref().map(Error::to_string))
                 .or_else(|| board.read_error.clone())
                 .or_else(|| store.last_error.clone()),
             spool: Spool {
@@ -247,6 +247,11 @@ impl Drive {
                 .collect(),
             archives: self.archives()?,
         })
+    }
+
+    fn index_damage(&self) -> Option<String> {
+        let damage = self.index.damage()?;
+        Some(index::Error::Damaged(damage).to_string())
     }
 
     fn archives(&self) -> Result<Vec<ArchiveStatus>, Error> {

@@ -1,7 +1,6 @@
 //! Which chunks the store has, as far as is known: what was found missing or damaged does not count, so
 //! that writing the same content again heals it.
 
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -21,6 +20,24 @@ use crate::index::key;
 #[derive(Debug, Default)]
 pub(in crate::drive) struct Distrust(Mutex<Known>);
 
+/// What was not trusted at a moment.
+#[derive(Clone, Debug, Default)]
+pub(in crate::drive) struct Distrusted {
+    pub(in crate::drive) packs: HashSet<PackId>,
+    chunks: HashMap<ChunkId, PackId>,
+}
+
+impl Distrusted {
+    pub(in crate::drive) fn is_empty(&self) -> bool {
+        self.packs.is_empty() && self.chunks.is_empty()
+    }
+
+    /// Is this place of a chunk one that it cannot be read from?
+    pub(in crate::drive) fn has(&self, id: &ChunkId, pack: &PackId) -> bool {
+        self.packs.contains(pack) || self.chunks.get(id) == Some(pack)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Known {
     packs: HashSet<PackId>,
@@ -39,9 +56,23 @@ impl Drive {
         self.distrusted.lock().packs.insert(pack);
     }
 
-    /// The packs that are not on the store, as far as is known.
-    pub(in crate::drive) fn distrusted_packs(&self) -> BTreeSet<PackId> {
-        self.distrusted.lock().packs.iter().copied().collect()
+    /// Packs are not on the store any more.
+    pub(in crate::drive) fn distrust_packs(&self, packs: impl IntoIterator<Item = PackId>) {
+        self.distrusted.lock().packs.extend(packs);
+    }
+
+    /// Is a pack known not to be on the store?
+    pub(in crate::drive) fn distrusts_pack(&self, pack: &PackId) -> bool {
+        self.distrusted.lock().packs.contains(pack)
+    }
+
+    /// What is not trusted, as it is now: packs, and chunks in packs.
+    pub(in crate::drive) fn distrusted(&self) -> Distrusted {
+        let known = self.distrusted.lock();
+        Distrusted {
+            packs: known.packs.clone(),
+            chunks: known.chunks.clone(),
+        }
     }
 
     /// A chunk cannot be read from where it is now.

@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 
 use crate::codec::pack;
 use crate::codec::pack::Pack;
-use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::record::Entry;
 use crate::drive::record::Intent;
+use crate::drive::repack::split;
 use crate::id::ArchiveNo;
 use crate::index::chunk::ChunkPlace;
 use crate::store;
@@ -28,6 +28,9 @@ const PUTS_MAX: usize = 3;
 /// Chunks in one pack at most: what is said of a pack must fit one record of the spool.
 pub(in crate::drive) const FRAMES_MAX: usize = 8192;
 
+/// First pause before a failed put is tried again.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+
 /// Longest pause before a failed put is tried again.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -36,8 +39,7 @@ pub(in crate::drive) struct Uploads<'d> {
     drive: &'d Drive,
     waiting: HashMap<ArchiveNo, Vec<Pack>>,
     flight: Arc<Semaphore>,
-    puts: JoinSet<Result<(ArchiveNo, u64, u64), Error>>,
-    put: HashMap<ArchiveNo, (u64, u64)>,
+    puts: JoinSet<Result<(), Error>>,
 }
 
 impl<'d> Uploads<'d> {
@@ -47,7 +49,6 @@ impl<'d> Uploads<'d> {
             waiting: HashMap::new(),
             flight: Arc::new(Semaphore::new(PUTS_MAX)),
             puts: JoinSet::new(),
-            put: HashMap::new(),
         }
     }
 
@@ -107,8 +108,7 @@ impl<'d> Uploads<'d> {
         let flight = Arc::clone(&self.flight);
         let put = async move {
             let _permit = flight.acquire_owned().await.map_err(|_| Error::Closing)?;
-            let (count, bytes) = put_until_done(&drive, archive, packs).await?;
-            Ok((archive, count, bytes))
+            put_until_done(&drive, archive, packs).await
         };
         self.puts.spawn_on(put, &self.drive.runtime);
         Ok(())
@@ -119,21 +119,16 @@ impl<'d> Uploads<'d> {
         let Some(done) = self.drive.wait_for(async { Ok(next.await) })? else {
             return Ok(());
         };
-        let (archive, count, bytes) =
-            done.map_err(|error| Error::State(format!("an upload task ended: {error}")))??;
-        let total = self.put.entry(archive).or_default();
-        total.0 += count;
-        total.1 += bytes;
-        Ok(())
+        done.map_err(|error| Error::State(format!("an upload task ended: {error}")))?
     }
 
-    /// Sends what is left and waits until the store has everything. Gives packs and bytes by archive.
-    pub(in crate::drive) fn finish(&mut self) -> Result<HashMap<ArchiveNo, (u64, u64)>, Error> {
+    /// Sends what is left and waits until the store has everything.
+    pub(in crate::drive) fn finish(&mut self) -> Result<(), Error> {
         self.depart()?;
         while !self.puts.is_empty() {
             self.reap()?;
         }
-        Ok(std::mem::take(&mut self.put))
+        Ok(())
     }
 }
 
@@ -151,134 +146,93 @@ async fn put_until_done(
     drive: &Arc<Drive>,
     archive: ArchiveNo,
     packs: Vec<Pack>,
-) -> Result<(u64, u64), Error> {
+) -> Result<(), Error> {
     let mut groups = vec![packs];
-    let (mut count, mut bytes) = (0, 0);
-    let mut pause = Duration::from_millis(500);
+    let mut patience = Patience::new(drive);
     let mut doubtful: Vec<Vec<Pack>> = Vec::new();
     loop {
         if drive.control.stopping() {
             return Err(Error::Closing);
         }
+        let shelf = match drive.shelf_of(archive).await {
+            Ok(shelf) => shelf,
+            Err(Error::Store(error)) => {
+                patience.fail(&error.into()).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if let Some(packs) = doubtful.pop() {
-            let (all, all_bytes) = measure(&packs);
-            match find_put(drive, archive, packs.clone()).await {
-                Ok(missing) => {
-                    let (left, left_bytes) = measure(&missing);
-                    (count, bytes) = (count + all - left, bytes + all_bytes - left_bytes);
-                    groups.push(missing);
-                }
+            match find_put(drive, archive, &shelf, packs.clone()).await {
+                Ok(missing) => groups.push(missing),
                 Err(Error::Store(store::Error::Missing { .. })) => groups.push(packs),
                 Err(error) => {
-                    drive.control.failed(&error);
                     doubtful.push(packs);
-                    drive.pause(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
+                    patience.fail(&error).await;
                     continue;
                 }
             }
         }
         let Some(packs) = groups.pop() else { break };
-        match put_once(drive, archive, &packs).await {
-            Ok(()) => {
-                let (done, done_bytes) = measure(&packs);
-                (count, bytes) = (count + done, bytes + done_bytes);
-                pause = Duration::from_millis(500);
-                drive.control.succeeded();
-            }
+        match put_once(drive, archive, &shelf, &packs).await {
+            Ok(()) => patience.renew(),
             Err(Error::Store(store::Error::TooLarge { limit_bytes })) => {
                 let smaller = split(drive, packs, limit_bytes)?;
                 if smaller.len() < 2 {
-                    drive
-                        .control
-                        .failed(&store::Error::TooLarge { limit_bytes }.into());
-                    drive.pause(pause).await;
-                    pause = (pause * 2).min(RETRY_MAX);
+                    patience
+                        .fail(&store::Error::TooLarge { limit_bytes }.into())
+                        .await;
                 }
                 groups.extend(smaller);
             }
             Err(Error::Store(store::Error::Missing { what })) => {
-                log::warn!("{what} is gone; the archive gets a new shelf");
-                drive.forget_shelf(archive);
+                drive.lose_shelf(archive, &shelf, &what)?;
                 groups.push(packs);
-                drive.pause(pause).await;
-                pause = (pause * 2).min(RETRY_MAX);
             }
             Err(Error::Store(error)) => {
-                drive.control.failed(&error.into());
-                drive.pause(pause).await;
-                pause = (pause * 2).min(RETRY_MAX);
                 doubtful.push(packs);
+                patience.fail(&error.into()).await;
             }
             Err(error) => return Err(error),
         }
     }
-    Ok((count, bytes))
+    Ok(())
 }
 
-/// Splits a group that is too big for one put; packs that are too big alone are packed anew.
-fn split(drive: &Drive, packs: Vec<Pack>, limit_bytes: u64) -> Result<Vec<Vec<Pack>>, Error> {
-    let object_max = drive.store.limits().object_bytes_max;
-    let total: u64 = packs.iter().map(|pack| pack.body.len()).sum();
-    log::info!(
-        "{total} bytes were too much for one message (limit {limit_bytes}); sending less at once"
-    );
-    let mut repacked = Vec::new();
-    for pack in packs {
-        if pack.body.len() <= object_max && pack.body.len() < total {
-            repacked.push(vec![pack]);
-        } else {
-            repacked.extend(
-                repack(
-                    drive,
-                    &pack,
-                    object_max
-                        .min(pack.body.len() / 2)
-                        .max(PackBuilder::CAPACITY_BYTES_MIN),
-                )?
-                .into_iter()
-                .map(|pack| vec![pack]),
-            );
-        }
+/// Pauses between attempts, each twice as long as the one before.
+struct Patience<'d> {
+    drive: &'d Drive,
+    pause: Duration,
+}
+
+impl<'d> Patience<'d> {
+    fn new(drive: &'d Drive) -> Patience<'d> {
+        let pause = RETRY_FIRST;
+        Patience { drive, pause }
     }
-    Ok(repacked)
-}
 
-/// Opens a pack and puts its chunks into smaller ones, each with a new id and so with new keys.
-fn repack(drive: &Drive, old: &Pack, capacity: u64) -> Result<Vec<Pack>, Error> {
-    let whole: Vec<u8> = old.body.parts().concat();
-    let mut packs = Vec::new();
-    let mut builder = PackBuilder::new(&drive.keys, capacity);
-    for frame in &old.frames {
-        let sealed = &whole[frame.offset as usize..][..frame.sealed_len as usize];
-        let plain = pack::open_frame(&drive.keys, old.id, frame, sealed)?;
-        if !builder.fits(plain.len()) && !builder.frames().is_empty() {
-            packs.push(
-                std::mem::replace(&mut builder, PackBuilder::new(&drive.keys, capacity)).finish(),
-            );
-        }
-        builder.push(frame.chunk, &plain)?;
+    /// Tells of a failure, and waits.
+    async fn fail(&mut self, error: &Error) {
+        self.drive.control.failed(error);
+        self.drive.pause(self.pause).await;
+        self.pause = (self.pause * 2).min(RETRY_MAX);
     }
-    packs.push(builder.finish());
-    Ok(packs)
-}
 
-/// How many packs, and their bytes.
-fn measure(packs: &[Pack]) -> (u64, u64) {
-    (
-        packs.len() as u64,
-        packs.iter().map(|pack| pack.body.len()).sum(),
-    )
+    /// Something worked.
+    fn renew(&mut self) {
+        self.pause = RETRY_FIRST;
+        self.drive.control.succeeded();
+    }
 }
 
 /// What of a group is already on the shelf, although no answer said so.
 async fn find_put(
     drive: &Arc<Drive>,
     archive: ArchiveNo,
+    shelf: &Shelf,
     packs: Vec<Pack>,
 ) -> Result<Vec<Pack>, Error> {
-    let shelf = drive.shelf_of(archive).await?;
-    let page = drive.store.list(&shelf, Span::Newest).await?;
+    let page = drive.store.list(shelf, Span::Newest).await?;
     let mut missing = Vec::new();
     for pack in packs {
         let name = pack::pack_name(pack.id);
@@ -289,7 +243,7 @@ async fn find_put(
         {
             Some(entry) => acknowledged(
                 drive,
-                &intent(archive, &shelf, &pack),
+                &intent(archive, shelf, &pack),
                 &pack,
                 entry.locator.clone(),
             )?,
@@ -299,14 +253,18 @@ async fn find_put(
     Ok(missing)
 }
 
-async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Result<(), Error> {
+async fn put_once(
+    drive: &Arc<Drive>,
+    archive: ArchiveNo,
+    shelf: &Shelf,
+    packs: &[Pack],
+) -> Result<(), Error> {
     if packs.is_empty() {
         return Ok(());
     }
-    let shelf = drive.shelf_of(archive).await?;
     let intents: Vec<Intent> = packs
         .iter()
-        .map(|pack| intent(archive, &shelf, pack))
+        .map(|pack| intent(archive, shelf, pack))
         .collect();
     for intent in &intents {
         let entry = Entry::Intent(drive.epoch_under_way(), vec![intent.clone()]);
@@ -319,7 +277,7 @@ async fn put_once(drive: &Arc<Drive>, archive: ArchiveNo, packs: &[Pack]) -> Res
             body: pack.body.clone(),
         })
         .collect();
-    let locators = drive.store.put(&shelf, objects).await?;
+    let locators = drive.store.put(shelf, objects).await?;
     if locators.len() != packs.len() {
         return Err(Error::Malformed);
     }

@@ -142,9 +142,7 @@ fn check(name: &[u8]) -> Result<(), Error> {
         return Err(Error::OutOfRange);
     }
     let spaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-    // macOS has no name spaces.
-    let free = cfg!(target_os = "macos");
-    if free || acl::is_acl(name) || spaces.iter().any(|space| name.starts_with(space)) {
+    if acl::is_acl(name) || spaces.iter().any(|space| name.starts_with(space)) {
         Ok(())
     } else {
         Err(Error::Unsupported)

@@ -34,9 +34,10 @@ pub(in crate::fuse) fn of(error: &Error) -> Errno {
 fn of_drive(error: &drive::Error) -> Errno {
     match error {
         drive::Error::NoSpace => Errno::ENOSPC,
-        drive::Error::ReadOnly(_) | drive::Error::Leased { .. } | drive::Error::Forked(_) => {
-            Errno::EROFS
-        }
+        drive::Error::ReadOnly(_)
+        | drive::Error::Leased { .. }
+        | drive::Error::TakenOver(_)
+        | drive::Error::Forked(_) => Errno::EROFS,
         drive::Error::Disk(_)
         | drive::Error::Damaged(_)
         | drive::Error::Malformed

@@ -39,6 +39,7 @@ use crate::fs::SetAttr;
 use crate::fuse::BACKGROUND_MAX;
 use crate::fuse::Face;
 use crate::fuse::WRITE_BYTES_MAX;
+use crate::fuse::attribute;
 use crate::fuse::lane::guard;
 use crate::fuse::reply;
 use crate::fuse::reply::Refuse;
@@ -266,27 +267,33 @@ impl Filesystem for Face {
 
     fn setxattr(
         &self, req: &Request, node: INodeNo, name: &OsStr, value: &[u8], flags: i32,
-        _position: u32, reply: ReplyEmpty,
+        position: u32, reply: ReplyEmpty,
     ) {
         let (caller, node, how) = (translate::caller(req), ino(node), translate::set_xattr(flags));
-        let (name, value) = (name.as_bytes().to_vec(), value.to_vec());
-        let set = move |fs: &Fs| fs.setxattr(&caller, node, &name, &value, how?);
+        let (name, value) = (attribute::kept_as(name).into_owned(), value.to_vec());
+        let set = move |fs: &Fs| {
+            let value = attribute::whole(fs, node, &name, value, position)?;
+            fs.setxattr(&caller, node, &name, &value, how?)
+        };
         self.later(reply, set, reply::done);
     }
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let get = |fs: &Fs| Ok((fs.getxattr(ino(node), name.as_bytes())?, size));
+        let get = |fs: &Fs| Ok((fs.getxattr(ino(node), &attribute::kept_as(name))?, size));
         self.now(reply, get, reply::xattr);
     }
 
     fn listxattr(&self, req: &Request, node: INodeNo, size: u32, reply: ReplyXattr) {
         let caller = translate::caller(req);
-        let list = |fs: &Fs| Ok((translate::names(fs.listxattr(&caller, ino(node))?), size));
+        let list = |fs: &Fs| {
+            let names = fs.listxattr(&caller, ino(node))?;
+            Ok((translate::names(names.into_iter().map(attribute::shown_as).collect()), size))
+        };
         self.now(reply, list, reply::xattr);
     }
 
     fn removexattr(&self, _: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let name = name.as_bytes().to_vec();
+        let name = attribute::kept_as(name).into_owned();
         self.later(reply, move |fs| fs.removexattr(ino(node), &name), reply::done);
     }
 
@@ -318,5 +325,32 @@ impl Filesystem for Face {
         let copy = Copy { from: ino(from), from_offset, to: ino(to), to_offset, len };
         let rights = translate::caller(req).privileges();
         self.later(reply, move |fs| fs.copy(copy, rights), reply::written);
+    }
+
+    // Finder asks for these; elsewhere they do not exist.
+
+    #[cfg(target_os = "macos")]
+    fn setvolname(&self, _: &Request, _: &OsStr, reply: ReplyEmpty) {
+        // The volume is called what it was mounted as.
+        reply.error(fuser::Errno::EOPNOTSUPP);
+    }
+
+    #[cfg(target_os = "macos")]
+    fn exchange(
+        &self, _: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
+        _options: u64, reply: ReplyEmpty,
+    ) {
+        let (from, to) = (Place::new(parent, name), Place::new(newparent, newname));
+        let exchange = move |fs: &Fs| fs.rename(from.name(), to.name(), crate::fs::Rename::Exchange);
+        self.later(reply, exchange, reply::done);
+    }
+
+    #[cfg(target_os = "macos")]
+    fn getxtimes(&self, _: &Request, node: INodeNo, reply: fuser::ReplyXTimes) {
+        guard(|| match self.fs.getattr(ino(node)) {
+            // Nobody backs it up but the drive itself, which does all the time.
+            Ok(attr) => reply.xtimes(std::time::UNIX_EPOCH, translate::attr(&attr).crtime),
+            Err(error) => reply.error(crate::fuse::errno::of(&error)),
+        });
     }
 }

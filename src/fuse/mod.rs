@@ -5,6 +5,7 @@
 //! all processes of this machine, which is where the one mount of a drive is), `access` (it checks
 //! permissions), `ioctl`, `poll`, `bmap`. A reply that is dropped by a defect says EIO.
 
+mod attribute;
 mod errno;
 mod face;
 mod lane;

@@ -60,6 +60,10 @@ pub struct MountOptions {
     pub auto_unmount: bool,
     /// What `mount` and `df` show as the source.
     pub fsname: String,
+    /// What Finder calls the volume; other systems have no such name.
+    pub volname: Option<String>,
+    /// Words for macFUSE that are passed on as they are, such as `noappledouble`.
+    pub apple: Vec<String>,
 }
 
 impl Default for MountOptions {
@@ -74,6 +78,8 @@ impl Default for MountOptions {
             nonempty: false,
             auto_unmount: false,
             fsname: String::from("ods"),
+            volname: None,
+            apple: Vec::new(),
         }
     }
 }
@@ -200,6 +206,11 @@ fn config(options: &MountOptions) -> Config {
         (options.auto_unmount, MountOption::AutoUnmount),
     ] {
         list.extend(is_on.then_some(option));
+    }
+    if cfg!(target_os = "macos") {
+        let volume = options.volname.iter().map(|name| format!("volname={name}"));
+        let words = volume.chain(options.apple.iter().cloned());
+        list.extend(words.map(MountOption::CUSTOM));
     }
     let mut config = Config::default();
     config.mount_options = list;

@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -101,6 +102,27 @@ pub fn check(mountpoint: &Path, options: &MountOptions) -> Result<PathBuf, Error
 }
 
 /// Is the topmost mount here one of FUSE?
+#[cfg(target_os = "macos")]
+fn has_fuse(path: &Path) -> bool {
+    let Ok(text) = CString::new(path.as_os_str().as_bytes()) else {
+        return false;
+    };
+    // SAFETY: all zeroes is a valid statfs.
+    let mut answer: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a NUL-terminated string and a structure that may be written; both outlive the call.
+    let done = unsafe { libc::statfs(text.as_ptr(), &raw mut answer) };
+    let text = |field: &[libc::c_char]| -> Vec<u8> {
+        let bytes = field.iter().map(|byte| byte.to_ne_bytes()[0]);
+        bytes.take_while(|byte| *byte != 0).collect()
+    };
+    let is_fuse = text(&answer.f_fstypename)
+        .windows(4)
+        .any(|window| window == b"fuse");
+    done == 0 && is_fuse && text(&answer.f_mntonname) == path.as_os_str().as_bytes()
+}
+
+/// Is the topmost mount here one of FUSE?
+#[cfg(not(target_os = "macos"))]
 fn has_fuse(path: &Path) -> bool {
     let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
     let here = |line: &&[u8]| {
@@ -113,6 +135,7 @@ fn has_fuse(path: &Path) -> bool {
 }
 
 /// Undoes the octal escapes of mount tables.
+#[cfg(any(test, not(target_os = "macos")))]
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;

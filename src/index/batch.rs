@@ -7,7 +7,7 @@ pub type Key = Box<[u8]>;
 /// A value of the index.
 pub type Value = std::sync::Arc<[u8]>;
 
-/// Longest value. The store below becomes unreliable above this; longer things are split over several keys.
+/// Longest value: a page of the store holds several. Longer things are split over several keys.
 pub const VALUE_BYTES_MAX: usize = 1024;
 /// Longest key: a kind, an inode number and a name of 255 bytes fit well.
 pub const KEY_BYTES_MAX: usize = 512;
@@ -49,10 +49,6 @@ impl Batch {
     /// Does what `other` does after what this does.
     pub fn append(&mut self, other: Batch) {
         self.changes.extend(other.changes);
-    }
-
-    pub(super) fn push(&mut self, key: Key, value: Option<Value>) {
-        self.changes.push((key, value));
     }
 
     /// Number of changes.

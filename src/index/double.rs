@@ -1,4 +1,4 @@
-//! A store for tests: in memory, and without power when it is told so.
+//! A store for tests: in memory.
 
 use std::{
     collections::BTreeMap,
@@ -6,35 +6,22 @@ use std::{
 };
 
 use super::{
-    Batch, Error, Key, Value,
-    kv::{self, Kv, Range},
+    Error, Key, Value,
+    kv::{Changes, Kv, Lasting, Range},
 };
 
-/// A store in memory, which can be told to fail.
+/// A store in memory.
 #[derive(Clone, Default)]
 pub(super) struct Memory(Arc<Mutex<Content>>);
 
 #[derive(Clone, Default)]
 pub(super) struct Content {
     entries: BTreeMap<Key, Value>,
-    marks: BTreeMap<String, u64>,
-    /// Changes that still work.
-    pub(super) fuel: Option<u64>,
 }
 
 impl Memory {
     pub(super) fn content(&self) -> MutexGuard<'_, Content> {
         self.0.lock().expect("no test panics while it holds this")
-    }
-
-    fn spend(&self) -> Result<MutexGuard<'_, Content>, Error> {
-        let mut content = self.content();
-        match &mut content.fuel {
-            Some(0) => return Err(kv::io("testing")(std::io::Error::other("no power"))),
-            Some(fuel) => *fuel -= 1,
-            None => {}
-        }
-        Ok(content)
     }
 }
 
@@ -57,27 +44,22 @@ impl Kv for Memory {
         Ok(entry.map(|(key, value)| (key.clone(), value.clone())))
     }
 
-    fn write(&self, batch: &Batch) -> Result<(), Error> {
-        let mut content = self.spend()?;
-        for (key, value) in batch.iter() {
+    fn write(&self, changes: &mut Changes<'_>, _: Lasting) -> Result<(), Error> {
+        let mut content = self.content();
+        for (key, value) in changes {
             match value {
-                Some(value) => content.entries.insert(key.into(), value.into()),
-                None => content.entries.remove(key),
+                Some(value) => content.entries.insert(key, value),
+                None => content.entries.remove(&key),
             };
         }
         Ok(())
     }
 
-    fn mark(&self, name: &str) -> Result<u64, Error> {
-        Ok(self.content().marks.get(name).copied().unwrap_or(0))
-    }
-
-    fn set_mark(&self, name: &str, value: u64) -> Result<(), Error> {
-        self.spend()?.marks.insert(name.to_owned(), value);
+    fn verify(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    fn flush(&self) -> Result<(), Error> {
-        self.spend().map(drop)
+    fn damage(&self) -> Option<String> {
+        None
     }
 }

@@ -27,8 +27,7 @@ use crate::id::PackId;
 /// First byte of the keys that stay on this machine.
 pub const LOCAL: u8 = b'Z';
 
-/// Longest piece of a link target or attribute kept under one key, bytes: values stay small because
-/// sled 0.34 keeps big ones in files it never syncs.
+/// Longest piece of a link target or attribute kept under one key, bytes: a page of the index holds several.
 pub const PIECE_BYTES: usize = 768;
 
 fn tagged(tag: u8, parts: &[&[u8]]) -> Vec<u8> {

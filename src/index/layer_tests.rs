@@ -213,9 +213,8 @@ proptest! {
 
     #[test]
     fn layers_are_a_map(actions in proptest::collection::vec(action(), 1..40)) {
-        let dir = tempfile::tempdir().expect("temporary directory");
         let memory = Memory::default();
-        follow(&actions, || Index::recover(dir.path(), Box::new(memory.clone())).expect("good disk"));
+        follow(&actions, || Index::over(Box::new(memory.clone())));
     }
 }
 
@@ -223,7 +222,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn layers_over_sled_are_a_map(actions in proptest::collection::vec(action(), 1..40)) {
+    fn layers_over_redb_are_a_map(actions in proptest::collection::vec(action(), 1..40)) {
         let dir = tempfile::tempdir().expect("temporary directory");
         follow(&actions, || Index::open(dir.path(), 1 << 20).expect("good disk"));
     }

@@ -6,15 +6,47 @@
 //! ```text
 //! gathering     all changes since the last freeze        apply
 //! publishing    frozen, being uploaded                   freeze → amend → settle | thaw
-//! base          the published state, in sled             load
+//! base          the published state, in redb             load
 //! ```
 //!
 //! A lookup goes from top to bottom; a deletion in an upper layer hides what is below it.
 //!
-//! Settling writes many keys, and a crash may leave some of them written. So they are first written to a file
-//! of their own, durably, and [`Index::open`] does what such a file says before anything else: what is stored is
-//! always the state of one epoch, never a mixture of two. A damaged store may come back as an older one (sled's
-//! log, cut short, is a valid log); numbers kept in it and beside it tell, and that is [`Error::Damaged`] too.
+//! Settling is one transaction: what is stored is always the state of one epoch, never a mixture of two.
+//!
+//! # Damage
+//!
+//! What is read is what was settled, or [`Error::Damaged`]. Three files hold the index: `pages` (redb's), `sums`
+//! (a checksum of each page, in a chain of records) and `newest` (how far that chain goes).
+//!
+//! | damage | is noticed |
+//! | --- | --- |
+//! | a file is gone, empty, or too short; a record of `sums` is changed or missing; `newest` is unreadable | when it is opened |
+//! | a page in use is changed, or is an old one, or the disk cannot read it | when it is read: a look-up, a scan or a settling fails |
+//! | a page that is not in use | never; nothing depends on it |
+//! | all pages are old ones, with the present `sums` | as for each page |
+//! | all three files together are older copies | never: that is a state the index really had; the journal leads on from there |
+//!
+//! Opening reads `sums` (2 to 4 thousandths of the pages) and a few pages: it takes milliseconds whatever the
+//! number of files, also after a crash. [`Index::verify`] reads everything. Damage that is noticed while the index
+//! is used leaves a mark, with which the next open fails: then the directory is removed and the index rebuilt.
+//!
+//! # Why redb
+//!
+//! Measured with 1,000,000 files (5,000,000 keys, 307 MB with their values), against sled 0.34.7:
+//!
+//! | | sled | redb |
+//! | --- | --- | --- |
+//! | load | 121 s | 18 s |
+//! | memory while loading | 12,600 MiB | 55 MiB |
+//! | on disk | 1,645 MB | 580 MB |
+//! | open, closed cleanly / killed | 1.7 to 12 s / 2.8 s | 21 ms / 22 ms |
+//! | look-ups in random order | 49,000/s | 650,000/s |
+//! | scan | 160,000/s | 3,600,000/s |
+//! | settle 10,000 keys / 10 keys | 650 ms / 110 ms | 350 ms / 1.2 ms |
+//! | memory then | 637 to 1,000 MiB | 79 MiB |
+//!
+//! sled falls back to older pages, without a word, where newer ones are broken. redb does not look at its
+//! pages' checksums when it reads them either, but lets its storage be ours, where they are looked at (`pages.rs`).
 
 pub mod archive;
 mod batch;
@@ -26,14 +58,16 @@ pub mod inode;
 pub mod key;
 mod kv;
 pub mod manifest;
+mod pages;
+mod power;
 pub mod record;
-mod redo;
 mod scan;
+mod sums;
 mod words;
 
 use std::{
     ops::Bound,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -44,22 +78,16 @@ pub use self::{
 };
 use self::{
     delta::Delta,
-    kv::{Kv, Sled},
-    redo::{FRAME_BYTES, Redo},
+    kv::{Kv, Lasting, Redb},
+    power::Power,
     scan::View,
 };
 
-/// Mark: the settling that has begun. When it is not the one that is complete, keys of two epochs are mixed.
-const SETTLING: &str = "settling";
-/// Mark: the settling that is complete.
-const SETTLED: &str = "settled";
-
 /// The layered index. All methods may be called from many threads.
 pub struct Index {
-    dir: PathBuf,
     base: Box<dyn Kv>,
-    /// Held while the set of layers changes: how often something was settled. Lock order: this, then `layers`.
-    turn: Mutex<u64>,
+    /// Held while the set of layers changes. Lock order: this, then `layers`.
+    turn: Mutex<()>,
     layers: RwLock<Layers>,
 }
 
@@ -76,34 +104,19 @@ impl Index {
     /// [`Error::Damaged`]: remove the directory and rebuild. [`Error::Io`]: nothing is wrong with the content.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Index, Error> {
         std::fs::create_dir_all(dir).map_err(kv::io("opening the index"))?;
-        let base = Sled::open(&dir.join("base"), cache_bytes)?;
-        std::fs::File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(kv::io("opening the index"))?;
-        Index::recover(dir, Box::new(base))
+        Ok(Index::over(Box::new(Redb::open(
+            dir,
+            cache_bytes,
+            Power::default(),
+        )?)))
     }
 
-    fn recover(dir: &Path, base: Box<dyn Kv>) -> Result<Index, Error> {
-        let mut settled = base.mark(SETTLED)?;
-        if let Some(number) = redo::verify(dir)? {
-            if settled + 1 < number {
-                return Err(Error::Damaged("it has lost what was settled".into()));
-            }
-            redo::read(dir, |batch| base.write(&batch))?;
-            base.set_mark(SETTLING, number)?;
-            base.set_mark(SETTLED, number)?;
-            base.flush()?;
-            redo::done(dir, number)?;
-            settled = number;
-        } else if base.mark(SETTLING)? != settled || settled < redo::noted(dir) {
-            return Err(Error::Damaged("it has lost what was settled".into()));
-        }
-        Ok(Index {
-            dir: dir.to_owned(),
+    fn over(base: Box<dyn Kv>) -> Index {
+        Index {
             base,
-            turn: Mutex::new(settled),
+            turn: Mutex::new(()),
             layers: RwLock::default(),
-        })
+        }
     }
 
     /// The present value of a key.
@@ -237,24 +250,13 @@ impl Index {
     /// # Errors
     /// [`Error::NotPublishing`], [`Error::Damaged`] or [`Error::Io`].
     pub fn settle(&self, also: Batch) -> Result<(), Error> {
-        let mut settled = self.turn();
+        let _turn = self.turn();
         match self.lock().publishing.as_mut() {
             Some(publishing) => publishing.apply(also),
             None => return Err(Error::NotPublishing),
         }
-        let mut redo = Redo::create(&self.dir, *settled + 1)?;
-        self.for_each_batch(|batch| redo.write(batch))?;
-        redo.finish()?;
-        self.base.set_mark(SETTLING, *settled + 1)?;
-        self.for_each_batch(|batch| self.base.write(batch))?;
-        self.base.set_mark(SETTLED, *settled + 1)?;
-        self.base.flush()?;
-        *settled += 1;
+        self.base.write(&mut self.publishing(), Lasting::Now)?;
         self.lock().publishing = None;
-        if let Err(fault) = redo::done(&self.dir, *settled) {
-            // Doing it again when the index is opened changes nothing, and the next one replaces it.
-            log::warn!("index: {fault}");
-        }
         Ok(())
     }
 
@@ -264,7 +266,8 @@ impl Index {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Io`].
     pub fn load(&self, batch: &Batch) -> Result<(), Error> {
-        self.base.write(batch)
+        let changes = batch.clone();
+        self.base.write(&mut changes.into_iter(), Lasting::Later)
     }
 
     /// Makes what was loaded durable.
@@ -272,7 +275,7 @@ impl Index {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Io`].
     pub fn load_done(&self) -> Result<(), Error> {
-        self.base.flush()
+        self.base.write(&mut std::iter::empty(), Lasting::Now)
     }
 
     /// The stored value of a key: that of the last settled epoch.
@@ -287,6 +290,23 @@ impl Index {
     #[must_use]
     pub fn base_scan(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Scan<'_> {
         Scan::new(self, View::Base, (from, to))
+    }
+
+    /// Reads everything that is stored from the disk and compares it with its checksums. Settling and looking up
+    /// wait meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`].
+    pub fn verify(&self) -> Result<(), Error> {
+        let _turn = self.turn();
+        self.base.verify()
+    }
+
+    /// Why what is stored cannot be trusted any more, if that was noticed since it was opened.
+    /// The next [`Index::open`] answers [`Error::Damaged`].
+    #[must_use]
+    pub fn damage(&self) -> Option<String> {
+        self.base.damage()
     }
 
     /// What the deltas hold.
@@ -316,24 +336,7 @@ impl Index {
         look(&deltas, &*self.base)
     }
 
-    fn for_each_batch(
-        &self,
-        mut take: impl FnMut(&Batch) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut batch = Batch::new();
-        let mut bytes = 0;
-        for (key, value) in self.publishing() {
-            bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
-            batch.push(key, value);
-            if bytes >= FRAME_BYTES {
-                take(&std::mem::take(&mut batch))?;
-                bytes = 0;
-            }
-        }
-        take(&batch)
-    }
-
-    fn turn(&self) -> MutexGuard<'_, u64> {
+    fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -346,6 +349,8 @@ impl Index {
     }
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod double;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// What is stored cannot be used any more: remove the directory and rebuild the index.
-    #[error("the index is damaged: {0}")]
+    #[error("the index is damaged ({0}); unmount and mount again, and it is rebuilt")]
     Damaged(String),
     /// A key or a value exceeds its limit.
     #[error(

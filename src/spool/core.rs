@@ -20,7 +20,7 @@ use super::{
     record::{BodySum, FILE_HEADER_BYTES, Header, Kind, Salt, SpoolId, encode_file_header},
     recover::{Ending, name},
     segment::Segment,
-    upkeep::Job,
+    upkeep::{Job, Surplus},
 };
 use crate::id::Seq;
 use crate::size::MIB;
@@ -30,7 +30,7 @@ const OPEN_FILES_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(191);
 /// Between looks at the disk's free space.
 const FREE_LOOK_BYTES: u64 = 16 * MIB;
 /// Written before the background starts an fdatasync, so that a later sync finds little left to do.
-const BACKGROUND_SYNC_BYTES: u64 = 16 * MIB;
+pub(super) const BACKGROUND_SYNC_BYTES: u64 = 16 * MIB;
 /// Records without a body may go this far over the limit and into the reserve: a full drive can still be tidied up.
 const HEADROOM_BYTES: u64 = 64 * MIB;
 
@@ -41,7 +41,7 @@ pub(super) struct Core {
     pub(super) totals: Totals,
     pub(super) medium: Box<dyn Medium>,
     id: SpoolId,
-    /// Lock order: appender, prepared, segments, commit, one segment, files.
+    /// Lock order: appender, prepared, segments, commit, one segment, put off, files.
     pub(super) appender: Mutex<Option<Appender>>,
     pub(super) prepared: Mutex<Option<Fresh>>,
     pub(super) files: Mutex<LruCache<u32, Arc<dyn Data>>>,
@@ -49,6 +49,9 @@ pub(super) struct Core {
     /// Segment of the newest record: its number must survive, whatever else is cut.
     pub(super) newest: AtomicU32,
     pub(super) through: AtomicU64,
+    /// What is given back when more is durable, and how much that is.
+    pub(super) put_off: Mutex<Vec<Surplus>>,
+    pub(super) put_off_bytes: AtomicU64,
     pub(super) jobs: Option<Sender<Job>>,
 }
 
@@ -112,6 +115,8 @@ impl Core {
             newest: AtomicU32::new(newest.map_or(0, |one| one.number)),
             segments: RwLock::new(numbered.collect()),
             through: AtomicU64::new(0),
+            put_off: Mutex::default(),
+            put_off_bytes: AtomicU64::new(0),
             jobs,
         }
     }
@@ -329,8 +334,7 @@ impl Core {
     pub(super) fn release(&self, segment: &Arc<Segment>, place: &Place, len: u64) {
         self.totals.live_bytes.fetch_sub(len, Ordering::Relaxed);
         if let Some(hole) = segment.release(place, len) {
-            self.note_dug(&[hole]);
-            self.submit(Job::Dig(Arc::clone(segment), vec![hole]));
+            self.dig_later(segment, vec![hole]);
         }
         self.remove_if_dead(segment);
     }

@@ -3,12 +3,13 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::sys;
+use crate::durable;
 
 /// A directory of files.
 pub(super) trait Medium: Send + Sync + 'static {
@@ -94,16 +95,7 @@ pub(super) struct Directory {
 
 impl Directory {
     pub(super) fn open(path: &Path) -> io::Result<Directory> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)?;
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
-            File::open(parent)?.sync_all()?;
-        }
+        durable::make_dir(path)?;
         Ok(Directory {
             path: path.to_owned(),
             handle: File::open(path)?,

@@ -17,7 +17,8 @@
 //!
 //! Space: each body counts its live bytes. `append` makes all of them live, [`Spool::release`] and
 //! [`Spool::retain`] take away and add. A sealed segment gives back the space of its dead bodies of 64 KiB and
-//! more at once, and all of it when everything in it is dead and [`Spool::cut`] has passed it.
+//! more, and all of it when everything in it is dead and [`Spool::cut`] has passed it: as soon as everything
+//! that was appended before is durable.
 
 mod commit;
 mod core;
@@ -223,7 +224,7 @@ impl Spool {
     /// # Errors
     /// [`Error::Io`] for who noticed, [`Error::Poisoned`] for all others and from then on.
     pub fn sync(&self) -> Result<(), Error> {
-        self.core.commit.sync()
+        self.core.sync()
     }
 
     /// Reads `len` bytes of a body, `skip` bytes into it, and verifies them.

@@ -5,7 +5,10 @@ use std::{
     ffi::CString,
     fs::File,
     io,
-    os::{fd::AsRawFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
 };
 
@@ -28,14 +31,38 @@ pub(super) fn write_parts_at(file: &File, position: u64, parts: &[&[u8]]) -> io:
 
 /// Gives the disk space of a range back; it then reads as zeros, and the file keeps its size.
 pub(super) fn punch(file: &File, position: u64, len: u64) -> io::Result<()> {
-    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-    // SAFETY: plain integers and a descriptor that `file` keeps open; no memory is passed.
-    let done = unsafe { libc::fallocate(file.as_raw_fd(), mode, offset(position)?, offset(len)?) };
-    if done == 0 {
+    let (at, len) = (offset(position)?, offset(len)?);
+    if punch_hole(file.as_raw_fd(), at, len) == 0 {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+#[cfg(target_os = "linux")]
+fn punch_hole(file: RawFd, at: libc::off_t, len: libc::off_t) -> libc::c_int {
+    let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    // SAFETY: plain integers and a descriptor that the caller keeps open; no memory is passed.
+    unsafe { libc::fallocate(file, mode, at, len) }
+}
+
+/// APFS punches whole blocks only: those inside the range.
+#[cfg(target_os = "macos")]
+fn punch_hole(file: RawFd, at: libc::off_t, len: libc::off_t) -> libc::c_int {
+    const BLOCK: libc::off_t = 4096;
+    let start = (at + BLOCK - 1) / BLOCK * BLOCK;
+    let end = (at + len) / BLOCK * BLOCK;
+    if end <= start {
+        return 0;
+    }
+    let hole = libc::fpunchhole_t {
+        fp_flags: 0,
+        reserved: 0,
+        fp_offset: start,
+        fp_length: end - start,
+    };
+    // SAFETY: the call reads the structure above, which outlives it; the caller keeps the descriptor open.
+    unsafe { libc::fcntl(file, libc::F_PUNCHHOLE, &raw const hole) }
 }
 
 /// Bytes that an ordinary user may still write on the disk that holds `path`.
@@ -46,7 +73,11 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     // SAFETY: `path` ends with a zero byte and `answer` may be written; both outlive the call.
     let done = unsafe { libc::statvfs(path.as_ptr(), &raw mut answer) };
     if done == 0 {
-        Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
+        #[allow(
+            clippy::useless_conversion,
+            reason = "these numbers are shorter on macOS"
+        )]
+        Ok(u64::from(answer.f_bavail).saturating_mul(u64::from(answer.f_frsize)))
     } else {
         Err(io::Error::last_os_error())
     }

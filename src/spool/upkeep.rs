@@ -1,10 +1,14 @@
 //! Behind the front end: sealing, giving space back, cutting. Done by one background thread.
+//!
+//! Space is given back only when everything that was appended before it was released is durable. The record
+//! that made it superfluous is among that: were it lost by a power cut, what it hid or removed would be there
+//! again, and must be whole.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     Error,
-    core::{Core, lock, read_lock, write_lock},
+    core::{BACKGROUND_SYNC_BYTES, Core, lock, read_lock, write_lock},
     recover::{Ending, name},
     segment::{Hole, Segment},
 };
@@ -15,9 +19,21 @@ pub(super) enum Job {
     Sync,
     Seal(Arc<Segment>),
     Prepare,
-    Dig(Arc<Segment>, Vec<Hole>),
-    Remove(u32),
+    /// Gives back what was put off and may be by now.
+    GiveBack,
     Stop,
+}
+
+/// Space that nobody needs once everything up to a record is durable.
+pub(super) struct Surplus {
+    after: Seq,
+    bytes: u64,
+    what: What,
+}
+
+enum What {
+    Holes(Arc<Segment>, Vec<Hole>),
+    Segment(u32),
 }
 
 impl Core {
@@ -31,11 +47,10 @@ impl Core {
 
     pub(super) fn run(&self, job: Job) {
         let outcome = match job {
-            Job::Sync => self.commit.sync(),
+            Job::Sync => self.sync(),
             Job::Seal(segment) => self.seal(&segment),
             Job::Prepare => self.prepare(),
-            Job::Dig(segment, holes) => self.dig(&segment, &holes),
-            Job::Remove(number) => self.remove(number),
+            Job::GiveBack => self.give_back(),
             Job::Stop => Ok(()),
         };
         if let Err(fault) = outcome {
@@ -69,6 +84,7 @@ impl Core {
                 }
             })?;
         self.commit.note_sealed(segment);
+        self.submit(Job::GiveBack);
         if let Some(data) = segment.seal() {
             lock(&self.files).put(number, data);
         }
@@ -78,16 +94,59 @@ impl Core {
     }
 
     pub(super) fn dig_dead(&self, segment: &Arc<Segment>) {
-        let holes = segment.dead_bodies();
-        if !holes.is_empty() {
-            self.note_dug(&holes);
-            self.submit(Job::Dig(Arc::clone(segment), holes));
-        }
+        self.dig_later(segment, segment.dead_bodies());
     }
 
-    pub(super) fn note_dug(&self, holes: &[Hole]) {
+    pub(super) fn dig_later(&self, segment: &Arc<Segment>, holes: Vec<Hole>) {
+        if holes.is_empty() {
+            return;
+        }
         let bytes = holes.iter().map(|hole| hole.len).sum();
         self.totals.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.put_off(bytes, What::Holes(Arc::clone(segment), holes));
+    }
+
+    fn put_off(&self, bytes: u64, what: What) {
+        lock(&self.put_off).push(Surplus {
+            after: self.commit.appended(),
+            bytes,
+            what,
+        });
+        self.put_off_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.submit(Job::GiveBack);
+    }
+
+    /// Makes everything durable, and gives back what waited for that.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        self.commit.sync()?;
+        if self.put_off_bytes.load(Ordering::Relaxed) > 0 {
+            self.submit(Job::GiveBack);
+        }
+        Ok(())
+    }
+
+    /// Does not make anything durable for little: whoever overwrites a file would pay for it each time.
+    fn give_back(&self) -> Result<(), Error> {
+        let most = BACKGROUND_SYNC_BYTES.min(self.settings.limit_bytes / 8);
+        if self.put_off_bytes.load(Ordering::Relaxed) > most {
+            self.commit.sync()?;
+        }
+        self.give_back_durable()
+    }
+
+    fn give_back_durable(&self) -> Result<(), Error> {
+        let synced = self.commit.synced();
+        let due: Vec<Surplus> = lock(&self.put_off)
+            .extract_if(.., |one| one.after <= synced)
+            .collect();
+        for Surplus { bytes, what, .. } in due {
+            self.put_off_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            match what {
+                What::Holes(segment, holes) => self.dig(&segment, &holes)?,
+                What::Segment(number) => self.remove(number)?,
+            }
+        }
+        Ok(())
     }
 
     fn dig(&self, segment: &Segment, holes: &[Hole]) -> Result<(), Error> {
@@ -109,6 +168,9 @@ impl Core {
         let all: Vec<_> = read_lock(&self.segments).values().cloned().collect();
         for segment in all {
             self.remove_if_dead(&segment);
+        }
+        if self.put_off_bytes.load(Ordering::Relaxed) > 0 {
+            self.submit(Job::Sync);
         }
         Ok(())
     }
@@ -146,7 +208,7 @@ impl Core {
             self.totals
                 .records
                 .fetch_sub(removed.records, Ordering::Relaxed);
-            self.submit(Job::Remove(segment.number));
+            self.put_off(removed.bytes, What::Segment(segment.number));
         }
     }
 
@@ -170,6 +232,7 @@ impl Core {
                 .remove(&name(fresh.segment.number, Ending::Open));
         }
         self.commit.sync()?;
+        self.give_back_durable()?;
         match active {
             Some(active) => self.seal(&active.segment),
             None => Ok(()),

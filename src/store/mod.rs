@@ -144,7 +144,19 @@ pub enum Error {
         /// What was looked for.
         what: String,
     },
-    /// The account is not accepted (401), or lacks a permission (403).
+    /// A place that the store cannot do without is gone, and only a person can make another.
+    #[error("{what}")]
+    Homeless {
+        /// Which one, and what to do about it.
+        what: String,
+    },
+    /// The account is not accepted: the token is wrong or was withdrawn (401).
+    #[error("{what}")]
+    NotAccepted {
+        /// What to do about it.
+        what: String,
+    },
+    /// The account lacks a permission (403).
     #[error("{what}")]
     Refused {
         /// What was refused, and what to do about it.

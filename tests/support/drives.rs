@@ -62,31 +62,33 @@ pub(crate) async fn try_open<S: Store>(dir: &Path, store: &Arc<S>) -> Result<Arc
 }
 
 pub(crate) fn create(drive: &Drive) -> InodeNo {
-    drive
-        .change(|change| -> Result<InodeNo, Error> {
-            let ino = InodeNo(change.next_number());
-            let now = Time(1);
-            let inode = Inode {
-                kind: Kind::File,
-                mode: 0o644,
-                uid: 0,
-                gid: 0,
-                rdev: 0,
-                nlink: 1,
-                size: 0,
-                stored: 0,
-                atime: now,
-                mtime: now,
-                ctime: now,
-                btime: now,
-                archive: ArchiveNo(0),
-                parent: InodeNo::ROOT,
-                xattrs: 0,
-            };
-            change.put_inode(ino, &inode);
-            Ok(ino)
-        })
-        .expect("a file is made")
+    try_create(drive).expect("a file is made")
+}
+
+pub(crate) fn try_create(drive: &Drive) -> Result<InodeNo, Error> {
+    drive.change(|change| -> Result<InodeNo, Error> {
+        let ino = InodeNo(change.next_number());
+        let now = Time(1);
+        let inode = Inode {
+            kind: Kind::File,
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            nlink: 1,
+            size: 0,
+            stored: 0,
+            atime: now,
+            mtime: now,
+            ctime: now,
+            btime: now,
+            archive: ArchiveNo(0),
+            parent: InodeNo::ROOT,
+            xattrs: 0,
+        };
+        change.put_inode(ino, &inode);
+        Ok(ino)
+    })
 }
 
 pub(crate) fn write(drive: &Drive, ino: InodeNo, at: u64, bytes: &[u8]) {

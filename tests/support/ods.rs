@@ -187,11 +187,20 @@ impl Machine {
 
     /// A program that stays in the foreground.
     pub(crate) fn start(&self, program: &str, args: &[&str]) -> Foreground {
+        self.start_logged(program, args, "foreground.log")
+    }
+
+    /// A program beside the one in the foreground.
+    pub(crate) fn start_beside(&self, program: &str, args: &[&str]) -> Foreground {
+        self.start_logged(program, args, "beside.log")
+    }
+
+    fn start_logged(&self, program: &str, args: &[&str], log: &str) -> Foreground {
         let program = match program {
             "ods" => env!("CARGO_BIN_EXE_ods"),
             _ => env!("CARGO_BIN_EXE_ods-mount"),
         };
-        let log = self.path("foreground.log");
+        let log = self.path(log);
         let file = std::fs::File::create(&log).expect("a log");
         let mut command = self.command(Path::new(program), args);
         command.stdout(Stdio::piped()).stderr(file);
@@ -257,6 +266,16 @@ impl Foreground {
 
     pub(crate) fn err(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Ends it at once.
+    pub(crate) fn stop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 
     /// Waits until it has said this.

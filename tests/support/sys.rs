@@ -40,6 +40,16 @@ pub fn code<T>(result: std::io::Result<T>) -> Answer<T> {
     result.map_err(|error| error.raw_os_error().unwrap_or(-1))
 }
 
+/// New files get the mode that was asked for.
+pub fn no_umask() {
+    unsafe { libc::umask(0) };
+}
+
+/// Ends a process at once.
+pub fn kill(pid: i32) -> Answer<i64> {
+    check(unsafe { libc::kill(pid, libc::SIGKILL) })
+}
+
 pub fn detach(path: &Path) -> Answer<i64> {
     check(unsafe { libc::umount2(c(path).as_ptr(), libc::MNT_DETACH) })
 }
@@ -51,6 +61,14 @@ pub fn open(path: impl AsRef<OsStr>, flags: i32, mode: u32) -> Answer<File> {
 
 pub fn mknod(path: impl AsRef<OsStr>, mode: u32, device: u64) -> Answer<i64> {
     check(unsafe { libc::mknod(c(path).as_ptr(), mode, device) })
+}
+
+pub fn mkdir(path: impl AsRef<OsStr>, mode: u32) -> Answer<i64> {
+    check(unsafe { libc::mkdir(c(path).as_ptr(), mode) })
+}
+
+pub fn unlink(path: impl AsRef<OsStr>) -> Answer<i64> {
+    check(unsafe { libc::unlink(c(path).as_ptr()) })
 }
 
 pub fn rename2(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>, flags: u32) -> Answer<i64> {
@@ -207,6 +225,10 @@ pub struct Map {
 
 impl Map {
     pub fn new(file: &File, len: usize) -> Map {
+        Map::try_new(file, len).expect("mmap")
+    }
+
+    pub fn try_new(file: &File, len: usize) -> Answer<Map> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let start = unsafe {
             libc::mmap(
@@ -218,15 +240,33 @@ impl Map {
                 0,
             )
         };
-        assert_ne!(start, libc::MAP_FAILED, "mmap: errno {}", errno());
-        Map {
+        if start == libc::MAP_FAILED {
+            return Err(errno());
+        }
+        Ok(Map {
             start: start.cast(),
             len,
-        }
+        })
     }
 
     pub fn bytes(&mut self) -> &mut [u8] {
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+
+    /// Puts bytes into the mapping by way of the kernel, which answers EFAULT where a store would be
+    /// a SIGBUS: the file's filesystem may end at any moment.
+    pub fn fill(&mut self, at: usize, bytes: &[u8]) -> Answer<()> {
+        use std::io::Write;
+        assert!(at + bytes.len() <= self.len, "within the mapping");
+        let (reader, mut writer) = code(std::io::pipe())?;
+        for (nth, part) in bytes.chunks(4096).enumerate() {
+            code(writer.write_all(part))?;
+            let to = unsafe { self.start.add(at + nth * 4096) };
+            let done =
+                check(unsafe { libc::read(reader.as_raw_fd(), to.cast(), part.len()) as i64 })?;
+            assert_eq!(done, part.len() as i64, "a pipe gives what was put in");
+        }
+        Ok(())
     }
 
     pub fn sync(&self) -> Answer<i64> {

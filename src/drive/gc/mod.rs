@@ -65,6 +65,16 @@ pub use auto::Tending;
 /// How long what is buried stays, if nothing else was chosen.
 pub const DELAY: Duration = Duration::from_secs(24 * 3600);
 
+/// Is garbage collected when nobody asked for it?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Collecting {
+    /// Once a day, when the drive is quiet and it is worth it.
+    #[default]
+    Auto,
+    /// Only when somebody asks for it.
+    Off,
+}
+
 /// What is wanted of a collection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wish {
@@ -271,7 +281,7 @@ impl Drive {
                 skip: skip.clone(),
                 stop: Arc::clone(&stop),
             };
-            let round = self.in_epoch(task, move |drive, put| drive.round(&wanted, put));
+            let round = self.in_epoch(task, move |drive| drive.round(&wanted));
             let round = round.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
             report.dead.plus(round.dead);
             report.emptied.plus(round.emptied);

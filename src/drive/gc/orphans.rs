@@ -62,7 +62,7 @@ impl Drive {
                     Err(error) => return Err(error),
                 };
                 for entry in &page.entries {
-                    self.listed(no, entry, &mut puts)?;
+                    self.note_listed(no, entry, &mut puts)?;
                 }
                 match page.next {
                     Some(next) => span = Span::After(next),
@@ -79,7 +79,7 @@ impl Drive {
     }
 
     /// Counts a listed object to its put, as a stray if it is a pack that is not in the index just there.
-    fn listed(
+    fn note_listed(
         &self,
         no: ArchiveNo,
         entry: &Entry,
@@ -169,7 +169,7 @@ impl Drive {
         if self.orphans_among(&strays, When::Now)?.0.is_empty() {
             return Ok(());
         }
-        report.orphans = self.in_epoch(task, move |drive, _| {
+        report.orphans = self.in_epoch(task, move |drive| {
             let (orphans, amount) = drive.orphans_among(&strays, When::Frozen)?;
             let mut batch = Batch::default();
             for stray in orphans {

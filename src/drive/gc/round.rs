@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::errand::Put;
 use crate::drive::gc::Amount;
 use crate::drive::gc::grave::bury;
 use crate::drive::gc::mark::Marked;
@@ -67,8 +66,8 @@ pub(in crate::drive) struct Round {
 type Frames = HashMap<PackId, Vec<(ChunkId, ChunkPlace)>>;
 
 impl Drive {
-    /// One round. Only as an errand in an epoch, for which `put` counts the packs.
-    pub(in crate::drive) fn round(&self, task: &Task, put: &mut Put) -> Result<Round, Error> {
+    /// One round. Only as an errand in an epoch.
+    pub(in crate::drive) fn round(&self, task: &Task) -> Result<Round, Error> {
         let marked = Marked::new(self, When::Frozen)?;
         let choice = Choice::new(&marked, task.repack, &task.skip);
         let mut round = Round {
@@ -95,7 +94,7 @@ impl Drive {
             round.dead.add(put);
         }
         let moving = Moving::new(self, &by_pack, &live);
-        let (emptied, moved) = moving.run(&choice.moved, task, &mut round)?;
+        let emptied = moving.run(&choice.moved, task, &mut round)?;
         for put in &emptied {
             round.emptied.add(put);
         }
@@ -104,11 +103,7 @@ impl Drive {
         for put in &buried {
             self.bury_put(put, &by_pack, &mut batch)?;
         }
-        self.recount(&marked, &buried, put, &mut batch)?;
-        for (no, (packs, bytes)) in moved {
-            let total = put.entry(no).or_default();
-            *total = (total.0 + packs, total.1 + bytes);
-        }
+        self.recount(&marked, &buried, &mut batch)?;
         self.index.amend(batch)?;
         Ok(round)
     }
@@ -131,19 +126,14 @@ impl Drive {
         bury(self, put, locators, batch)
     }
 
-    /// What archives hold follows from the packs there are; what this epoch put is counted elsewhere.
-    fn recount(
-        &self,
-        marked: &Marked,
-        buried: &[&PutUse],
-        put: &Put,
-        batch: &mut Batch,
-    ) -> Result<(), Error> {
+    /// What archives hold follows from the packs there are; those new in this epoch are counted when it is
+    /// published.
+    fn recount(&self, marked: &Marked, buried: &[&PutUse], batch: &mut Batch) -> Result<(), Error> {
         let gone: HashSet<&PackId> = buried.iter().flat_map(|put| &put.packs).collect();
-        let mut totals = Put::new();
+        let mut totals: HashMap<ArchiveNo, (u64, u64)> = HashMap::new();
         for (pack, used) in &marked.packs {
             let total = totals.entry(used.archive).or_default();
-            if !gone.contains(pack) {
+            if !gone.contains(pack) && self.index.base_get(&key::pack(pack))?.is_some() {
                 *total = (total.0 + 1, total.1 + used.bytes);
             }
         }
@@ -151,10 +141,9 @@ impl Drive {
             let value = self.index.frozen_get(&key::holding(no))?;
             let before = value.map(|value| Holding::decode(&value)).transpose()?;
             let before = before.unwrap_or_default();
-            let (fresh, fresh_bytes) = put.get(&no).copied().unwrap_or_default();
             let now = Holding {
-                packs: packs.saturating_sub(fresh),
-                pack_bytes: pack_bytes.saturating_sub(fresh_bytes),
+                packs,
+                pack_bytes,
                 ..before.clone()
             };
             if now != before {
@@ -185,13 +174,13 @@ impl<'d> Moving<'d> {
         }
     }
 
-    /// Moves what is alive in these puts; gives those that nothing is alive in any more, and what was put.
+    /// Moves what is alive in these puts; gives those that nothing is alive in any more.
     fn run<'p>(
         mut self,
         puts: &'p [PutUse],
         task: &Task,
         round: &mut Round,
-    ) -> Result<(Vec<&'p PutUse>, Put), Error> {
+    ) -> Result<Vec<&'p PutUse>, Error> {
         let mut emptied = Vec::new();
         for put in puts {
             if task.stop.load(Ordering::Relaxed) {
@@ -211,8 +200,8 @@ impl<'d> Moving<'d> {
             }
         }
         self.finish_pack()?;
-        let put = self.uploads.finish()?;
-        Ok((emptied, put))
+        self.uploads.finish()?;
+        Ok(emptied)
     }
 
     /// Fetches, opens and packs anew what is alive in a put; tells how many sealed bytes it was.

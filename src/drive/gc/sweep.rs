@@ -247,7 +247,7 @@ impl Drive {
         let head = self.journal_head().epoch;
         if head == begun || newest.is_some_and(|newest| newest >= head) {
             // Publishing finds out whether the lease is ours and history is ours.
-            self.in_epoch(task, |drive, _| {
+            self.in_epoch(task, |drive| {
                 let mut batch = Batch::default();
                 let now = drive.now().0.to_le_bytes().to_vec();
                 batch.put(key::root(SWEPT), now)?;
@@ -303,7 +303,7 @@ impl Drive {
 
     /// The graves of what is removed go.
     fn close_graves(&self, puts: Vec<Vec<u8>>, task: &Task<'_>) -> Result<(), Error> {
-        self.in_epoch(task, move |drive, _| {
+        self.in_epoch(task, move |drive| {
             let mut batch = Batch::default();
             for put in &puts {
                 batch.delete(key::grave(put));
@@ -324,7 +324,7 @@ impl Drive {
             return Ok(());
         }
         let archives = plan.archives.clone();
-        let (count, amount, notes) = self.in_epoch(task, move |drive, _| {
+        let (count, amount, notes) = self.in_epoch(task, move |drive| {
             let empty = drive.empty_archives(When::Frozen)?;
             let graves = drive.graves(Note::Nothing)?;
             let (mut batch, mut notes) = (Batch::default(), Vec::new());

@@ -8,7 +8,6 @@ use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
-use crate::drive::errand::Put;
 use crate::drive::repair::Mode;
 use crate::drive::repair::Repaired;
 use crate::drive::repair::Wish;
@@ -95,7 +94,7 @@ impl Mending<'_> {
             return Ok(());
         }
         self.drive
-            .in_epoch(self.task, move |drive, put| store(drive, found, put))
+            .in_epoch(self.task, move |drive| store(drive, found))
     }
 }
 
@@ -153,12 +152,9 @@ impl Drive {
     }
 }
 
-/// Packs chunks and puts them, within an epoch.
-fn store(
-    drive: &Drive,
-    mut found: Vec<(ChunkId, Sick, Bytes)>,
-    put: &mut Put,
-) -> Result<(), Error> {
+/// Packs chunks and puts them, within an epoch. The cache keeps its copies, which may be the only ones
+/// until the store has acknowledged these.
+fn store(drive: &Drive, mut found: Vec<(ChunkId, Sick, Bytes)>) -> Result<(), Error> {
     found.sort_by_key(|(_, sick, _)| sick.archive);
     let mut uploads = Uploads::new(drive);
     let mut open: Option<(ArchiveNo, PackBuilder)> = None;
@@ -182,15 +178,9 @@ fn store(
         let capacity = drive.store.limits().object_bytes_max;
         let fresh = || (sick.archive, PackBuilder::new(&drive.keys, capacity));
         open.get_or_insert_with(fresh).1.push(id, &plain)?;
-        // What the cache has may be of the old pack; the copy that was just made is better.
-        drive.cache.invalidate(&id);
     }
     if let Some((archive, builder)) = open {
         uploads.add(archive, builder.finish())?;
     }
-    for (archive, (packs, bytes)) in uploads.finish()? {
-        let total = put.entry(archive).or_default();
-        (total.0, total.1) = (total.0 + packs, total.1 + bytes);
-    }
-    Ok(())
+    uploads.finish()
 }

@@ -1,6 +1,7 @@
 //! Forgetting: what nothing brings back is given up, and said to be; and places that only mislead go.
 
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::ops::Bound;
 
 use crate::drive::Drive;
@@ -47,7 +48,7 @@ impl Drive {
         let owners: BTreeSet<InodeNo> = owners.copied().collect();
         if !owners.is_empty() {
             task.begin("forgetting", owners.len() as u64, 0)?;
-            repaired.forgotten_bytes = self.in_epoch(task, move |drive, _| {
+            repaired.forgotten_bytes = self.in_epoch(task, move |drive| {
                 owners
                     .iter()
                     .try_fold(0, |bytes, ino| Ok(bytes + drive.forget_in(*ino, &chunks)?))
@@ -59,21 +60,20 @@ impl Drive {
         Ok(())
     }
 
-    /// Removes the places of chunks that no file needs and that lie in missing packs: whoever wrote such
-    /// content again would be told that it is stored. Only after a look at the whole drive.
+    /// Removes the places of chunks that cannot be read and that no file needs: whoever wrote such content
+    /// again would be told that it is stored. Only after a look at the whole drive.
     pub(in crate::drive) fn drop_misleading(
         &self,
-        findings: &Findings,
+        needed: BTreeSet<ChunkId>,
         task: &Task<'_>,
     ) -> Result<(), Error> {
-        let packs = self.distrusted_packs();
-        if packs.is_empty() {
+        let distrusted = self.distrusted();
+        if distrusted.is_empty() {
             return Ok(());
         }
         task.begin("tidying", 0, 0)?;
-        let needed: BTreeSet<ChunkId> = findings.chunks.keys().copied().collect();
-        self.in_epoch(task, move |drive, _| {
-            let (mut batch, mut kept) = (Batch::default(), BTreeSet::new());
+        self.in_epoch(task, move |drive| {
+            let (mut batch, mut kept) = (Batch::default(), HashSet::new());
             let (from, to) = key::all(b'C');
             let rows = drive
                 .index
@@ -81,18 +81,15 @@ impl Drive {
             for row in rows {
                 let (key, value) = row?;
                 let pack = ChunkPlace::decode(&value)?.pack;
-                if !packs.contains(&pack) {
-                    continue;
-                }
-                let id = key
-                    .get(1..)
-                    .and_then(|id| Some(ChunkId(id.try_into().ok()?)));
-                match id.is_some_and(|id| needed.contains(&id)) {
-                    true => drop(kept.insert(pack)),
-                    false => batch.delete(key),
+                let id = key.get(1..).and_then(|id| id.try_into().ok());
+                let id = ChunkId(id.ok_or(Error::Malformed)?);
+                if distrusted.has(&id, &pack) && !needed.contains(&id) {
+                    batch.delete(key);
+                } else {
+                    kept.insert(pack);
                 }
             }
-            for pack in packs.difference(&kept) {
+            for pack in distrusted.packs.difference(&kept) {
                 batch.delete(key::pack(pack));
             }
             Ok(drive.index.amend(batch)?)

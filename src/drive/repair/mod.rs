@@ -166,14 +166,18 @@ impl Drive {
             repaired.superblocks = self.mend_superblock(wish.mode, task)?;
         }
         self.mend_content(wish, findings, task, repaired)?;
-        if (&wish.scope, wish.mode) == (&Scope::Drive, Mode::Repair) {
-            self.drop_misleading(findings, task)?;
-        }
         if !findings.history.what.is_empty() {
             self.mend_history(wish.mode, findings, task, repaired)?;
         }
         if (wish.losses, wish.mode) == (Losses::Forget, Mode::Repair) {
             self.forget(wish, findings, task, repaired)?;
+        }
+        if (&wish.scope, wish.mode) == (&Scope::Drive, Mode::Repair) {
+            let needed = match wish.losses {
+                Losses::Keep => findings.chunks.keys().copied().collect(),
+                Losses::Forget => std::collections::BTreeSet::new(),
+            };
+            self.drop_misleading(needed, task)?;
         }
         Ok(())
     }

@@ -189,7 +189,7 @@ impl Drive {
             .sum();
         let is_whole = bytes * 2 >= wanted.place.bytes && wanted.place.bytes <= RANGE_BYTES_MAX;
         let ranges = match is_whole {
-            true => vec![0..wanted.place.bytes],
+            true => std::iter::once(0..wanted.place.bytes).collect(),
             false => ranges(wanted),
         };
         for range in ranges {

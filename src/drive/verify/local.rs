@@ -9,6 +9,7 @@ use crate::drive::scope::Files;
 use crate::drive::task::Task;
 use crate::drive::verify::Findings;
 use crate::id::InodeNo;
+use crate::index;
 use crate::spool;
 use crate::spool::Place;
 
@@ -29,7 +30,7 @@ impl Drive {
         findings.records = self.control.board().lost_records.clone();
         let inodes: Vec<InodeNo> = {
             let view = self.view();
-            let gathering = view.state.gathering.inodes();
+            let gathering = view.state.gathering.inodes().into_iter();
             let frozen = view.state.frozen.iter().flat_map(|frozen| frozen.inodes());
             gathering
                 .chain(frozen)
@@ -59,7 +60,7 @@ impl Drive {
         let mut pieces = Vec::new();
         let layers = [Some(&view.state.gathering), view.state.frozen.as_ref()];
         for layer in layers.into_iter().flatten() {
-            for piece in layer.pieces(ino).into_iter().flat_map(|all| all.values()) {
+            for (_, piece) in layer.within(ino, 0, u64::MAX) {
                 if let Source::Spool { place, skip } = piece.source {
                     pieces.push((place, skip, piece.len));
                 }
@@ -77,6 +78,24 @@ impl Drive {
             at += step;
         }
         Ok(())
+    }
+
+    /// Reads the index's own files, every page against its checksum.
+    pub(in crate::drive) fn look_at_index(
+        &self,
+        task: &Task<'_>,
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        task.begin("reading the index", 0, 0)?;
+        match self.index.verify() {
+            Err(error @ index::Error::Damaged(_)) => {
+                findings
+                    .index
+                    .push((format!("cannot be trusted: {error}"), Vec::new()));
+                Ok(())
+            }
+            answer => Ok(answer?),
+        }
     }
 
     /// Unseals what is in the cache. What does not open is dropped: it is only a copy.

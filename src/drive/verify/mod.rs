@@ -175,6 +175,7 @@ impl Drive {
         task.begin("looking for files", 0, 0)?;
         let files = self.files_of(&wish.scope, task)?;
         if files == Files::All {
+            self.look_at_index(task, findings)?;
             self.look_at_names(task, findings)?;
             self.look_at_superblock(task, findings)?;
             self.look_at_history(wish.depth, task, findings)?;

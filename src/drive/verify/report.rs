@@ -159,6 +159,75 @@ impl Findings {
     }
 }
 
+/// Puts problems together, and says whose they are.
+struct Writer {
+    paths: BTreeMap<InodeNo, Vec<String>>,
+    problems: Vec<Problem>,
+}
+
+impl Writer {
+    /// All names of these inodes, each once.
+    fn named(&self, inodes: impl IntoIterator<Item = InodeNo>) -> Vec<String> {
+        let mut all = Vec::new();
+        for ino in inodes {
+            match self.paths.get(&ino) {
+                Some(names) => all.extend(names.iter().cloned()),
+                None => all.push(format!("(inode {ino}, which has no name)")),
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    fn add(
+        &mut self,
+        kind: Kind,
+        what: String,
+        inodes: impl IntoIterator<Item = InodeNo>,
+        advice: &str,
+    ) {
+        self.problems.push(Problem {
+            kind,
+            what,
+            paths: self.named(inodes),
+            advice: advice.to_owned(),
+        });
+    }
+
+    fn add_all(&mut self, findings: &Findings) {
+        for ((pack, is_harmless), chunks) in findings.by_pack() {
+            let owners = findings.owners.iter();
+            let owners = owners.filter(|(_, needs)| !needs.is_disjoint(&chunks));
+            let kind = match is_harmless {
+                true => Kind::Pack,
+                false => Kind::Content,
+            };
+            let what = findings.group_text(pack, &chunks);
+            self.add(kind, what, owners.map(|(ino, _)| *ino), REPAIR);
+        }
+        for (ino, bytes) in &findings.lost {
+            self.add(Kind::Lost, format!("{bytes} bytes are lost"), [*ino], LOST);
+        }
+        for (ino, what) in &findings.spooled {
+            self.add(Kind::Spool, what.clone(), [*ino], SPOOL);
+        }
+        if let Some(what) = &findings.records {
+            self.add(Kind::Spool, what.clone(), [], RECORDS);
+        }
+        for (what, inodes) in &findings.index {
+            let what = format!("an entry of the index {what}");
+            self.add(Kind::Index, what, inodes.iter().copied(), INDEX);
+        }
+        for what in &findings.history.what {
+            self.add(Kind::History, what.clone(), [], HISTORY);
+        }
+        if let Some(what) = &findings.superblock {
+            self.add(Kind::Superblock, what.clone(), [], SUPERBLOCK);
+        }
+    }
+}
+
 impl Drive {
     pub(in crate::drive) fn report(
         &self,
@@ -166,78 +235,23 @@ impl Drive {
         findings: &Findings,
         complete: bool,
     ) -> Result<Report, Error> {
-        let paths = self.paths_of(&findings.concerned())?;
-        let named = |inodes: &mut dyn Iterator<Item = InodeNo>| -> Vec<String> {
-            let mut all = Vec::new();
-            for ino in inodes {
-                match paths.get(&ino) {
-                    Some(names) => all.extend(names.iter().cloned()),
-                    None => all.push(format!("(inode {ino}, which has no name)")),
-                }
-            }
-            all.sort_unstable();
-            all.dedup();
-            all
+        let mut writer = Writer {
+            paths: self.paths_of(&findings.concerned())?,
+            problems: Vec::new(),
         };
-        let mut problems = Vec::new();
-        let mut add = |kind, what: String, paths: Vec<String>, advice: &str| {
-            let advice = advice.to_owned();
-            problems.push(Problem {
-                kind,
-                what,
-                paths,
-                advice,
-            });
-        };
-        for ((pack, is_harmless), chunks) in findings.by_pack() {
-            let owners = findings.owners.iter();
-            let mut owners = owners
-                .filter(|(_, needs)| !needs.is_disjoint(&chunks))
-                .map(|(ino, _)| *ino);
-            let kind = match is_harmless {
-                true => Kind::Pack,
-                false => Kind::Content,
-            };
-            let what = findings.group_text(pack, &chunks);
-            add(kind, what, named(&mut owners), REPAIR);
-        }
-        for (ino, bytes) in &findings.lost {
-            let what = format!("{bytes} bytes are lost");
-            add(Kind::Lost, what, named(&mut [*ino].into_iter()), LOST);
-        }
-        for (ino, what) in &findings.spooled {
-            add(
-                Kind::Spool,
-                what.clone(),
-                named(&mut [*ino].into_iter()),
-                SPOOL,
-            );
-        }
-        if let Some(what) = &findings.records {
-            add(Kind::Spool, what.clone(), Vec::new(), RECORDS);
-        }
-        for (what, inodes) in &findings.index {
-            let what = format!("an entry of the index {what}");
-            add(Kind::Index, what, named(&mut inodes.iter().copied()), INDEX);
-        }
-        for what in &findings.history.what {
-            add(Kind::History, what.clone(), Vec::new(), HISTORY);
-        }
-        if let Some(what) = &findings.superblock {
-            add(Kind::Superblock, what.clone(), Vec::new(), SUPERBLOCK);
-        }
+        writer.add_all(findings);
         let mut notes = findings.notes.clone();
         for (ino, bytes) in &findings.forgotten {
-            let names = named(&mut [*ino].into_iter()).join(", ");
+            let names = writer.named([*ino]).join(", ");
             notes.push(format!("{bytes} bytes were given up in {names}"));
         }
         Ok(Report {
             depth: wish.depth,
             complete,
             epoch: self.journal_head().epoch.0,
-            healthy: problems.is_empty(),
+            healthy: writer.problems.is_empty(),
             checked: findings.counts,
-            problems,
+            problems: writer.problems,
             notes,
         })
     }

@@ -17,7 +17,6 @@ use twilight_http::routing::Route;
 
 use super::{
     Discord,
-    get::deed,
     limiter::Lane,
     settings::Settings,
     transport::Ask,
@@ -213,7 +212,7 @@ impl Discord {
             kind: "GET message",
             major: place.channel,
         };
-        let ask = Ask::new(lane, &route, deed(place)).urgent(urgency);
+        let ask = Ask::new(lane, &route, self.reading(place)).urgent(urgency);
         let message: Message = self.transport.read(&ask, deadline).await?;
         self.cdn.remember(&message);
         Ok(())

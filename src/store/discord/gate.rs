@@ -141,7 +141,7 @@ fn stopped(wait: Duration) -> Error {
 fn no_room(wait: Duration) -> Error {
     Error::Unavailable {
         what: format!(
-            "Discord's limits leave no room for another {:.1} s",
+            "Discord asks to wait: its limits leave no room for another {:.1} s",
             wait.as_secs_f64()
         ),
         retry_after: Some(wait),

@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{
     Discord,
-    answer::{Deed, Fail, Unclear, hear},
+    answer::{Fail, Unclear, hear},
+    deed::Deed,
     transport::unclear,
     wire::Place,
 };
@@ -25,6 +26,9 @@ pub(super) enum Address {
     /// One that Discord gives from now on.
     Fresh,
 }
+
+/// Fresh addresses that are tried before an object counts as gone.
+const RENEWALS_MAX: u32 = 3;
 
 /// Why a download did not succeed.
 enum Miss {
@@ -53,7 +57,7 @@ impl Discord {
         let deadline = self.transport.deadline() + self.transport.time_for(range.end - range.start);
         let mut backoff = self.transport.backoff();
         let mut after = (address == Address::Fresh).then(Instant::now);
-        let mut renewed = false;
+        let mut renewals = 0;
         loop {
             let url = match self.cdn.known(&place, settings, after) {
                 Some(url) => url,
@@ -64,15 +68,23 @@ impl Discord {
                     self.transport.succeeded();
                     return Ok(bytes);
                 }
-                Err(Miss::Stale(status)) if renewed => return Err(gone(&place, status)),
-                Err(Miss::Stale(_)) => {
-                    renewed = true;
+                Err(Miss::Stale(status)) if renewals >= RENEWALS_MAX => {
+                    return Err(gone(&place, status));
+                }
+                Err(Miss::Stale(status)) => {
+                    renewals += 1;
                     after = Some(Instant::now());
+                    // A fresh address that is not good yet may become so in a moment.
+                    if renewals > 1 {
+                        let why = gone(&place, status).to_string();
+                        let paused = backoff.pause(unclear_of(why), deadline).await;
+                        paused.map_err(|_| gone(&place, status))?;
+                    }
                 }
                 Err(Miss::Passing(why)) => {
                     self.transport.failed(&why.what);
                     let paused = backoff.pause(why, deadline).await;
-                    paused.map_err(|fail| fail.error(&deed(&place)))?;
+                    paused.map_err(|fail| fail.error(&self.reading(&place)))?;
                 }
                 Err(Miss::Final(error)) => {
                     self.transport.failed(&error.to_string());
@@ -114,7 +126,7 @@ impl Discord {
         let response = match response.map_err(unclear) {
             Ok(response) => response,
             Err(Fail::Unclear(why)) => return Err(Miss::Passing(why)),
-            Err(fail) => return Err(Miss::Final(fail.error(&deed(place)))),
+            Err(fail) => return Err(Miss::Final(fail.error(&self.reading(place)))),
         };
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -145,6 +157,17 @@ impl Discord {
                 what: format!("Discord's CDN answered {status}"),
             })),
         }
+    }
+
+    /// For errors of reading.
+    pub(super) fn reading(&self, place: &Place) -> Deed {
+        let at = (place.channel, place.message);
+        Deed::to_message(
+            self.transport.settings(),
+            at,
+            "read",
+            "Read Message History",
+        )
     }
 
     /// Waits while the CDN wants it.
@@ -209,10 +232,11 @@ fn check_partial(response: &Response, place: &Place, range: &Range<u64>) -> Resu
 }
 
 fn passing(what: &str) -> Miss {
-    Miss::Passing(Unclear {
-        status: None,
-        what: what.into(),
-    })
+    Miss::Passing(unclear_of(what.into()))
+}
+
+fn unclear_of(what: String) -> Unclear {
+    Unclear { status: None, what }
 }
 
 fn other_length(place: &Place) -> Error {
@@ -237,14 +261,5 @@ fn gone(place: &Place, status: StatusCode) -> Error {
     }
     Error::Missing {
         what: format!("the object on message {message} in channel {channel}"),
-    }
-}
-
-/// For errors of reading.
-pub(super) fn deed(place: &Place) -> Deed {
-    Deed {
-        doing: "read",
-        place: format!("message {} in channel {}", place.message, place.channel),
-        permission: "Read Message History",
     }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_util::stream;
 use reqwest::{Body, Client, ClientBuilder, redirect::Policy};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 use tokio::time::sleep;
 
 use super::settings::Settings;
@@ -77,12 +77,24 @@ fn tls(api_base: &str) -> Result<ClientConfig, Error> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()?))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Broken {
             what: format!("no TLS: {error}"),
         })?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(feature = "tls")]
+fn provider() -> Result<CryptoProvider, Error> {
+    Ok(rustls::crypto::ring::default_provider())
+}
+
+#[cfg(not(feature = "tls"))]
+fn provider() -> Result<CryptoProvider, Error> {
+    Err(Error::Broken {
+        what: String::from("this program was built without TLS (feature `tls`)"),
+    })
 }
 
 fn is_loopback(base: &str) -> bool {

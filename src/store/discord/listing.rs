@@ -7,8 +7,10 @@ use twilight_model::id::{Id, marker::GenericMarker};
 
 use super::{
     Discord,
-    answer::{Deed, Fail, code},
+    answer::{Fail, code},
+    deed::Deed,
     limiter::Lane,
+    settings::Settings,
     transport::Ask,
     wire::{Message, Spot},
 };
@@ -57,7 +59,7 @@ impl Discord {
             limit: Some(PAGE_MESSAGES),
         };
         let user = self.user(deadline).await?;
-        let ask = read_messages(&route, spot.channel(), spot.place());
+        let ask = read_messages(&route, self.transport.settings(), spot.channel());
         let mut messages: Vec<Message> = self.transport.read(&ask, deadline).await?;
         if messages.is_empty() && !is_news(span) {
             self.check_is_empty(spot, deadline).await?;
@@ -85,11 +87,9 @@ impl Discord {
             major: channel_id,
         };
         let read = |route: &Route<'_>| {
-            let deed = Deed {
-                doing: "read the history of",
-                place: spot.place(),
-                permission: "Read Message History",
-            };
+            let settings = self.transport.settings();
+            let doing = "read the history of";
+            let deed = Deed::within(settings, channel_id, doing, "Read Message History");
             Ask::new(lane, route, deed)
         };
         let ask = read(&Route::GetChannel { channel_id });
@@ -125,7 +125,7 @@ impl Discord {
             around: Some(message),
             limit: Some(PAGE_MESSAGES),
         };
-        let ask = read_messages(&route, channel_id, format!("channel {channel_id}"));
+        let ask = read_messages(&route, self.transport.settings(), channel_id);
         self.transport.read(&ask.urgent(urgency), deadline).await
     }
 }
@@ -135,15 +135,12 @@ fn is_news(span: Span) -> bool {
     matches!(span, Span::After(mark) if mark > Mark(0))
 }
 
-fn read_messages(route: &Route<'_>, channel: u64, place: String) -> Ask {
+fn read_messages(route: &Route<'_>, settings: &Settings, channel: u64) -> Ask {
     let lane = Lane {
         kind: "GET messages",
         major: channel,
     };
-    let deed = Deed {
-        doing: "read the messages of",
-        place,
-        permission: "Read Message History",
-    };
+    let doing = "read the messages of";
+    let deed = Deed::within(settings, channel, doing, "Read Message History");
     Ask::new(lane, route, deed)
 }

@@ -30,8 +30,8 @@ use crate::store::{
 };
 
 use self::{
-    answer::Deed,
     cdn::Cdn,
+    deed::Deed,
     get::Address,
     limiter::Lane,
     put::Puts,
@@ -43,8 +43,10 @@ use self::{
 mod answer;
 mod backoff;
 mod cdn;
+mod deed;
 mod gate;
 mod get;
+mod guild;
 mod http;
 mod limiter;
 mod listing;
@@ -107,11 +109,7 @@ impl Discord {
                 kind: "GET me",
                 major: 0,
             };
-            let deed = Deed {
-                doing: "read",
-                place: "the bot's own user".into(),
-                permission: "",
-            };
+            let deed = Deed::new("read", "the bot's own user", "");
             let ask = Ask::new(lane, &Route::GetCurrentUser, deed);
             let myself: Myself = self.transport.read(&ask, deadline).await?;
             Ok(myself.id.get())

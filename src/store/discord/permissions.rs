@@ -89,6 +89,15 @@ pub enum Purpose {
 }
 
 impl Purpose {
+    /// What people read of such a channel.
+    pub(super) fn named(self) -> String {
+        let what = match self {
+            Purpose::Journal => "journal",
+            Purpose::Archives => "archives",
+        };
+        format!("the {what} channel {}", self.channel_name())
+    }
+
     /// Name of the channel that ods makes and looks for.
     pub(super) fn channel_name(self) -> &'static str {
         match self {

@@ -6,7 +6,8 @@ use twilight_http::{request::Method, routing::Route};
 
 use super::{
     Discord,
-    answer::{Deed, Fail, code},
+    answer::{Fail, code},
+    deed::Deed,
     limiter::Lane,
     transport::{Ask, parse},
     wire::{Message, Place},
@@ -44,7 +45,7 @@ impl Discord {
             major: channel_id,
         };
         let deadline = self.transport.deadline();
-        let ask = Ask::new(lane, &route, deed("pin", &place));
+        let ask = Ask::new(lane, &route, self.pinning("pin", &place));
         self.newer_or_older(&ask, Method::Put, &place, deadline)
             .await
             .map_err(|fail| fail.error(&ask.deed))
@@ -62,7 +63,7 @@ impl Discord {
             major: channel_id,
         };
         let deadline = self.transport.deadline();
-        let ask = Ask::new(lane, &route, deed("unpin", &place));
+        let ask = Ask::new(lane, &route, self.pinning("unpin", &place));
         let done = self
             .newer_or_older(&ask, Method::Delete, &place, deadline)
             .await;
@@ -70,6 +71,11 @@ impl Discord {
             Err(Fail::Said(said)) if said.code == code::UNKNOWN_MESSAGE => Ok(()),
             done => done.map_err(|fail| fail.error(&ask.deed)),
         }
+    }
+
+    fn pinning(&self, doing: &'static str, place: &Place) -> Deed {
+        let at = (place.channel, place.message);
+        Deed::to_message(self.transport.settings(), at, doing, "Pin Messages")
     }
 
     /// Asks on the newer route and, where there is none, on the older.
@@ -127,11 +133,13 @@ impl Discord {
         before: Option<String>,
         deadline: Instant,
     ) -> Result<PinsPage, Error> {
-        let deed = Deed {
-            doing: "read the pins of",
-            place: format!("channel {channel_id}"),
-            permission: "Read Message History",
-        };
+        let settings = self.transport.settings();
+        let deed = Deed::within(
+            settings,
+            channel_id,
+            "read the pins of",
+            "Read Message History",
+        );
         let lane = Lane {
             kind: "GET pins",
             major: channel_id,
@@ -159,13 +167,5 @@ impl Discord {
             }
             Err(fail) => Err(fail.error(&ask.deed)),
         }
-    }
-}
-
-fn deed(doing: &'static str, place: &Place) -> Deed {
-    Deed {
-        doing,
-        place: format!("message {} in channel {}", place.message, place.channel),
-        permission: "Pin Messages",
     }
 }

@@ -17,10 +17,12 @@ use twilight_http::routing::Route;
 
 use super::{
     Discord,
-    answer::{Deed, Fail, Said, Unclear, code},
+    answer::{Fail, Said, Unclear, code},
     backoff::Backoff,
+    deed::Deed,
     http::Form,
     limiter::Lane,
+    settings::Settings,
     sizes::SAFE_PUT_BYTES,
     transport::{Ask, parse},
     wire::{Attachment, Message, Spot, in_ms, made_ms},
@@ -127,7 +129,7 @@ impl Discord {
 
     /// Sends the message once. `None`: to be tried again.
     async fn send(&self, put: &mut Put<'_>, begun: Begun) -> Result<Option<Vec<Locator>>, Error> {
-        let ask = put.ask(begun.salt)?;
+        let ask = put.ask(self.transport.settings(), begun.salt)?;
         let limited_least = put.backoff.next;
         let sent = self
             .transport
@@ -271,7 +273,7 @@ enum Compared {
 }
 
 impl Put<'_> {
-    fn ask(&self, salt: u32) -> Result<Ask, Error> {
+    fn ask(&self, settings: &Settings, salt: u32) -> Result<Ask, Error> {
         let channel_id = self.spot.channel();
         let nonce = nonce(&self.key, salt);
         let attachments: Vec<_> = self
@@ -291,14 +293,11 @@ impl Put<'_> {
             kind: "POST messages",
             major: channel_id,
         };
-        let deed = Deed {
-            doing: "put objects into",
-            place: self.spot.place(),
-            permission: match self.spot {
-                Spot::Channel(_) => "Send Messages and Attach Files",
-                Spot::Thread { .. } => "Send Messages in Threads and Attach Files",
-            },
+        let permission = match self.spot {
+            Spot::Channel(_) => "Send Messages and Attach Files",
+            Spot::Thread { .. } => "Send Messages in Threads and Attach Files",
         };
+        let deed = Deed::within(settings, channel_id, "put objects into", permission);
         Ok(Ask::form(
             lane,
             &Route::CreateMessage { channel_id },

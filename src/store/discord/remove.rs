@@ -8,7 +8,8 @@ use twilight_http::routing::Route;
 
 use super::{
     Discord,
-    answer::{Deed, Fail, Said, code},
+    answer::{Fail, Said, code},
+    deed::Deed,
     limiter::Lane,
     transport::Ask,
     wire::{Place, in_ms, made_ms},
@@ -69,11 +70,9 @@ impl Discord {
             kind: "POST bulk-delete",
             major: channel_id,
         };
-        let deed = Deed {
-            doing: "remove messages from",
-            place: format!("channel {channel_id}"),
-            permission: "Manage Messages",
-        };
+        let settings = self.transport.settings();
+        let doing = "remove messages from";
+        let deed = Deed::within(settings, channel_id, doing, "Manage Messages");
         let route = Route::DeleteMessages { channel_id };
         let ask = Ask::json(lane, &route, &json!({ "messages": ids }), deed)?;
         match self.transport.call(&ask, self.transport.deadline()).await {
@@ -105,21 +104,16 @@ impl Discord {
             },
             major: channel_id,
         };
-        let deed = Deed {
-            doing: "remove a message from",
-            place: format!("channel {channel_id}"),
-            permission: "Manage Messages",
-        };
+        let settings = self.transport.settings();
+        let doing = "remove a message from";
+        let deed = Deed::within(settings, channel_id, doing, "Manage Messages");
         let route = Route::DeleteMessage {
             channel_id,
             message_id,
         };
         let ask = Ask::new(lane, &route, deed);
-        match self.transport.call(&ask, deadline).await {
-            Ok(_) => Ok(()),
-            Err(Fail::Said(said)) if said.status == 404 => Ok(()),
-            Err(fail) => Err(fail.error(&ask.deed)),
-        }
+        let is_gone = |said: &Said| said.status == 404;
+        self.transport.act_unless(&ask, deadline, is_gone).await
     }
 }
 

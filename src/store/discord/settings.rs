@@ -23,12 +23,12 @@ impl Token {
     /// Takes what the developer portal shows, with or without `Bot ` before it and blanks around it.
     ///
     /// # Errors
-    /// [`Error::Refused`] when it cannot be a token.
+    /// [`Error::NotAccepted`] when it cannot be a token.
     pub fn new(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let text = text.strip_prefix("Bot ").unwrap_or(text).trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::Refused {
+            return Err(Error::NotAccepted {
                 what:
                     "this is not a bot token: copy it once more from the developer portal, page Bot"
                         .into(),

@@ -5,21 +5,19 @@ use serde_json::json;
 use tokio::time::Instant;
 use twilight_http::routing::Route;
 use twilight_model::{
-    channel::{
-        ChannelType,
-        permission_overwrite::{PermissionOverwrite, PermissionOverwriteType},
-    },
+    channel::ChannelType,
     guild::Permissions,
     id::{
         Id,
-        marker::{ChannelMarker, GuildMarker, RoleMarker, UserMarker},
+        marker::{GuildMarker, RoleMarker, UserMarker},
     },
 };
 
 use super::{
-    answer::{Deed, Fail},
+    answer::Fail,
+    deed::Deed,
+    guild::{RawChannel, RawGuild, RawMember, find_named},
     limiter::Lane,
-    permissions::{Member, Role},
     settings::Settings,
     transport::{Ask, Transport, parse},
 };
@@ -109,31 +107,6 @@ struct RawGuildName {
     name: String,
 }
 
-#[derive(Deserialize)]
-struct RawGuild {
-    id: Id<GuildMarker>,
-    name: String,
-    owner_id: Id<UserMarker>,
-    #[serde(default)]
-    premium_tier: u8,
-    roles: Vec<Role>,
-}
-
-#[derive(Deserialize)]
-struct RawMember {
-    roles: Vec<Id<RoleMarker>>,
-}
-
-#[derive(Deserialize)]
-struct RawChannel {
-    id: Id<ChannelMarker>,
-    #[serde(rename = "type")]
-    kind: ChannelType,
-    name: Option<String>,
-    #[serde(default)]
-    permission_overwrites: Vec<PermissionOverwrite>,
-}
-
 impl Setup {
     /// Begins; of the settings, server and channels are not used.
     ///
@@ -147,7 +120,7 @@ impl Setup {
     /// Who the token is for.
     ///
     /// # Errors
-    /// [`Error::Refused`] when Discord does not accept the token; [`Error::Unavailable`].
+    /// [`Error::NotAccepted`] when Discord does not accept the token; [`Error::Unavailable`].
     pub async fn bot(&self) -> Result<Bot, Error> {
         let user: RawUser = self
             .read("GET me", 0, &Route::GetCurrentUser, "the bot's own user")
@@ -211,8 +184,7 @@ impl Setup {
     /// [`Error::Refused`] when there is none and the bot may not make one; [`Error::Unavailable`].
     pub async fn channel(&self, guild: u64, purpose: Purpose) -> Result<Channel, Error> {
         let deadline = self.transport.deadline();
-        let bot = self.bot().await?;
-        let name = purpose.channel_name();
+        let (bot, name) = (self.bot().await?, purpose.channel_name());
         let mut audience = match purpose {
             Purpose::Journal => Audience::Private,
             Purpose::Archives => Audience::AsTheServerSays,
@@ -247,28 +219,36 @@ impl Setup {
         }
     }
 
-    /// What ods needs in a channel and the bot may not do there. Empty is good.
+    /// What ods needs in some channels and the bot may not do there, with three requests in all. Empty
+    /// is good.
     ///
     /// # Errors
     /// [`Error::Missing`] when there is no such channel; [`Error::Refused`], [`Error::Unavailable`].
     pub async fn missing(
         &self,
         guild: u64,
-        channel: u64,
-        purpose: Purpose,
-    ) -> Result<Vec<Need>, Error> {
-        let bot = self.bot().await?;
+        places: &[(u64, Purpose)],
+    ) -> Result<Vec<(Purpose, Need)>, Error> {
+        let user = match self.transport.settings().token.user() {
+            Some(user) => user,
+            None => self.bot().await?.user,
+        };
         let channels = self.raw_channels(guild).await?;
-        let found = channels.iter().find(|one| one.id.get() == channel);
-        let found = found.ok_or_else(|| Error::Missing {
-            what: format!("channel {channel} in server {guild}"),
-        })?;
-        let (raw, own) = self.member(guild, bot.user).await?;
-        let may = raw
-            .member(bot.user, &own)
-            .in_channel(&found.permission_overwrites);
-        let lacks = |need: &&Need| may.bits() & need.bit == 0;
-        Ok(purpose.needs().iter().filter(lacks).copied().collect())
+        let (raw, own) = self.member(guild, user).await?;
+        let mut missing = Vec::new();
+        for (channel, purpose) in places {
+            let found = channels.iter().find(|one| one.id.get() == *channel);
+            let found = found.ok_or_else(|| Error::Missing {
+                what: format!("{} ({channel}) in server {guild}", purpose.named()),
+            })?;
+            let may = raw
+                .member(user, &own)
+                .in_channel(&found.permission_overwrites);
+            let needs = purpose.needs().iter().copied();
+            let lacks = needs.filter(|need| may.bits() & need.bit == 0);
+            missing.extend(lacks.map(|need| (*purpose, need)));
+        }
+        Ok(missing)
     }
 
     async fn creation(
@@ -303,11 +283,11 @@ impl Setup {
             kind: "POST channels",
             major: guild,
         };
-        let deed = Deed {
-            doing: "make a channel in",
-            place: format!("server {guild}"),
-            permission: "Manage Channels",
-        };
+        let deed = Deed::new(
+            "make a channel in",
+            format!("server {guild}"),
+            "Manage Channels",
+        );
         let route = Route::CreateChannel { guild_id: guild };
         Ask::json(lane, &route, &payload, deed)
     }
@@ -346,55 +326,9 @@ impl Setup {
         route: &Route<'_>,
         place: &str,
     ) -> Result<T, Error> {
-        let deed = Deed {
-            doing: "read",
-            place: place.into(),
-            permission: "View Channel",
-        };
+        let deed = Deed::new("read", place, "View Channel");
         let ask = Ask::new(Lane { kind, major }, route, deed);
         let deadline: Instant = self.transport.deadline();
         self.transport.read(&ask, deadline).await
-    }
-}
-
-fn find_named<'a>(channels: &'a [RawChannel], name: &str) -> Option<&'a RawChannel> {
-    let of_name =
-        |one: &&RawChannel| one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name);
-    channels.iter().find(of_name)
-}
-
-impl RawGuild {
-    fn member<'a>(&'a self, user: u64, own: &'a [Id<RoleMarker>]) -> Member<'a> {
-        Member {
-            guild: self.id.get(),
-            owner: self.owner_id.get(),
-            user,
-            roles: &self.roles,
-            own,
-        }
-    }
-}
-
-impl RawChannel {
-    fn shown(&self, guild: u64, name: &str) -> Channel {
-        Channel {
-            id: self.id.get(),
-            name: name.into(),
-            audience: self.audience(guild),
-            is_new: false,
-        }
-    }
-
-    fn audience(&self, guild: u64) -> Audience {
-        let hides = |one: &PermissionOverwrite| {
-            one.kind == PermissionOverwriteType::Role
-                && one.id.get() == guild
-                && one.deny.contains(Permissions::VIEW_CHANNEL)
-        };
-        if self.permission_overwrites.iter().any(hides) {
-            Audience::Private
-        } else {
-            Audience::AsTheServerSays
-        }
     }
 }

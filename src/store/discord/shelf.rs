@@ -7,7 +7,8 @@ use twilight_http::routing::Route;
 
 use super::{
     Discord,
-    answer::{Deed, Fail, code},
+    answer::{Said, code},
+    deed::Deed,
     limiter::Lane,
     put::nonce_for,
     transport::{Ask, parse},
@@ -43,11 +44,9 @@ impl Discord {
             kind: "POST messages",
             major: channel_id,
         };
-        let deed = Deed {
-            doing: "put an archive's card into",
-            place: format!("channel {channel_id}"),
-            permission: "Send Messages and Embed Links",
-        };
+        let settings = self.transport.settings();
+        let doing = "put an archive's card into";
+        let deed = Deed::within(settings, channel_id, doing, "Send Messages and Embed Links");
         let route = Route::CreateMessage { channel_id };
         let ask = Ask::json(lane, &route, &payload, deed)?;
         let message: Message = parse(&self.transport.act(&ask, deadline).await?)?;
@@ -61,22 +60,16 @@ impl Discord {
             kind: "POST threads",
             major: 0,
         };
-        let deed = Deed {
-            doing: "make an archive's thread in",
-            place: format!("channel {channel_id}"),
-            permission: "Create Public Threads",
-        };
+        let doing = "make an archive's thread in";
+        let deed = Deed::within(settings, channel_id, doing, "Create Public Threads");
         let route = Route::CreateThreadFromMessage {
             channel_id,
             message_id,
         };
         let ask = Ask::json(lane, &route, &payload, deed)?;
-        match self.transport.call(&ask, deadline).await {
-            Ok(_) => {}
-            // Made by an attempt whose answer was lost.
-            Err(Fail::Said(said)) if said.code == code::THREAD_EXISTS => {}
-            Err(fail) => return Err(fail.error(&ask.deed)),
-        }
+        // Made by an attempt whose answer was lost.
+        let is_made = |said: &Said| said.code == code::THREAD_EXISTS;
+        self.transport.act_unless(&ask, deadline, is_made).await?;
         // A thread has the id of the message it hangs on.
         let spot = Spot::Thread {
             thread: message_id,
@@ -98,11 +91,12 @@ impl Discord {
             kind: "PATCH message",
             major: channel_id,
         };
-        let deed = Deed {
-            doing: "change",
-            place: format!("the archive's card {message_id} in channel {channel_id}"),
-            permission: "Send Messages and Embed Links",
-        };
+        let deed = Deed::to_message(
+            self.transport.settings(),
+            (channel_id, message_id),
+            "change the archive's card,",
+            "Send Messages and Embed Links",
+        );
         let route = Route::UpdateMessage {
             channel_id,
             message_id,
@@ -123,17 +117,15 @@ impl Discord {
             kind: "DELETE channel",
             major: thread,
         };
-        let deed = Deed {
-            doing: "remove",
-            place: format!("thread {thread}"),
-            permission: "Manage Threads",
-        };
+        let deed = Deed::within(
+            self.transport.settings(),
+            thread,
+            "remove",
+            "Manage Threads",
+        );
         let ask = Ask::new(lane, &Route::DeleteChannel { channel_id: thread }, deed);
-        match self.transport.call(&ask, deadline).await {
-            Ok(_) => {}
-            Err(Fail::Said(said)) if said.status == 404 => {}
-            Err(fail) => return Err(fail.error(&ask.deed)),
-        }
+        let is_gone = |said: &Said| said.status == 404;
+        self.transport.act_unless(&ask, deadline, is_gone).await?;
         let archives = self.transport.settings().archives_channel;
         self.delete_message(archives, card, deadline).await
     }

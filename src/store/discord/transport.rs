@@ -20,8 +20,9 @@ use twilight_http::{
 };
 
 use super::{
-    answer::{Deed, Fail, Unclear, fail, hear},
+    answer::{Fail, Said, Unclear, fail, hear},
     backoff::Backoff,
+    deed::Deed,
     gate::{Gate, Permit},
     http::{Clients, Form, Progress, reason},
     limiter::Lane,
@@ -123,7 +124,7 @@ pub(super) struct Transport {
 impl Transport {
     pub(super) fn new(settings: Settings) -> Result<Self, Error> {
         let token = HeaderValue::from_str(&settings.token.header());
-        let mut authorization = token.map_err(|_| Error::Refused {
+        let mut authorization = token.map_err(|_| Error::NotAccepted {
             what: "the bot's token has characters that no token has".into(),
         })?;
         authorization.set_sensitive(true);
@@ -172,6 +173,20 @@ impl Transport {
     pub(super) async fn act(&self, ask: &Ask, deadline: Instant) -> Result<Bytes, Error> {
         let answer = self.call(ask, deadline).await;
         answer.map_err(|fail| fail.error(&ask.deed))
+    }
+
+    /// [`Transport::act`] for something that may turn out to be done already, which is as good.
+    pub(super) async fn act_unless(
+        &self,
+        ask: &Ask,
+        deadline: Instant,
+        is_done: impl Fn(&Said) -> bool,
+    ) -> Result<(), Error> {
+        match self.call(ask, deadline).await {
+            Ok(_) => Ok(()),
+            Err(Fail::Said(said)) if is_done(&said) => Ok(()),
+            Err(fail) => Err(fail.error(&ask.deed)),
+        }
     }
 
     /// [`Transport::act`], with the answer read as JSON.

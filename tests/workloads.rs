@@ -1,0 +1,129 @@
+//! What people do with a disk, done on a mount whose drain runs beside it, and checked again from the store alone.
+//!
+//! `ODS_LONG=1` makes each of them as big as its name promises; without it they take seconds. Those that
+//! need programs from outside (`fio`, `stress-ng`, `dbench`) run in the long form only: `scripts/soak posix`.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
+
+mod support;
+
+#[path = "workloads/databases.rs"]
+mod databases;
+#[path = "workloads/development.rs"]
+mod development;
+#[path = "workloads/farms.rs"]
+mod farms;
+#[path = "workloads/stress.rs"]
+mod stress;
+#[path = "workloads/trees.rs"]
+mod trees;
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
+
+use support::Forget;
+use support::Mounted;
+use support::sys;
+
+/// Is this the long form?
+pub(crate) fn is_long() -> bool {
+    std::env::var_os("ODS_LONG").is_some_and(|value| value == "1")
+}
+
+/// A number for the short form, and one for the long form.
+pub(crate) fn scaled(short: usize, long: usize) -> usize {
+    if is_long() { long } else { short }
+}
+
+/// A mounted drive to work on.
+pub(crate) struct Disk {
+    mounted: Mounted,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Disk {
+        Disk {
+            mounted: Mounted::draining(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.mounted.path(name)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.mounted.root()
+    }
+
+    /// Sends everything to the store, and goes on with what the store alone has.
+    pub(crate) fn begin_again(&mut self) {
+        self.mounted.flush();
+        self.mounted.remount(Forget::Everything);
+    }
+
+    /// As after an unmount and a mount.
+    pub(crate) fn again(&mut self) {
+        self.mounted.remount(Forget::Nothing);
+    }
+}
+
+/// Runs a piece of bash; what it prints on standard output. `$1` and so on are `words`.
+pub(crate) fn shell(script: &str, dir: &Path, words: &[&Path]) -> String {
+    let output = run(script, dir, words);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(
+        output.status.success(),
+        "{script}\n{}\n{}",
+        last_lines(&out),
+        last_lines(&err)
+    );
+    out.into_owned()
+}
+
+pub(crate) fn run(script: &str, dir: &Path, words: &[&Path]) -> Output {
+    let _no_lock_waits = sys::FORKS
+        .read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script, "bash"])
+        .args(words)
+        .current_dir(dir)
+        .env("LC_ALL", "C")
+        .output()
+        .expect("bash runs")
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// Are the two texts alike? If not, the first lines that are not.
+#[track_caller]
+pub(crate) fn assert_alike(a: &str, b: &str) {
+    let differing: Vec<_> = a
+        .lines()
+        .zip(b.lines())
+        .filter(|(a, b)| a != b)
+        .take(5)
+        .collect();
+    assert!(differing.is_empty() && a.len() == b.len(), "{differing:#?}");
+}
+
+/// A sum over everything below a directory: names, kinds, modes, owners, times, content, attributes, links.
+pub(crate) fn sum(dir: &Path) -> String {
+    shell(
+        r#"
+        find . -printf '%P %y %m %U %G %s %n %l\n' | grep -v ' d ' | sort
+        find . -type d -printf '%P %m %U %G\n' | sort
+        find . -type f -print0 | sort -z | xargs -0r b2sum
+        find . -printf '%P %T@\n' | sort
+        "#,
+        dir,
+        &[],
+    )
+}

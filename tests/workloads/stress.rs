@@ -1,0 +1,123 @@
+//! Other people's load generators; they run in the long form, with Debian's packages `fio`, `dbench`, `stress-ng`.
+
+use crate::Disk;
+use crate::run;
+use crate::shell;
+
+/// What each run of fio does: name, and words.
+const FIO: &[(&str, &str)] = &[
+    ("sequential", "--rw=write --bs=1M --size=256M"),
+    ("random 4k", "--rw=randwrite --bs=4k --size=64M"),
+    ("mixed", "--rw=randrw --bs=4k-64k --size=64M"),
+    ("direct", "--rw=randwrite --bs=4k --size=64M --direct=1"),
+    ("mmap", "--rw=randwrite --bs=4k --size=64M --ioengine=mmap"),
+    ("many jobs", "--rw=randwrite --bs=8k --size=16M --numjobs=8"),
+];
+
+#[test]
+#[ignore = "needs fio and minutes; scripts/soak posix runs it"]
+fn fio_reads_back_what_it_wrote() {
+    let mut disk = Disk::new();
+    let common =
+        "fio --name=job --verify=crc32c --verify_fatal=1 --group_reporting --output-format=terse";
+    for (name, words) in FIO {
+        shell(&format!("{common} --do_verify=1 {words}"), disk.root(), &[]);
+        disk.begin_again();
+        let verify = format!("{common} --verify_only {words}");
+        let verify = if words.contains("randrw") {
+            verify.replace("randrw", "randwrite")
+        } else {
+            verify
+        };
+        // A mixed job reads at places it did not write: verifying alone means nothing there.
+        if *name != "mixed" {
+            shell(&verify, disk.root(), &[]);
+        }
+        shell("rm -f job*", disk.root(), &[]);
+    }
+}
+
+#[test]
+#[ignore = "needs dbench and minutes; scripts/soak posix runs it"]
+fn dbench_finds_nothing_wrong() {
+    let disk = Disk::new();
+    let told = shell("dbench -D . -t 30 8", disk.root(), &[]);
+    assert!(told.contains("Throughput"), "{told}");
+    let complaints: Vec<&str> = told
+        .lines()
+        .filter(|line| line.contains("failed"))
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+/// Stressors of stress-ng that touch files; left out are those that change the machine (mounts, swap, devices).
+const STRESSORS: &[&str] = &[
+    "access",
+    "chattr",
+    "chdir",
+    "chmod",
+    "chown",
+    "copy-file",
+    "dentry",
+    "dir",
+    "dirdeep",
+    "dirmany",
+    "dnotify",
+    "dup",
+    "fallocate",
+    "fcntl",
+    "fiemap",
+    "file-ioctl",
+    "filename",
+    "flock",
+    "fpunch",
+    "fsize",
+    "fstat",
+    "getdent",
+    "handle",
+    "hdd",
+    "inode-flags",
+    "inotify",
+    "io",
+    "iomix",
+    "lease",
+    "link",
+    "locka",
+    "lockf",
+    "lockofd",
+    "mmapaddr",
+    "mknod",
+    "open",
+    "readahead",
+    "rename",
+    "revio",
+    "seek",
+    "sendfile",
+    "splice",
+    "symlink",
+    "sync-file",
+    "touch",
+    "utime",
+    "verity",
+    "xattr",
+];
+
+/// Stressors that fail as they fail on every FUSE filesystem, and why.
+const EXPECTED: &[(&str, &str)] = &[];
+
+#[test]
+#[ignore = "needs stress-ng and many minutes; scripts/soak posix runs it"]
+fn stress_ng_finds_nothing_wrong() {
+    let disk = Disk::new();
+    let mut failed = Vec::new();
+    for stressor in STRESSORS {
+        let script = format!("stress-ng --temp-path . --{stressor} 2 --verify --timeout 8s 2>&1");
+        let output = run(&script, disk.root(), &[]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_known = EXPECTED.iter().any(|(name, _)| name == stressor);
+        if !output.status.success() && !is_known {
+            failed.push(format!("{stressor}: {text}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
