@@ -292,7 +292,7 @@ fn seconds(name: &str, value: &str) -> Result<Duration> {
     }
 }
 
-/// What [`time`] takes.
+/// What a time must look like.
 pub(crate) const TIME: &str = "a number and s, m, h or d is needed, at most a year";
 
 /// A time as people write it.
