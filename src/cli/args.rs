@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Status(Status),
     Verify(Verify),
     Repair(Repair),
+    Gc(Gc),
     Passphrase(Passphrase),
     Invite(Invite),
     Demo(Demo),
@@ -188,6 +189,26 @@ pub(crate) struct Repair {
     /// Change nothing; tell what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Collect garbage: what no file needs any more leaves Discord
+///
+/// What is found to be of no use is buried first and removed after a delay, so run it again a day
+/// later, or leave that to a mounted drive, which does it by itself. Files are read and written as
+/// usual meanwhile. Ctrl-C ends it; the same command goes on.
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    #[command(flatten)]
+    pub(crate) drive: DriveArgs,
+    /// Change nothing; tell what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// How long what is buried stays: a number and s, m, h or d [default: 24h, or the drive's gc_delay]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) delay: Option<String>,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::drive::Access;
 use crate::drive::Drive;
+use crate::drive::gc;
 use crate::drive::repair;
 use crate::drive::task::Task;
 use crate::drive::task::Watcher;
@@ -28,6 +29,11 @@ pub(crate) enum Job {
         /// What is put right, and how.
         wish: repair::Wish,
     },
+    /// `ods gc`.
+    Gc {
+        /// What is collected, and how.
+        wish: gc::Wish,
+    },
 }
 
 impl Job {
@@ -39,6 +45,8 @@ impl Job {
                 repair::Mode::DryRun => Access::Read,
                 repair::Mode::Repair => Access::Write,
             },
+            Job::Gc { wish } if wish.dry_run => Access::Read,
+            Job::Gc { .. } => Access::Write,
         }
     }
 
@@ -48,6 +56,7 @@ impl Job {
         Ok(match self {
             Job::Verify { wish } => serde_json::to_value(drive.verify(wish, &task)?)?,
             Job::Repair { wish } => serde_json::to_value(drive.repair(wish, &task)?)?,
+            Job::Gc { wish } => serde_json::to_value(drive.collect(wish, &task)?)?,
         })
     }
 }

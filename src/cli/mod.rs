@@ -22,6 +22,7 @@ mod exit;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gc;
 mod helper;
 mod init;
 mod invite;
@@ -82,6 +83,7 @@ fn run(args: &args::Ods) -> Result<()> {
         Command::Status(args) => ask::status(args, config),
         Command::Verify(args) => verify::run(args, config),
         Command::Repair(args) => repair::run(args, config),
+        Command::Gc(args) => gc::run(args, config),
         Command::Passphrase(args) => block_on(passphrase::run(args, config)),
         Command::Invite(args) => block_on(invite::run(args, config)),
         Command::Demo(args) => demo::run(args, config),

@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::drive::Access;
+use crate::drive::Collecting;
 use crate::drive::Names;
 use crate::drive::Settings;
 use crate::drive::Takeover;
@@ -37,6 +38,8 @@ pub(crate) struct Options {
     tail: Option<u32>,
     names: Names,
     takeover: Takeover,
+    gc: Collecting,
+    gc_delay: Option<Duration>,
     /// The configuration file.
     pub(crate) config: Option<PathBuf>,
     /// The state directory.
@@ -69,6 +72,8 @@ Mount options (-o a,b=c):
   tail=N               segments of the journal after which a checkpoint is written (400)
   names                show the names of top-level directories on the archives' cards
   takeover             take the drive although another machine holds it
+  gc=auto|off          whether what no file needs any more is removed by itself, once a day (auto)
+  gc_delay=TIME        how long it stays before that: a number and s, m, h or d (24h)
   noatime, relatime    whether reading leaves a trace (noatime)
   volname=NAME         what Finder calls the volume; with local, noappledouble, noapplexattr, nobrowse and
                        defer_permissions for macFUSE, without effect elsewhere
@@ -183,6 +188,16 @@ impl Options {
                 self.tail = Some(segments.ok_or_else(|| wrong(name, value, "at least 1"))?);
             }
             "patience" => self.patience = Some(seconds(name, value)?),
+            "gc" => {
+                self.gc = match value {
+                    "auto" => Collecting::Auto,
+                    "off" => Collecting::Off,
+                    _ => return Err(wrong(name, value, "auto or off")),
+                }
+            }
+            "gc_delay" => {
+                self.gc_delay = Some(time(value).ok_or_else(|| wrong(name, value, TIME))?);
+            }
             "fsname" => value.clone_into(&mut self.mount.fsname),
             "volname" => self.mount.volname = Some(value.to_owned()),
             "config" => self.config = Some(absolute(value)?),
@@ -209,6 +224,8 @@ impl Options {
         settings.read_timeout = self.read_timeout.unwrap_or(settings.read_timeout);
         settings.names = self.names;
         settings.takeover = self.takeover;
+        settings.gc = self.gc;
+        settings.gc_delay = self.gc_delay.unwrap_or(settings.gc_delay);
         if self.mount.read_only {
             settings.access = Access::Read;
         }
@@ -275,6 +292,24 @@ fn seconds(name: &str, value: &str) -> Result<Duration> {
     }
 }
 
+/// What a time must look like.
+pub(crate) const TIME: &str = "a number and s, m, h or d is needed, at most a year";
+
+/// A time as people write it.
+pub(crate) fn time(text: &str) -> Option<Duration> {
+    let at = text.find(|letter: char| !letter.is_ascii_digit());
+    let (number, unit) = text.split_at(at.unwrap_or(text.len()));
+    let unit = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return None,
+    };
+    let seconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+    (seconds <= 366 * 24 * 3600).then(|| Duration::from_secs(seconds))
+}
+
 fn fraction(name: &str, value: &str) -> Result<Duration> {
     let seconds = value.parse::<f64>().ok();
     let seconds = seconds.filter(|seconds| (0.0..=86_400.0).contains(seconds));
@@ -294,6 +329,7 @@ mod tests {
     #[test]
     fn options_of_mount_8_are_understood() {
         let mut options = Options::default();
+        options.add("gc=off,gc_delay=36h").expect("good");
         let list = "rw,nofail,x-systemd.automount,allow_other,no_default_permissions,umask=027,cache=2G,uid=7,linger=0.5";
         options.add(list).expect("good");
         options.add("ro,cache=3G").expect("good");
@@ -302,6 +338,8 @@ mod tests {
         let settings = options.settings(PathBuf::from("/s"));
         assert_eq!(settings.cache_bytes_max, 3 * size::GIB);
         assert_eq!(settings.access, Access::Read);
+        assert_eq!(settings.gc, Collecting::Off);
+        assert_eq!(settings.gc_delay, Duration::from_secs(36 * 3600));
         assert_eq!(settings.linger, Duration::from_millis(500));
     }
 
@@ -315,6 +353,9 @@ mod tests {
             ("cache", "cache"),
             ("read_timeout=0", "read_timeout"),
             ("spool=0", "at least 16M"),
+            ("gc=maybe", "auto or off"),
+            ("gc_delay=soon", "gc_delay=soon"),
+            ("gc_delay=99999999999999999999d", "a year"),
             ("linger=-1", "0 to 86400"),
             ("age=soon", "0 to 86400"),
             ("tail=0", "at least 1"),

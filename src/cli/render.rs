@@ -2,6 +2,7 @@
 
 use crate::cli::protocol::Report;
 use crate::drive::status::ArchiveStatus;
+use crate::drive::status::Garbage;
 use crate::drive::status::Phase;
 use crate::drive::status::Status;
 use crate::size::Bytes;
@@ -11,7 +12,7 @@ pub(crate) fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}:{:02} h", seconds / 3600, seconds / 60 % 60),
+        3600..172_800 => format!("{}:{:02} h", seconds / 3600, seconds / 60 % 60),
         _ => format!("{} days", seconds / 86_400),
     }
 }
@@ -99,6 +100,9 @@ pub(crate) fn page(report: &Report) -> String {
         "history",
         format!("epoch {}; {}", status.epoch, published(status)),
     );
+    if let Some(garbage) = garbage(&status.garbage) {
+        line("garbage", garbage);
+    }
     if let Some(error) = &status.last_error {
         line("error", error.clone());
     }
@@ -109,6 +113,28 @@ pub(crate) fn page(report: &Report) -> String {
         line("archive", archived(archive));
     }
     page
+}
+
+fn garbage(garbage: &Garbage) -> Option<String> {
+    let mut words = Vec::new();
+    if let Some(left) = garbage.left_bytes.filter(|left| *left > 0) {
+        words.push(format!("{} among what is in use", Bytes(left)));
+    }
+    if garbage.buried_packs > 0 {
+        let bytes = Bytes(garbage.buried_bytes);
+        let when = garbage
+            .next_s
+            .map_or_else(String::new, |seconds| match seconds {
+                0 => String::from(", the first may go now"),
+                seconds => format!(", the first go in {}", duration(seconds)),
+            });
+        let (packs, plural) = match garbage.buried_packs {
+            1 => (1, ""),
+            packs => (packs, "s"),
+        };
+        words.push(format!("{packs} pack{plural} ({bytes}) buried{when}"));
+    }
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 fn archived(archive: &ArchiveStatus) -> String {

@@ -164,13 +164,21 @@ impl Drive {
                     count(value.map(|value| value.to_vec()), 1)?;
                 }
                 Some(b'P') => self.count_pack(&key, value.as_deref(), &mut put)?,
-                Some(b'A') => touched.extend(key::archive_of(&key)),
+                Some(b'A' | b'B') => touched.extend(key::archive_of(&key)),
                 _ => {}
             }
         }
         touched.extend(changes.keys().chain(put.keys()).copied());
         touched.sort_unstable();
         touched.dedup();
+        let mut known = Vec::with_capacity(touched.len());
+        for no in touched {
+            // An archive that goes in this epoch holds nothing.
+            if self.index.frozen_get(&key::archive(no))?.is_some() {
+                known.push(no);
+            }
+        }
+        let touched = known;
         let mut batch = Batch::default();
         for &no in &touched {
             let value = self.index.frozen_get(&key::holding(no))?;

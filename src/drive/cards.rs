@@ -85,8 +85,10 @@ impl Drive {
         holding.shelf.clone_from(&shelf.0);
         let mut batch = Batch::default();
         batch.put(key::holding(no), holding.encode())?;
-        self.spool
-            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        self.spool.append(
+            &Entry::Fact(self.epoch_under_way(), batch.clone()).encode(),
+            &[],
+        )?;
         self.index.amend(batch)?;
         self.cards.with(no, |known| {
             *known = Known {
@@ -113,6 +115,16 @@ impl Drive {
         })
     }
 
+    /// The archive is gone, and its card with it.
+    pub(in crate::drive) fn drop_card(&self, no: ArchiveNo) {
+        let mut known = self
+            .cards
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.remove(&no);
+    }
+
     fn card(&self, no: ArchiveNo, holding: &Holding, state: &str) -> Result<Card, Error> {
         let Some(archive) = self.archive(no)? else {
             return Ok(Card::default());
@@ -122,7 +134,9 @@ impl Drive {
             Names::Shown if no != ArchiveNo(0) => format!("{} {name}", archive.id),
             Names::Shown | Names::Private => archive.id.to_string(),
         };
-        let state = if archive.removed { "removed" } else { state };
+        // A directory that moved deeper leaves its archive, but what is below it stays.
+        let is_removed = archive.removed && holding.files == 0;
+        let state = if is_removed { "removed" } else { state };
         let colour = match state {
             "removed" => GREY,
             "stored" => GREEN,

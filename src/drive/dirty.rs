@@ -152,6 +152,14 @@ impl Dirty {
             })
     }
 
+    /// Every stored chunk that is referred to.
+    pub(in crate::drive) fn chunks(&self) -> impl Iterator<Item = ChunkId> + '_ {
+        self.pieces.values().filter_map(|piece| match piece.source {
+            Source::Chunk { id, .. } => Some(id),
+            Source::Spool { .. } | Source::Zero => None,
+        })
+    }
+
     /// The pieces inside `start..end`, cut to it, in order; what lies between them is not dirty.
     pub(in crate::drive) fn within(&self, ino: InodeNo, start: u64, end: u64) -> Vec<(u64, Piece)> {
         let before = self.pieces.range((ino, 0)..(ino, start)).next_back();

@@ -9,9 +9,8 @@
 //!   for it even if nobody changed anything.
 //! * [`Drive::between_epochs`]: the work runs when no epoch is under way.
 //!
-//! An epoch that an errand waits for covers every record that the spool had at its freeze, facts
-//! included: a fact is replayed only by whoever does not know of the epoch that came after it, so it
-//! never undoes a later move of the same chunk.
+//! An epoch that an errand waits for covers every record that the spool had at its freeze. If in the end
+//! nothing is in it, it is not published.
 //!
 //! Work that is killed halfway has put packs whose facts are in the spool: they are published by the
 //! next epoch and found again by the next errand.
@@ -27,6 +26,7 @@ use std::time::Duration;
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::status::Phase;
 use crate::drive::task::Task;
 
 /// How often somebody who waits for an errand asks whether to go on waiting.
@@ -36,6 +36,11 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(in crate::drive) type Tell = Box<dyn FnOnce() + Send>;
 
 type Work = Box<dyn FnOnce(&Drive) -> Tell + Send>;
+
+/// Says to everybody how it went.
+pub(in crate::drive) fn tell(tells: &mut Vec<Tell>) {
+    std::mem::take(tells).into_iter().for_each(|tell| tell());
+}
 
 /// What waits for the publisher.
 #[derive(Default)]
@@ -85,10 +90,29 @@ impl Drive {
         loop {
             let next = self.errands.lock().in_epoch.pop_front();
             match next {
-                Some((_, work)) => tells.push(work(self)),
+                Some((_, work)) => {
+                    self.control.post(|board| board.phase = Phase::Tidying);
+                    tells.push(work(self));
+                }
                 None => return tells,
             }
         }
+    }
+
+    /// Gives up the frozen epoch if nothing is in it: its errands had nothing to say.
+    pub(in crate::drive) fn abandon_empty(&self, tells: &mut Vec<Tell>) -> Result<bool, Error> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let frozen = state.frozen.as_ref();
+        let is_empty = self.index.counts().publishing_keys == 0
+            && frozen.is_none_or(|frozen| frozen.files() == 0);
+        if is_empty {
+            self.index.thaw()?;
+            state.frozen = None;
+            drop(state);
+            self.control.post(|board| board.phase = Phase::Idle);
+            tell(tells);
+        }
+        Ok(is_empty)
     }
 
     /// Runs the errands that want no epoch to be under way.

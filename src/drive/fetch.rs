@@ -230,13 +230,29 @@ impl Drive {
                     .map(|request| self.request(request, urgency)),
             )
             .await;
-            for answer in answers {
-                for (id, plain) in answer? {
+            for (request, answer) in requests.iter().zip(answers) {
+                let opened = match answer {
+                    Err(_) if self.has_moved(request)? => continue,
+                    answer => answer?,
+                };
+                for (id, plain) in opened {
                     self.memory.put(id, plain.clone());
                     found.insert(id, plain);
                 }
             }
         }
+    }
+
+    /// Has a chunk that is waited for got another place since it was asked for?
+    fn has_moved(&self, request: &Request) -> Result<bool, Error> {
+        for frame in request.frames.iter().take(request.wanted) {
+            if let Some(value) = self.index.get(&key::chunk(&frame.chunk))?
+                && ChunkPlace::decode(&value)?.pack != request.pack
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Turns chunks into as few requests as make sense.

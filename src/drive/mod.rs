@@ -30,6 +30,7 @@ mod freeze;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gc;
 mod history;
 mod journal;
 mod lease;
@@ -79,6 +80,7 @@ use crate::store::Store;
 pub use change::Change;
 pub use dirty::Source;
 pub use error::Error;
+pub use gc::Collecting;
 pub use read::FileState;
 pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
@@ -134,6 +136,10 @@ pub struct Settings {
     pub access: Access,
     /// What to do when another machine holds the lease.
     pub takeover: Takeover,
+    /// Is garbage collected unasked?
+    pub gc: Collecting,
+    /// How long what nothing refers to stays on the store.
+    pub gc_delay: Duration,
     /// Where time comes from.
     pub clock: Clock,
 }
@@ -192,6 +198,8 @@ impl Settings {
             owner: (0, 0),
             access: Access::Write,
             takeover: Takeover::Refuse,
+            gc: Collecting::Auto,
+            gc_delay: gc::DELAY,
             clock: Clock::System,
         }
     }
@@ -219,6 +227,7 @@ pub struct Drive {
     runtime: tokio::runtime::Handle,
     control: Control,
     errands: errand::Errands,
+    tending: gc::Tending,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,

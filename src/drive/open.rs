@@ -228,6 +228,7 @@ impl Drive {
             runtime: tokio::runtime::Handle::current(),
             control: Control::default(),
             errands: crate::drive::errand::Errands::default(),
+            tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
             damaged: Mutex::new(HashMap::new()),
@@ -309,7 +310,7 @@ impl Drive {
             log::warn!("the spool could not be brought to the disk: {error}");
         }
         let mut board = self.control.board();
-        while !board.publisher_gone {
+        while !board.publisher_gone || self.tending.is_under_way() {
             board = self.control.wait(board, Duration::from_millis(100));
         }
     }

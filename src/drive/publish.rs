@@ -15,6 +15,7 @@ use crate::drive::Error;
 use crate::drive::cards::Pace;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
+use crate::drive::errand;
 use crate::drive::freeze::Epoch;
 use crate::drive::freeze::Segment;
 use crate::drive::history::Gatherer;
@@ -86,6 +87,7 @@ impl Drive {
                 Work::Stop => break,
                 Work::Tick => {
                     self.runtime.block_on(self.edit_cards(Pace::Due));
+                    self.tend();
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {
                         renewed = Instant::now();
                         if let Err(error) = self.wait_for(self.renew_lease()) {
@@ -159,6 +161,10 @@ impl Drive {
             self.control.post(|board| board.phase = Phase::Uploading);
             self.upload(current)?;
             current.tells.extend(self.run_in_epoch());
+            if self.abandon_empty(&mut current.tells)? {
+                *epoch = None;
+                return Ok(());
+            }
         }
         if current.segment.is_none() {
             self.prepare(current)?;
@@ -168,9 +174,7 @@ impl Drive {
         self.settle(current)?;
         self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();
-        std::mem::take(&mut current.tells)
-            .into_iter()
-            .for_each(|tell| tell());
+        errand::tell(&mut current.tells);
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));

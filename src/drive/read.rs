@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use std::collections::HashMap;
 
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::ReadAhead;
@@ -76,6 +77,7 @@ impl Drive {
         let limit = self.settings.read_timeout;
         let read = tokio::time::timeout(limit, self.read_anywhere(ino, offset, len, ahead)).await;
         let result = read.unwrap_or(Err(Error::Timeout(limit)));
+        let result = result.map_err(|error| self.explain_missing(error));
         match &result {
             Err(
                 error @ (Error::Damaged(_)
@@ -100,7 +102,16 @@ impl Drive {
         let mut looks = 0;
         loop {
             let parts = self.view().resolve(ino, offset, offset + u64::from(len))?;
-            let chunks = self.fetch(&chunks_of(&parts), Urgency::Foreground).await?;
+            let chunks = match self.fetch(&chunks_of(&parts), Urgency::Foreground).await {
+                // Meanwhile it may have been changed, published, and what it was before buried.
+                Err(Error::Damaged(_))
+                    if looks < LOOKS_MAX && self.differs(ino, offset, len, &parts)? =>
+                {
+                    looks += 1;
+                    continue;
+                }
+                fetched => fetched?,
+            };
             match self.assemble_parts(&parts, len, |id| chunks.get(id).cloned()) {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => return Err(Error::Malformed),
@@ -112,6 +123,24 @@ impl Drive {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// A read-only mount shows the state it was mounted with; what that refers to is kept for some time only.
+    fn explain_missing(&self, error: Error) -> Error {
+        match (&error, self.settings.access) {
+            (Error::Store(crate::store::Error::Missing { what }), Access::Read) => {
+                Error::State(format!(
+                    "{what}: what this read-only mount shows was changed elsewhere, and the old content is removed by now; mount it again"
+                ))
+            }
+            _ => error,
+        }
+    }
+
+    /// Are the bytes of a file elsewhere by now?
+    fn differs(&self, ino: InodeNo, offset: u64, len: u32, parts: &[Part]) -> Result<bool, Error> {
+        let now = self.view().resolve(ino, offset, offset + u64::from(len))?;
+        Ok(now != parts)
     }
 
     fn assemble_parts(

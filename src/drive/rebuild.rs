@@ -77,6 +77,11 @@ impl Drive {
         self.lock_head().clone()
     }
 
+    /// The epoch that is published next.
+    pub(in crate::drive) fn epoch_under_way(&self) -> EpochNo {
+        EpochNo(self.journal_head().epoch.0 + 1)
+    }
+
     pub(in crate::drive) fn set_journal_head(&self, head: Head) {
         *self.lock_head() = head;
     }

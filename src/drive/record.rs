@@ -73,11 +73,13 @@ impl ContentChange {
 pub(in crate::drive) enum Entry {
     /// Somebody changed the drive.
     Change(Record),
-    /// The store acknowledged packs: where chunks are. True whatever becomes of the drive.
-    Fact(Batch),
-    /// Packs are about to be sent: if the answer is lost, they are looked for before their chunks
-    /// are sent again.
-    Intent(Vec<Intent>),
+    /// The store acknowledged packs for this epoch: where chunks are. Once the journal has an epoch of
+    /// that number, it is history that counts: ours says so itself, and after another machine's the
+    /// packs may have been collected as garbage.
+    Fact(EpochNo, Batch),
+    /// Packs are about to be sent for this epoch: if the answer is lost, they are looked for before
+    /// their chunks are sent again.
+    Intent(EpochNo, Vec<Intent>),
     /// What follows was made upon this epoch, which another machine has published.
     Base(EpochNo),
 }
@@ -110,8 +112,10 @@ pub(in crate::drive) struct Record {
 pub(in crate::drive) struct Malformed;
 
 const CHANGE: u8 = b'c';
-const FACT: u8 = b'f';
-const INTENT: u8 = b'i';
+const FACT: u8 = b'F';
+const INTENT: u8 = b'I';
+/// Facts and intents that do not say their epoch. Nothing is lost when they are ignored: what they tell of is sent again.
+const OLD: [u8; 2] = [b'f', b'i'];
 const BASE: u8 = b'b';
 
 const BODY: u8 = 1;
@@ -125,8 +129,10 @@ impl Entry {
     pub(in crate::drive) fn encode(&self) -> Vec<u8> {
         match self {
             Entry::Change(record) => record.encode(),
-            Entry::Fact(batch) => [&[FACT][..], &batch.encode()].concat(),
-            Entry::Intent(intents) => encode_intents(intents),
+            Entry::Fact(epoch, batch) => {
+                [&[FACT][..], &epoch.0.to_le_bytes(), &batch.encode()].concat()
+            }
+            Entry::Intent(epoch, intents) => encode_intents(*epoch, intents),
             Entry::Base(epoch) => [&[BASE][..], &epoch.0.to_le_bytes()].concat(),
         }
     }
@@ -139,16 +145,31 @@ impl Entry {
         let (tag, rest) = head.split_first().ok_or(Malformed)?;
         match *tag {
             CHANGE => Record::decode(rest).map(Entry::Change),
-            FACT => Batch::decode(rest).map(Entry::Fact).map_err(|_| Malformed),
-            INTENT => decode_intents(rest).map(Entry::Intent),
+            FACT => {
+                let (epoch, batch) = dated(rest)?;
+                let batch = Batch::decode(batch).map_err(|_| Malformed)?;
+                Ok(Entry::Fact(epoch, batch))
+            }
+            INTENT => {
+                let (epoch, intents) = dated(rest)?;
+                Ok(Entry::Intent(epoch, decode_intents(intents)?))
+            }
+            tag if OLD.contains(&tag) => Ok(Entry::Fact(EpochNo(0), Batch::default())),
             BASE => number(&mut { rest }).map(|epoch| Entry::Base(EpochNo(epoch))),
             _ => Err(Malformed),
         }
     }
 }
 
-fn encode_intents(intents: &[Intent]) -> Vec<u8> {
+/// Splits off the epoch that a record was made for.
+fn dated(rest: &[u8]) -> Result<(EpochNo, &[u8]), Malformed> {
+    let (epoch, rest) = rest.split_first_chunk().ok_or(Malformed)?;
+    Ok((EpochNo(u64::from_le_bytes(*epoch)), rest))
+}
+
+fn encode_intents(epoch: EpochNo, intents: &[Intent]) -> Vec<u8> {
     let mut out = vec![INTENT];
+    out.extend_from_slice(&epoch.0.to_le_bytes());
     let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
     out.extend_from_slice(&count(intents.len()));
     for intent in intents {

@@ -55,7 +55,7 @@ impl Drive {
                 match Entry::decode(head) {
                     Ok(Entry::Change(_)) => any |= seq > through,
                     Ok(Entry::Base(epoch)) => base = base.max(epoch),
-                    Ok(Entry::Fact(_) | Entry::Intent(_)) | Err(_) => {}
+                    Ok(Entry::Fact(..) | Entry::Intent(..)) | Err(_) => {}
                 }
             }
             Ok(())
@@ -83,6 +83,7 @@ impl Drive {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut intents: HashMap<PackId, Intent> = HashMap::new();
+        let published = self.journal_head().epoch;
         let malformed = |_| {
             Error::Damaged(String::from(
                 "the spool holds a record of an unknown form; it may come from a newer ods",
@@ -100,7 +101,9 @@ impl Drive {
                     // whose space may be gone already.
                     state.lay(self, seq, place, record);
                 }
-                Entry::Fact(batch) => {
+                // The journal has gone on: it tells itself what is true.
+                Entry::Fact(epoch, _) | Entry::Intent(epoch, _) if epoch <= published => {}
+                Entry::Fact(_, batch) => {
                     for (key, _) in batch.iter() {
                         if key.first() == Some(&b'P')
                             && let Ok(id) = key[1..].try_into()
@@ -110,7 +113,7 @@ impl Drive {
                     }
                     self.index.apply(self.as_of_now(batch)?);
                 }
-                Entry::Intent(list) => {
+                Entry::Intent(_, list) => {
                     for intent in list {
                         if let Some((_, place)) = intent.frames.first() {
                             intents.insert(place.pack, intent);
@@ -215,8 +218,10 @@ impl Drive {
 
     fn keep_fact(&self, intent: &Intent, locator: Vec<u8>) -> Result<(), Error> {
         let batch = intent.places(locator)?;
-        self.spool
-            .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+        self.spool.append(
+            &Entry::Fact(self.epoch_under_way(), batch.clone()).encode(),
+            &[],
+        )?;
         self.index.apply(batch);
         Ok(())
     }

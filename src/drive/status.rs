@@ -29,6 +29,8 @@ pub enum Phase {
     Publishing,
     /// Writing a checkpoint.
     Checkpoint,
+    /// Collecting garbage, or repairing.
+    Tidying,
 }
 
 /// How the drive is.
@@ -64,6 +66,8 @@ pub struct Status {
     pub cache: Cache,
     /// The store; the name is that of the only kind there is.
     pub discord: Discord,
+    /// What no file needs any more.
+    pub garbage: Garbage,
     /// Files that could not be read back, by inode number, and why.
     pub damaged: Vec<(u64, String)>,
     /// Each archive.
@@ -88,6 +92,19 @@ pub struct Cache {
     pub limit_bytes: u64,
     /// Bytes of chunks in memory.
     pub memory_bytes: u64,
+}
+
+/// What no file needs any more and the store still has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Garbage {
+    /// Bytes found of no use and left, when it was last looked for; none if it was not since the drive was opened.
+    pub left_bytes: Option<u64>,
+    /// Packs that are buried and wait to be removed.
+    pub buried_packs: u64,
+    /// Bytes of those packs.
+    pub buried_bytes: u64,
+    /// Seconds until the first of them may be removed.
+    pub next_s: Option<u64>,
 }
 
 /// What was asked of Discord.
@@ -222,6 +239,7 @@ impl Drive {
                 memory_bytes: self.memory.bytes(),
             },
             discord: Discord::new(store, &board),
+            garbage: self.buried()?,
             damaged: self
                 .damaged()
                 .into_iter()
@@ -252,7 +270,7 @@ impl Drive {
             archives.push(ArchiveStatus {
                 id: archive.id.to_string(),
                 name: String::from_utf8_lossy(&archive.name).into_owned(),
-                removed: archive.removed,
+                removed: archive.removed && holding.files == 0,
                 files: holding.files,
                 file_bytes: holding.file_bytes,
                 packs: holding.packs,

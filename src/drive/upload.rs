@@ -267,7 +267,7 @@ async fn put_once(
         .map(|pack| intent(archive, shelf, pack))
         .collect();
     for intent in &intents {
-        let entry = Entry::Intent(vec![intent.clone()]);
+        let entry = Entry::Intent(drive.epoch_under_way(), vec![intent.clone()]);
         drive.spool.append(&entry.encode(), &[])?;
     }
     let objects = packs
@@ -296,9 +296,10 @@ fn acknowledged(
     locator: Locator,
 ) -> Result<(), Error> {
     let batch = intent.places(locator.0)?;
-    drive
-        .spool
-        .append(&Entry::Fact(batch.clone()).encode(), &[])?;
+    drive.spool.append(
+        &Entry::Fact(drive.epoch_under_way(), batch.clone()).encode(),
+        &[],
+    )?;
     drive.index.amend(batch)?;
     drive.keep_frames(pack);
     let plain: u64 = pack

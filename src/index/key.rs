@@ -6,6 +6,7 @@
 //! | `B` | archive number | [`crate::index::archive::Holding`], written by the drain only |
 //! | `C` | chunk id | [`crate::index::chunk::ChunkPlace`] |
 //! | `D` | parent inode, name | [`crate::index::dirent::Dirent`] |
+//! | `G` | put | [`crate::index::grave::Grave`]: packs that nothing refers to, until they are removed from the store |
 //! | `I` | inode | [`crate::index::inode::Inode`] |
 //! | `L` | inode, piece | a piece of a symbolic link's target |
 //! | `M` | inode, file offset | [`crate::index::manifest::Extent`], written by the drain only |
@@ -89,6 +90,30 @@ pub fn chunk(id: &ChunkId) -> Vec<u8> {
 #[must_use]
 pub fn pack(id: &PackId) -> Vec<u8> {
     tagged(b'P', &[&id.0])
+}
+
+/// The chunk a `C` key names.
+#[must_use]
+pub fn chunk_of(key: &[u8]) -> Option<ChunkId> {
+    let (b'C', id) = key.split_first()? else {
+        return None;
+    };
+    Some(ChunkId(id.try_into().ok()?))
+}
+
+/// The pack a `P` key names.
+#[must_use]
+pub fn pack_of(key: &[u8]) -> Option<PackId> {
+    let (b'P', id) = key.split_first()? else {
+        return None;
+    };
+    Some(PackId(id.try_into().ok()?))
+}
+
+/// Key of the grave of what a store was given in one put.
+#[must_use]
+pub fn grave(put: &[u8]) -> Vec<u8> {
+    tagged(b'G', &[put])
 }
 
 /// Key of an archive.

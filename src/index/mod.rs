@@ -56,6 +56,7 @@ pub mod dirent;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod grave;
 pub mod inode;
 pub mod key;
 mod kv;

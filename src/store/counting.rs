@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Urgency,
+    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
+    Urgency,
 };
 
 /// What was asked since the start or the last [`Counting::take`]. Calls count when they begin.
@@ -134,6 +135,10 @@ impl<S: Store> Store for Counting<S> {
         counts.removes += 1;
         counts.remove_objects += locators.len() as u64;
         self.inner.remove(locators)
+    }
+
+    fn together(&self, locator: &Locator) -> Result<Together, Error> {
+        self.inner.together(locator)
     }
 
     fn journal(&self) -> Shelf {

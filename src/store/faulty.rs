@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Urgency,
+    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
+    Urgency,
 };
 
 /// Which call a rule is for.
@@ -237,6 +238,10 @@ impl<S: Store> Store for Faulty<S> {
 
     fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(Verb::Remove, self.inner.remove(locators), same))
+    }
+
+    fn together(&self, locator: &Locator) -> Result<Together, Error> {
+        self.inner.together(locator)
     }
 
     fn journal(&self) -> Shelf {

@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 
 use super::{
-    Card, Entry, Error, Limits, Locator, Mark, Object, Page, Shelf, Span, Status, Store, Urgency,
-    check_put, check_range,
+    Card, Entry, Error, Limits, Locator, Mark, Object, Page, Shelf, Span, Status, Store, Together,
+    Urgency, check_put, check_range,
 };
 use crate::size::MIB;
 
@@ -141,7 +141,8 @@ impl Memory {
                 *mark_last
             }
         };
-        Ok((0..objects.len()).map(|at| locator(mark, at)).collect())
+        let count = objects.len();
+        Ok((0..count).map(|at| locator(mark, at, count)).collect())
     }
 
     fn get_now(&self, locator: &Locator, range: Range<u64>) -> Result<Bytes, Error> {
@@ -255,21 +256,30 @@ fn missing(shelf: &Shelf) -> Error {
     }
 }
 
-fn locator(mark: u64, at: usize) -> Locator {
-    let at = u16::try_from(at).unwrap_or(u16::MAX);
-    Locator([&mark.to_be_bytes()[..], &at.to_be_bytes()[..]].concat())
+/// Which put, which object of it, and how many it has.
+fn locator(mark: u64, at: usize, count: usize) -> Locator {
+    let short = |number: usize| u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+    Locator([&mark.to_be_bytes()[..], &short(at), &short(count)].concat())
 }
 
 fn read_locator(locator: &Locator) -> Option<(u64, usize)> {
-    let (mark, at) = locator.0.split_at_checked(8)?;
-    let mark = u64::from_be_bytes(mark.try_into().ok()?);
-    Some((mark, u16::from_be_bytes(at.try_into().ok()?).into()))
+    let (mark, at) = locator.0.split_first_chunk()?;
+    Some((u64::from_be_bytes(*mark), short(at)?))
+}
+
+fn read_together(locator: &Locator) -> Option<Together> {
+    let (key, objects) = (locator.0.get(..8)?.to_vec(), short(locator.0.get(10..)?)?);
+    Some(Together { key, objects })
+}
+
+fn short(bytes: &[u8]) -> Option<usize> {
+    Some(u16::from_be_bytes(*bytes.first_chunk()?).into())
 }
 
 fn entries_of(mark: u64, put: &[(String, Bytes)]) -> Vec<Entry> {
     let entry = |(at, (name, body)): (usize, &(String, Bytes))| Entry {
         name: name.clone(),
-        locator: locator(mark, at),
+        locator: locator(mark, at, put.len()),
         bytes: body.len() as u64,
         mark: Mark(mark),
     };
@@ -315,6 +325,11 @@ impl Store for Memory {
             self.remove_now(locators);
             Ok(())
         })
+    }
+
+    fn together(&self, locator: &Locator) -> Result<Together, Error> {
+        let what = "a locator that no store in memory has made".into();
+        read_together(locator).ok_or(Error::Broken { what })
     }
 
     fn journal(&self) -> Shelf {

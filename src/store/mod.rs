@@ -53,6 +53,15 @@ pub struct Entry {
     pub mark: Mark,
 }
 
+/// Objects that were put together: a store removes all of them or none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Together {
+    /// Names the put within the drive, for ever; small and opaque.
+    pub key: Vec<u8>,
+    /// How many objects it has.
+    pub objects: usize,
+}
+
 /// Which part of a shelf to list. Pages hold at most what one request of the store gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
@@ -223,6 +232,12 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// removed together, and only when all of them are named in this one call; otherwise they stay.
     fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// What an object was put together with, as its locator alone tells.
+    ///
+    /// # Errors
+    /// [`Error::Broken`] when the locator is not one of this store's.
+    fn together(&self, locator: &Locator) -> Result<Together, Error>;
+
     /// The shelf of journal, checkpoints, lease and superblock; exists from the beginning.
     fn journal(&self) -> Shelf;
 
@@ -341,6 +356,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>> {
         (**self).remove(locators)
+    }
+    fn together(&self, locator: &Locator) -> Result<Together, Error> {
+        (**self).together(locator)
     }
     fn journal(&self) -> Shelf {
         (**self).journal()

@@ -25,7 +25,8 @@ use twilight_http::routing::Route;
 use twilight_model::id::{Id, marker::UserMarker};
 
 use crate::store::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Urgency,
+    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
+    Urgency,
 };
 
 use self::{
@@ -36,7 +37,7 @@ use self::{
     put::Puts,
     sizes::Sizes,
     transport::{Ask, Transport},
-    wire::Spot,
+    wire::{Place, Spot},
 };
 
 mod answer;
@@ -160,6 +161,10 @@ impl Store for Discord {
 
     fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.remove_objects(locators))
+    }
+
+    fn together(&self, locator: &Locator) -> Result<Together, Error> {
+        Place::read(locator).map(Place::together)
     }
 
     fn journal(&self) -> Shelf {

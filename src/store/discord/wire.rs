@@ -10,7 +10,7 @@ use twilight_model::{
 };
 
 use crate::clock::Time;
-use crate::store::{Entry, Error, Locator, Mark, Shelf};
+use crate::store::{Entry, Error, Locator, Mark, Shelf, Together};
 
 /// A message: only what is needed, since other people's messages may hold anything and must not spoil
 /// the page they are on.
@@ -105,6 +105,14 @@ impl Place {
         }
         bytes.push(self.together);
         Locator(bytes)
+    }
+
+    /// The message: channel and id as 8 bytes each, big end first.
+    pub(super) fn together(self) -> Together {
+        Together {
+            key: [self.channel.to_be_bytes(), self.message.to_be_bytes()].concat(),
+            objects: self.together.into(),
+        }
     }
 
     pub(super) fn read(locator: &Locator) -> Result<Self, Error> {
