@@ -57,7 +57,7 @@ impl Disk {
     }
 
     /// Sends everything to the store, and goes on with what the store alone has.
-    pub(crate) fn from_the_store(&mut self) {
+    pub(crate) fn begin_again(&mut self) {
         self.mounted.flush();
         self.mounted.remount(Forget::Everything);
     }

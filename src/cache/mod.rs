@@ -8,6 +8,9 @@
 //! unsealing does, and a frame that does not unseal is to be [invalidated](Cache::invalidate).
 
 mod examine;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod slab;
 mod state;
 

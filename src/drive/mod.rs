@@ -27,6 +27,9 @@ mod errand;
 mod error;
 mod fetch;
 mod freeze;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod history;
 mod journal;
 mod lease;

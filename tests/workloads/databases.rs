@@ -78,7 +78,7 @@ fn sqlite_survives_in_every_journal_mode() {
             check(&database);
         }
     }
-    disk.from_the_store();
+    disk.begin_again();
     for mode in ["delete", "truncate", "persist", "wal"] {
         let database = disk.path(&format!("{mode}.db"));
         check(&database);

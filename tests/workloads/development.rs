@@ -29,7 +29,7 @@ fn git_keeps_its_history() {
         "#
     );
     let head = shell(&script, disk.root(), &[]);
-    disk.from_the_store();
+    disk.begin_again();
     let check = "cd repository; git fsck --full --strict; git status --porcelain; git log --format=%H | b2sum";
     assert_eq!(shell(check, disk.root(), &[]), head);
     let clone = "git clone -q --no-hardlinks repository copy; diff -r -x .git repository copy; rm -rf repository copy";
@@ -54,7 +54,7 @@ fn a_cargo_project_is_built_and_tested_in_the_mount() {
     shell(PROJECT, disk.root(), &[]);
     let build = "cd project; cargo test -q --offline; cargo build -q --offline; target/debug/small";
     let printed = shell(build, disk.root(), &[]);
-    disk.from_the_store();
+    disk.begin_again();
     // Nothing is stale: what cargo knows by times and sizes is as it was.
     let again =
         "cd project; cargo build --offline 2>&1 | grep -c Compiling || true; target/debug/small";

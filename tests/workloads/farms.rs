@@ -24,7 +24,7 @@ fn a_directory_of_very_many_entries() {
     for at in 0..count {
         File::create(dir.join(format!("entry-{at:07}"))).expect("create");
     }
-    disk.from_the_store();
+    disk.begin_again();
     let listed = || -> HashSet<Vec<u8>> {
         let list = fs::read_dir(&dir).expect("list");
         list.map(|entry| entry.expect("an entry").file_name().into_vec())
@@ -66,7 +66,7 @@ fn names_of_every_kind() {
         sys::code(File::create(long)).err(),
         Some(libc::ENAMETOOLONG)
     );
-    disk.from_the_store();
+    disk.begin_again();
     for name in &names {
         assert_eq!(&fs::read(path(&disk, name)).expect("read"), name);
     }
@@ -87,7 +87,7 @@ fn a_farm_of_hard_links_and_a_deep_tree() {
         "set +x; for level in $(seq {depth}); do mkdir deep; cd -P deep; done; echo bottom > file; cat file"
     );
     assert_eq!(shell(&script, disk.root(), &[]), "bottom\n");
-    disk.from_the_store();
+    disk.begin_again();
     let meta = fs::metadata(disk.path("one")).expect("stat");
     assert_eq!(meta.nlink(), links as u64 + 1);
     let last = disk.path(&format!("farm/{}", links - 1));
@@ -109,7 +109,7 @@ fn a_sparse_file_of_a_tebibyte_costs_what_is_in_it() {
         file.write_at(b"here!", at).expect("write");
     }
     drop(file);
-    disk.from_the_store();
+    disk.begin_again();
     let file = File::open(disk.path("sparse")).expect("open");
     let meta = file.metadata().expect("stat");
     assert_eq!(meta.len(), TIB);
@@ -136,12 +136,12 @@ fn a_file_grown_byte_by_byte() {
         .open(disk.path("log"))
         .expect("create");
     for at in 0..len {
-        file.write_all(&[(at * 31 >> 2) as u8]).expect("append");
+        file.write_all(&[((at * 31) >> 2) as u8]).expect("append");
     }
     drop(file);
-    disk.from_the_store();
+    disk.begin_again();
     let bytes = fs::read(disk.path("log")).expect("read");
-    let expected: Vec<u8> = (0..len).map(|at| (at * 31 >> 2) as u8).collect();
+    let expected: Vec<u8> = (0..len).map(|at| ((at * 31) >> 2) as u8).collect();
     assert!(bytes == expected, "{} of {len} bytes", bytes.len());
 }
 
@@ -183,7 +183,7 @@ fn a_storm_of_renames() {
         }
         places[which] = Some(to);
     }
-    disk.from_the_store();
+    disk.begin_again();
     let expected: Vec<_> = (0..names)
         .filter_map(|at| Some((at, places[at].as_ref()?)))
         .collect();
@@ -200,7 +200,7 @@ fn an_unlinked_file_lives_as_long_as_its_handle_and_no_longer() {
     let mut disk = Disk::new();
     let path = disk.path("gone");
     fs::write(&path, vec![7; 3 << 20]).expect("write");
-    disk.from_the_store();
+    disk.begin_again();
     let file = File::options()
         .read(true)
         .write(true)
@@ -216,7 +216,7 @@ fn an_unlinked_file_lives_as_long_as_its_handle_and_no_longer() {
     disk.again();
     assert_eq!(fs::read_dir(disk.root()).expect("list").count(), 0);
     let free = sys::statvfs(disk.root()).expect("statvfs");
-    disk.from_the_store();
+    disk.begin_again();
     let after = sys::statvfs(disk.root()).expect("statvfs");
     assert_eq!(free.f_blocks, after.f_blocks);
     assert_eq!(fs::read_dir(disk.root()).expect("list").count(), 0);

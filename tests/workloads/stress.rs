@@ -22,7 +22,7 @@ fn fio_reads_back_what_it_wrote() {
         "fio --name=job --verify=crc32c --verify_fatal=1 --group_reporting --output-format=terse";
     for (name, words) in FIO {
         shell(&format!("{common} --do_verify=1 {words}"), disk.root(), &[]);
-        disk.from_the_store();
+        disk.begin_again();
         let verify = format!("{common} --verify_only {words}");
         let verify = if words.contains("randrw") {
             verify.replace("randrw", "randwrite")

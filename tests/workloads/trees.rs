@@ -18,7 +18,7 @@ fn make_tree(root: &Path) {
         let dir = root.join(format!("dir{}/sub{}", at % 17, at % 5));
         fs::create_dir_all(&dir).expect("mkdir");
         let len = at * 7919 % 30_000;
-        let bytes: Vec<u8> = (0..len).map(|byte| (byte * at >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|byte| ((byte * at) >> 3) as u8).collect();
         fs::write(dir.join(format!("file{at}")), bytes).expect("write");
     }
     fs::hard_link(root.join("dir0/sub0/file0"), root.join("dir1/hard")).expect("link");
@@ -69,7 +69,7 @@ fn rsync_both_ways_loses_nothing() {
         &[&from, &there],
     );
     assert_eq!(shell(DIFFERENCES, plain.path(), &[&from, &there]), "");
-    disk.from_the_store();
+    disk.begin_again();
     assert_eq!(shell(DIFFERENCES, plain.path(), &[&from, &there]), "");
     shell(
         r#"rsync -aHAXS --modify-window=-1 --numeric-ids "$1/" "$2/""#,
@@ -94,7 +94,7 @@ fn a_tar_goes_in_and_comes_out_the_same() {
     shell(pack, plain.path(), &[&from, &tar]);
     let inside = disk.path("unpacked");
     shell(unpack, plain.path(), &[&tar, &inside]);
-    disk.from_the_store();
+    disk.begin_again();
     assert_eq!(shell(DIFFERENCES, plain.path(), &[&from, &inside]), "");
     let (again, outside) = (disk.path("again.tar"), plain.path().join("outside"));
     shell(pack, plain.path(), &[&inside, &again]);
