@@ -79,6 +79,9 @@ pub mod durable;
 pub mod emulator;
 pub mod fs;
 pub mod fuse;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod index;
 pub mod size;

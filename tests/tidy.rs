@@ -16,6 +16,7 @@ const LADDER: &[&[&str]] = &[
     &["fs"],
     &["fuse", "web", "bot"],
     &["cli"],
+    &["fuzzing"],
 ];
 
 /// Crates that belong to certain rooms, so that replacing one touches one room.

@@ -8,6 +8,9 @@
 //! unsealing does, and a frame that does not unseal is to be [invalidated](Cache::invalidate).
 
 mod examine;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod slab;
 mod state;
 
@@ -483,15 +486,19 @@ mod tests {
             cache.put(&id(nth), &frame(nth, 50));
         }
         drop(cache);
-        for name in ["00000000.slab", "00000000.list"] {
-            let good = fs::read(dir.path().join(name)).expect("is there");
-            for at in 0..good.len() {
-                let mut bytes = good.clone();
+        let names = ["00000000.slab", "00000000.list"];
+        let good = names.map(|name| fs::read(dir.path().join(name)).expect("is there"));
+        for broken in 0..names.len() {
+            for at in 0..good[broken].len() {
+                let mut files = good.clone();
                 match at % 2 {
-                    0 => bytes[at] ^= 0x55,
-                    _ => bytes.truncate(at),
+                    0 => files[broken][at] ^= 0x55,
+                    _ => files[broken].truncate(at),
                 }
-                fs::write(dir.path().join(name), &bytes).expect("good disk");
+                // What was found broken may have been removed, with what belongs to it.
+                for (name, bytes) in names.iter().zip(&files) {
+                    fs::write(dir.path().join(name), bytes).expect("good disk");
+                }
                 let cache = open(dir.path(), 64 * MIB);
                 for nth in 0..5 {
                     if let Some(found) = cache.get(&id(nth)) {
@@ -503,9 +510,6 @@ mod tests {
                         assert_eq!(found.sealed.len(), right.sealed.len());
                     }
                 }
-                drop(cache);
-                // What was found broken may have been removed.
-                fs::write(dir.path().join(name), &good).expect("good disk");
             }
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    fn encode(&self) -> [u8; HEADER] {
+    pub(super) fn encode(&self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4..36].copy_from_slice(&self.chunk.0);
@@ -169,9 +169,16 @@ pub(super) fn write_list(dir: &Path, number: u32, frames: &[Listed]) -> io::Resu
     file.write_all(&bytes)
 }
 
-/// What is in a slab: from its list, or from its frames' headers if it has none.
+/// What is in a slab: from its list, or from its frames' headers if it has none that can be true.
 pub(super) fn frames(dir: &Path, number: u32, file: &File) -> Vec<Listed> {
-    read_list(dir, number).unwrap_or_else(|| walk(file))
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    // Whoever reads a frame takes memory for it first.
+    let is_inside = |frame: &Listed| {
+        u64::from(frame.offset) + HEADER as u64 + u64::from(frame.sealed_len) <= size
+    };
+    read_list(dir, number)
+        .filter(|frames| frames.iter().all(is_inside))
+        .unwrap_or_else(|| walk(file))
 }
 
 fn read_list(dir: &Path, number: u32) -> Option<Vec<Listed>> {
@@ -221,7 +228,11 @@ pub(super) fn numbers(dir: &Path) -> io::Result<Vec<u32>> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         let stem = name.to_str().and_then(|name| name.strip_suffix(".slab"));
-        numbers.extend(stem.and_then(|stem| u32::from_str_radix(stem, 16).ok()));
+        let number = stem.and_then(|stem| u32::from_str_radix(stem, 16).ok());
+        // Only what `path` gives is a slab, and none gets so far that there is no next one.
+        let is_ours =
+            |number: &u32| *number <= u32::MAX / 2 && path(dir, *number).file_name() == Some(&name);
+        numbers.extend(number.filter(is_ours));
     }
     numbers.sort_unstable();
     Ok(numbers)

@@ -73,7 +73,8 @@ impl Config {
         }
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Config> {
+    /// Reads the file's text; errors never quote it.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Config> {
         // The parser's own report quotes the line, which may hold what somebody took for a setting.
         let wrong = |error: toml::de::Error| {
             let before = error.span().map_or(0, |span| span.start.min(text.len()));
@@ -158,7 +159,7 @@ impl Config {
 }
 
 /// The text without the lines of one drive's table.
-fn without_table(text: &str, name: &str) -> String {
+pub(crate) fn without_table(text: &str, name: &str) -> String {
     let head = format!("[drive.{name}]");
     let mut is_inside = false;
     let mut kept = String::new();

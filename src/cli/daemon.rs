@@ -38,6 +38,9 @@ pub(crate) const SUPERVISED: &str = "--supervised";
 /// A log longer than this is begun anew; the one before it is kept.
 const LOG_BYTES_MAX: u64 = 10 << 20;
 
+/// Room for what the child is given: two secrets of 64 KiB, written as JSON.
+const HANDED_BYTES_MAX: usize = 1 << 20;
+
 /// What the child is given.
 #[derive(Default, Serialize, Deserialize, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
 pub(crate) struct Handed {
@@ -186,7 +189,8 @@ fn open_log(path: &Path) -> Result<std::fs::File> {
 /// The child: leaves the terminal and takes what it is given.
 pub(crate) fn take_over() -> Result<Handed> {
     sys::own_session().context("cannot leave the terminal")?;
-    let mut text = Zeroizing::new(Vec::new());
+    // A buffer that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(HANDED_BYTES_MAX));
     std::io::stdin()
         .lock()
         .read_to_end(&mut text)

@@ -108,14 +108,14 @@ async fn serve(wish: Wish, listener: Listener) -> Result<()> {
     let plan = Plan {
         name: String::from(NAME),
         site,
-        secret: secret::secret(&passphrase)?,
         options: wish.options,
         mountpoint: wish.mountpoint,
         state_dir: data.join("state"),
         paths: wish.paths,
         is_demo: true,
     };
-    let result = mounting::run(plan, listener).await;
+    let secret = secret::secret(&passphrase)?;
+    let result = mounting::run(plan, secret, listener).await;
     emulator.stop().await;
     result
 }

@@ -19,6 +19,9 @@ mod daemon;
 mod demo;
 mod emulate;
 mod exit;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod helper;
 mod init;

@@ -23,6 +23,15 @@ use crate::cli::paths::Paths;
 use crate::cli::remote::Site;
 use crate::cli::secret;
 use crate::cli::secret::Typing;
+use crate::cli::sys;
+use crate::codec::key::Secret;
+
+/// Open files that a mount may need: cache and spool keep theirs open, and there are connections and clients.
+/// With fewer it would fail somewhere in the middle, perhaps without a handle for who wants to end it.
+const OPEN_FILES_MIN: u64 = 512;
+
+/// More are not needed, and some systems allow absurdly many.
+const OPEN_FILES_WISH: u64 = 4096;
 
 /// Everything about a mount but its secrets.
 struct Wish {
@@ -35,6 +44,16 @@ struct Wish {
 }
 
 fn wish(args: &args::Mount) -> Result<Wish> {
+    let open_files = sys::open_files_max(OPEN_FILES_WISH);
+    if open_files < OPEN_FILES_MIN {
+        return Err(fault(
+            Code::Other,
+            format!(
+                "this process may have only {open_files} files open, and a mount needs {OPEN_FILES_MIN}: \
+                 raise the limit (`ulimit -n`)"
+            ),
+        ));
+    }
     let (name, mountpoint) = match &args.places[..] {
         [mountpoint] => (None, mountpoint),
         [name, mountpoint, ..] => (Some(name.to_string_lossy().into_owned()), mountpoint),
@@ -70,19 +89,19 @@ fn wish(args: &args::Mount) -> Result<Wish> {
 }
 
 impl Wish {
-    fn plan(self, base: Option<&str>, secrets: &Handed) -> Result<Plan> {
+    fn plan(self, base: Option<&str>, secrets: &Handed) -> Result<(Plan, Secret)> {
         let mut site = Site::of(&self.drive, secret::token(&secrets.token)?, base)?;
         site.patience = self.options.patience;
-        Ok(Plan {
+        let plan = Plan {
             name: self.name,
             site,
-            secret: secret::secret(&secrets.passphrase)?,
             options: self.options,
             mountpoint: self.mountpoint,
             state_dir: self.state_dir,
             paths: self.paths,
             is_demo: false,
-        })
+        };
+        Ok((plan, secret::secret(&secrets.passphrase)?))
     }
 
     fn secrets(&self, args: &args::Mount) -> Result<Handed> {
@@ -106,9 +125,11 @@ pub(crate) fn run(args: &args::Mount, words: Vec<OsString>) -> Result<()> {
         let log = wish.state_dir.join(LOG);
         return daemon::launch(words, &secrets, &log);
     }
-    let plan = wish.plan(args.api_base.as_deref(), &secrets)?;
+    let opener = wish.plan(args.api_base.as_deref(), &secrets)?;
     drop(secrets);
-    serve(plan, Listener::Terminal)
+    // Neither `fusermount3` nor who looks at this process for as long as the drive is mounted needs them.
+    secret::VARIABLES.iter().for_each(|name| sys::forget(name));
+    serve(opener, Listener::Terminal)
 }
 
 /// Name of a daemon's log in the state directory.
@@ -117,14 +138,14 @@ pub(crate) const LOG: &str = "log";
 /// The child of [`run`]: everything is as it was for the parent, and the secrets are handed over.
 pub(crate) fn run_supervised(args: &args::Mount) -> Result<()> {
     let secrets = daemon::take_over()?;
-    let plan = wish(args)?.plan(args.api_base.as_deref(), &secrets)?;
+    let opener = wish(args)?.plan(args.api_base.as_deref(), &secrets)?;
     drop(secrets);
     std::env::set_current_dir(Path::new("/"))?;
-    serve(plan, Listener::Parent)
+    serve(opener, Listener::Parent)
 }
 
-fn serve(plan: Plan, listener: Listener) -> Result<()> {
-    crate::cli::block_on(async move { mounting::run(plan, listener).await })
+fn serve((plan, secret): (Plan, Secret), listener: Listener) -> Result<()> {
+    crate::cli::block_on(async move { mounting::run(plan, secret, listener).await })
 }
 
 /// How long work of others may hold up the end of the process.

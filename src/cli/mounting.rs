@@ -58,7 +58,6 @@ pub(crate) const LAST: &str = "last-status";
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) site: Site,
-    pub(crate) secret: Secret,
     pub(crate) options: Options,
     pub(crate) mountpoint: PathBuf,
     pub(crate) state_dir: PathBuf,
@@ -109,11 +108,12 @@ impl Signals {
     }
 }
 
-/// Mounts the drive and serves it until it is taken away, by whatever.
-pub(crate) async fn run(plan: Plan, listener: Listener) -> Result<()> {
+/// Mounts the drive and serves it until it is taken away, by whatever. The secret is gone from memory
+/// once the drive is open.
+pub(crate) async fn run(plan: Plan, secret: Secret, listener: Listener) -> Result<()> {
     let mut signals = Signals::listen()?;
     let opened = tokio::select! {
-        opened = open(&plan, listener) => opened,
+        opened = open(&plan, secret, listener) => opened,
         () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),
     };
     let drive = opened?;
@@ -125,10 +125,11 @@ pub(crate) async fn run(plan: Plan, listener: Listener) -> Result<()> {
 }
 
 /// Opens the drive of a plan, whether or not it is to be mounted.
-pub(crate) async fn open(plan: &Plan, listener: Listener) -> Result<Arc<Drive>> {
+pub(crate) async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
     listener.progress(&format!("{}: asking Discord", plan.name));
     let store = plan.site.store()?;
-    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &plan.secret).await?;
+    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &secret).await?;
+    drop(secret);
     let mut settings = plan.options.settings(plan.state_dir.clone());
     if settings.access == Access::Write
         && let Some(note) = permissions::check_before_mount(&plan.site).await?

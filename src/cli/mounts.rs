@@ -13,7 +13,7 @@ use crate::cli::sys::Unmount;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
+pub(crate) struct Mount {
     at: PathBuf,
     kind: String,
     options: String,
@@ -43,8 +43,9 @@ fn table() -> Vec<Mount> {
         .collect()
 }
 
+/// Reads a line of the table.
 #[cfg(any(test, not(target_os = "macos")))]
-fn parse(line: &[u8]) -> Option<Mount> {
+pub(crate) fn parse(line: &[u8]) -> Option<Mount> {
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let dash = fields.iter().position(|field| *field == b"-")?;
     let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());

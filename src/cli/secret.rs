@@ -17,11 +17,20 @@ use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::paths;
+use crate::cli::progress;
 use crate::codec::key::Secret;
 use crate::store::discord::Token;
 
 /// Variables that hold secrets; commands that are run do not get them.
-pub(crate) const VARIABLES: &[&str] = &["DISCORD_BOT_TOKEN", "ODS_PASSPHRASE", "USER_KEY"];
+pub(crate) const VARIABLES: &[&str] = &[
+    "DISCORD_BOT_TOKEN",
+    "ODS_PASSPHRASE",
+    "USER_KEY",
+    "ODS_NEW_PASSPHRASE",
+];
+
+/// How often a new passphrase may be mistyped before it is given up.
+const ATTEMPTS_MAX: usize = 3;
 
 /// Most bytes of a secret's file or of a command's answer.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -224,13 +233,24 @@ fn not_empty(text: &str) -> Result<()> {
     }
 }
 
+/// A passphrase from the terminal. What is mistyped here is asked for again: nothing is lost yet, and
+/// whoever ran the command has gone through all of its other questions.
 fn type_passphrase(prompt: &str, typing: Typing) -> Result<Zeroizing<String>> {
-    let first = ask(prompt)?;
-    not_empty(&first)?;
-    if typing == Typing::Twice && *ask("The same again: ")? != *first {
-        return Err(fault(Code::Secrets, "the two passphrases differ"));
+    let mut wrong = "";
+    for attempt in 0..ATTEMPTS_MAX {
+        if attempt > 0 {
+            progress::note(&format!("{wrong}: once more"));
+        }
+        let first = ask(prompt)?;
+        if first.is_empty() {
+            wrong = "the passphrase is empty";
+        } else if typing == Typing::Twice && *ask("The same again: ")? != *first {
+            wrong = "the two passphrases differ";
+        } else {
+            return Ok(first);
+        }
     }
-    Ok(first)
+    Err(fault(Code::Secrets, wrong))
 }
 
 /// The passphrase that replaces another one: from its own variable or file, or typed twice.

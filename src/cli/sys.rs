@@ -27,6 +27,44 @@ pub(crate) fn no_core_dumps() {
     }
 }
 
+/// Lets this process open as many files as the system allows it, but no more than so many; tells how many.
+pub(crate) fn open_files_max(wish: u64) -> u64 {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: fills the structure above, which outlives the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return 0;
+    }
+    let raised = libc::rlimit {
+        rlim_cur: limit.rlim_max.min(wish).max(limit.rlim_cur),
+        ..limit
+    };
+    // SAFETY: reads the structure above during the call and nothing else.
+    match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } {
+        0 => raised.rlim_cur,
+        _ => limit.rlim_cur,
+    }
+}
+
+/// Takes a variable out of this process's environment, and its value out of what `/proc` shows of it.
+/// Only for programs that have not started a thread yet.
+pub(crate) fn forget(variable: &str) {
+    let Ok(name) = CString::new(variable) else {
+        return;
+    };
+    // SAFETY: `name` ends with NUL and outlives the calls. There is one thread, so nobody reads or changes
+    // the environment meanwhile; the value belongs to this process and is written within its length.
+    unsafe {
+        let value = libc::getenv(name.as_ptr());
+        if !value.is_null() {
+            std::ptr::write_bytes(value, b'*', libc::strlen(value));
+            libc::unsetenv(name.as_ptr());
+        }
+    }
+}
+
 /// Leaves the terminal and its signals: this process is a daemon from now on.
 pub(crate) fn own_session() -> io::Result<()> {
     // SAFETY: takes nothing and touches no memory of ours.

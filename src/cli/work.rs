@@ -34,6 +34,7 @@ use crate::cli::remote::Site;
 use crate::cli::secret;
 use crate::cli::secret::Typing;
 use crate::cli::target::Target;
+use crate::codec::key::Secret;
 use crate::drive::Access;
 use crate::drive::scope::Scope;
 use crate::drive::task::Go;
@@ -93,8 +94,8 @@ pub(crate) fn run(
 ) -> Result<Value> {
     let answer = match target {
         Target::Idle { name, state_dir } => {
-            let plan = plan(name, state_dir, &job, args, config)?;
-            crate::cli::block_on(here(plan, job))
+            let (plan, secret) = plan(name, state_dir, &job, args, config)?;
+            crate::cli::block_on(here(plan, secret, job))
         }
         Target::Mounted(_) | Target::Dead(_) => {
             let client = target.connect()?;
@@ -112,7 +113,7 @@ fn plan(
     job: &Job,
     args: &DriveArgs,
     config: Option<&Path>,
-) -> Result<Plan> {
+) -> Result<(Plan, Secret)> {
     let paths = Paths::find(config)?;
     let (_, drive) = Config::load(&paths.config)?.drive(Some(&name))?;
     let mut options = Options::default();
@@ -128,23 +129,23 @@ fn plan(
     let mut site = Site::of(&drive, secret::token(&token)?, args.api_base.as_deref())?;
     site.patience = options.patience;
     let (passphrase, _) = secret::passphrase_text(&args.secrets, &drive, Typing::Once)?;
-    Ok(Plan {
+    let plan = Plan {
         name,
         site,
-        secret: secret::secret(&passphrase)?,
         options,
         mountpoint: PathBuf::new(),
         state_dir,
         paths,
         is_demo: false,
-    })
+    };
+    Ok((plan, secret::secret(&passphrase)?))
 }
 
 /// In this process, on a drive that is opened for it.
-async fn here(plan: Plan, job: Job) -> Result<Value> {
+async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
     let mut signals = Signals::listen()?;
     let opened = tokio::select! {
-        opened = mounting::open(&plan, Listener::Terminal) => opened,
+        opened = mounting::open(&plan, secret, Listener::Terminal) => opened,
         () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
     };
     let drive = opened?;

@@ -26,10 +26,16 @@ pub(in crate::codec) fn pack(plain: &[u8], room: &mut [u8]) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::codec) struct NotPacked;
 
-/// Undoes [`pack`]; allocates `plain_len` bytes and never more.
+/// A byte of an lz4 block stands for at most so many.
+const RATIO_MAX: usize = 255;
+
+/// Undoes [`pack`]; allocates `plain_len` bytes and never more, and none that so few cannot become.
 pub(in crate::codec) fn unpack(packed: &[u8], plain_len: usize) -> Result<Vec<u8>, NotPacked> {
     if packed.len() == plain_len {
         return Ok(packed.to_vec());
+    }
+    if plain_len > packed.len().saturating_mul(RATIO_MAX) {
+        return Err(NotPacked);
     }
     let mut plain = vec![0; plain_len];
     match block::decompress_into(packed, &mut plain) {

@@ -13,6 +13,9 @@ use bytes::Bytes;
 
 pub mod chunker;
 mod compress;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod key;
 pub mod note;
 pub mod pack;

@@ -23,15 +23,15 @@ pub const CHUNK_BYTES_MAX: usize = Chunker::MAX;
 /// Longest pack in bytes; offsets are 32 bits wide, and a pack is held in memory.
 pub const PACK_BYTES_MAX: u64 = 1 << 30;
 
-const HEADER_LEN: usize = prefix::LEN + 16;
+pub(in crate::codec) const HEADER_LEN: usize = prefix::LEN + 16;
 const ENTRY_LEN: usize = 32 + 4 + 4;
 const COUNT_LEN: usize = 4;
-const FOOTER_LEN: usize = 4 + prefix::LEN;
+pub(in crate::codec) const FOOTER_LEN: usize = 4 + prefix::LEN;
 const WHAT: &str = "a pack";
 
 /// What a sealed range of a pack is; part of what its tag covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(in crate::codec) enum Kind {
     Chunk = 1,
     Directory = 2,
 }
@@ -277,7 +277,7 @@ pub fn read_directory(
 }
 
 /// The nonce number of the directory, which no chunk's slot reaches.
-const DIRECTORY_NUMBER: u32 = u32::MAX;
+pub(in crate::codec) const DIRECTORY_NUMBER: u32 = u32::MAX;
 
 /// The frames that the entries describe, if they fill the pack from its header to `frames_end`.
 fn entries(plain: &[u8], frames_end: u64) -> Option<Vec<Frame>> {
@@ -320,7 +320,7 @@ const fn directory_len(frames: usize) -> usize {
     COUNT_LEN + frames * ENTRY_LEN + TAG_LEN
 }
 
-fn header(pack: PackId) -> [u8; HEADER_LEN] {
+pub(in crate::codec) fn header(pack: PackId) -> [u8; HEADER_LEN] {
     let mut header = [0; HEADER_LEN];
     header[..prefix::LEN].copy_from_slice(&prefix::PACK.bytes());
     header[prefix::LEN..].copy_from_slice(&pack.0);
@@ -328,7 +328,11 @@ fn header(pack: PackId) -> [u8; HEADER_LEN] {
 }
 
 /// What a tag covers beside the bytes it follows.
-fn associated(header: &[u8; HEADER_LEN], kind: Kind, len: u32) -> [u8; HEADER_LEN + 5] {
+pub(in crate::codec) fn associated(
+    header: &[u8; HEADER_LEN],
+    kind: Kind,
+    len: u32,
+) -> [u8; HEADER_LEN + 5] {
     let mut associated = [0; HEADER_LEN + 5];
     associated[..HEADER_LEN].copy_from_slice(header);
     associated[HEADER_LEN] = kind as u8;

@@ -172,6 +172,8 @@ impl Superblock {
     fn with_slot(&self, master: &MasterKey, slot: Slot) -> Self {
         let mut next = self.clone();
         next.slots.retain(|old| old.lock.kind() != slot.lock.kind());
+        // Nobody reads more; only a superblock that no version wrote has so many of one kind.
+        next.slots.truncate(SLOTS_MAX - 1);
         next.slots.push(slot);
         next.slots.sort_by_key(|slot| slot.lock.kind());
         next.advanced(master)

@@ -31,6 +31,12 @@ impl Head {
 }
 
 impl Drive {
+    /// Is a checkpoint due, or was the last attempt at one in vain?
+    pub(in crate::drive) fn owes_checkpoint(&self) -> bool {
+        let head = self.journal_head();
+        self.read_only().is_none() && head.wants_checkpoint(self.settings.tail_segments_max)
+    }
+
     /// Puts the state as of the published head on the journal shelf. Only the publisher calls this,
     /// so what is stored does not change meanwhile.
     pub(in crate::drive) async fn checkpoint(&self) -> Result<(), Error> {

@@ -219,6 +219,10 @@ impl Patience {
     }
 }
 
+/// Changes that take this part of the memory for them are published at once: half, so that others fit
+/// beside them meanwhile.
+const PUBLISHED_SHARE: usize = 2;
+
 impl Drive {
     /// Waits for something of the store, unless the drive is closed meanwhile.
     ///
@@ -244,10 +248,11 @@ impl Drive {
 
     /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
     pub(in crate::drive) fn refused(&self, error: &Error) {
+        // In this order: whoever finds the drive read-only finds the reason too.
+        self.control.failed(error);
         if let Error::Forked(_) | Error::TakenOver(_) = error {
             self.control.make_read_only(error.clone());
         }
-        self.control.failed(error);
     }
 
     /// Sleeps after a failure, unless the drive is closed or somebody asks for a flush.
@@ -264,6 +269,20 @@ impl Drive {
         while let Some(left) = rest.left(&self.control) {
             tokio::time::sleep(left.min(LOOK)).await;
         }
+    }
+
+    /// Is what was gathered to be published without anybody asking?
+    pub(in crate::drive) fn is_due(&self, board: &Board) -> bool {
+        let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.elapsed());
+        since(board.last_change) >= self.settings.linger
+            || since(board.first_change) >= self.settings.age_max
+            || self
+                .spool
+                .usage()
+                .live_bytes
+                .saturating_sub(board.held_bytes)
+                >= self.settings.epoch_bytes
+            || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
     }
 
     /// The last change there was, published or not.

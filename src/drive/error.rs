@@ -84,7 +84,10 @@ impl From<spool::Error> for Error {
 
 impl From<index::Error> for Error {
     fn from(error: index::Error) -> Error {
-        Error::Disk(error.to_string())
+        match error {
+            index::Error::Io { doing, source } => Error::Disk(format!("{doing}: {source}")),
+            error => Error::Disk(error.to_string()),
+        }
     }
 }
 

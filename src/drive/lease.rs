@@ -23,6 +23,9 @@ pub(in crate::drive) const RENEW_S: u64 = 30 * 60;
 
 const LABEL: &str = "lease";
 
+/// The text of a lease is filled up to a multiple of so many bytes.
+const TEXT_STEP: usize = 512;
+
 /// Our lease.
 #[derive(Clone, Debug)]
 pub(in crate::drive) struct Held {
@@ -43,6 +46,12 @@ fn shown(nanoseconds: i64) -> String {
     let seconds = Time(nanoseconds).seconds();
     let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     time.format(&Rfc3339).unwrap_or_default()
+}
+
+/// Who holds a lease, since when, and when it was last seen, in words.
+pub(in crate::drive) fn read(text: &[u8]) -> Option<(String, String, String)> {
+    let text: Text = serde_json::from_slice(text).ok()?;
+    Some((text.holder, shown(text.since_ns), shown(text.seen_ns)))
 }
 
 impl Drive {
@@ -88,11 +97,11 @@ impl Drive {
             Ok(bytes) => note::open_note(&self.keys, LABEL, &bytes).ok(),
             Err(error) => return error.into(),
         };
-        match text.and_then(|text| serde_json::from_slice::<Text>(&text).ok()) {
-            Some(text) => Error::Leased {
-                holder: text.holder,
-                since: shown(text.since_ns),
-                seen: shown(text.seen_ns),
+        match text.and_then(|text| read(&text)) {
+            Some((holder, since, seen)) => Error::Leased {
+                holder,
+                since,
+                seen,
             },
             None => Error::Leased {
                 holder: String::from("another machine"),
@@ -120,7 +129,9 @@ impl Drive {
             since_ns: since.0,
             seen_ns: self.now().0,
         };
-        let text = serde_json::to_vec(&text).map_err(|_| Error::Malformed)?;
+        let mut text = serde_json::to_vec(&text).map_err(|_| Error::Malformed)?;
+        // The length of a note shows, and would tell how long the names of machine and user are.
+        text.resize(text.len().next_multiple_of(TEXT_STEP), b' ');
         let name = Name::Lease {
             instance: self.instance,
             salt: crate::codec::key::random(),

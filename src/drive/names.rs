@@ -83,8 +83,12 @@ impl Name {
         }
     }
 
-    /// Reads a name; none if it is nothing of ours.
+    /// Reads a name; none if it is nothing of ours. Each thing has one name.
     pub(in crate::drive) fn parse(text: &str) -> Option<Name> {
+        Name::parse_loosely(text).filter(|name| name.text() == text)
+    }
+
+    fn parse_loosely(text: &str) -> Option<Name> {
         let fields: Vec<&str> = text.strip_suffix(".bin")?.split('-').collect();
         match *fields.as_slice() {
             [

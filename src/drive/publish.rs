@@ -34,10 +34,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// It does not look more often than this.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Changes that take this part of the memory for them are published at once: half, so that others fit
-/// beside them meanwhile.
-const PUBLISHED_SHARE: usize = 2;
-
 /// Pause after a failed step, doubled each time up to the second value.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 
@@ -53,9 +49,8 @@ struct Alive<'d>(&'d Drive);
 impl Drop for Alive<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0
-                .control
-                .make_read_only(Error::State(String::from("the drain failed; mount again")));
+            let why = Error::State(String::from("the drain failed; mount again"));
+            self.0.control.make_read_only(why);
         }
         self.0.control.post(|board| board.publisher_gone = true);
         self.0.errands.give_up();
@@ -156,19 +151,6 @@ impl Drive {
         }
     }
 
-    fn is_due(&self, board: &crate::drive::control::Board) -> bool {
-        let since = |at: Option<Instant>| at.map_or(Duration::ZERO, |at| at.elapsed());
-        since(board.last_change) >= self.settings.linger
-            || since(board.first_change) >= self.settings.age_max
-            || self
-                .spool
-                .usage()
-                .live_bytes
-                .saturating_sub(board.held_bytes)
-                >= self.settings.epoch_bytes
-            || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
-    }
-
     fn advance(&self, epoch: &mut Option<Epoch>) -> Result<(), Error> {
         if epoch.is_none() {
             self.run_between_epochs();
@@ -202,12 +184,6 @@ impl Drive {
         }
         self.control.post(|board| board.phase = Phase::Idle);
         Ok(())
-    }
-
-    /// Is a checkpoint due, or was the last attempt at one in vain?
-    fn owes_checkpoint(&self) -> bool {
-        let most = self.settings.tail_segments_max;
-        self.read_only().is_none() && self.journal_head().wants_checkpoint(most)
     }
 
     /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.

@@ -36,6 +36,24 @@ pub(in crate::drive) enum Becomes {
 }
 
 impl ContentChange {
+    /// Can a change say this? A checksum is no proof of who wrote it, and later sums rely on it.
+    fn is_possible(&self) -> bool {
+        let source_len = match self.becomes {
+            Becomes::Source(Source::Zero) => u64::MAX,
+            Becomes::Source(Source::Spool { place, .. }) => u64::from(place.body_len),
+            Becomes::Source(Source::Chunk { .. }) | Becomes::Body { .. } => u64::from(u32::MAX),
+        };
+        let skip = match self.becomes {
+            Becomes::Source(Source::Zero) => 0,
+            Becomes::Source(Source::Spool { skip, .. } | Source::Chunk { skip, .. })
+            | Becomes::Body { skip } => u64::from(skip),
+        };
+        let ends = |start: u64| start.checked_add(self.len);
+        self.len > 0
+            && ends(self.start).is_some()
+            && ends(skip).is_some_and(|end| end <= source_len)
+    }
+
     /// The piece that this change lays into the file, given where its record's body is.
     #[must_use]
     pub(in crate::drive) fn piece(&self, place: Place) -> Piece {
@@ -241,13 +259,16 @@ impl Record {
         for _ in 0..count {
             let [ino, start, len] = [number(&mut rest)?, number(&mut rest)?, number(&mut rest)?];
             let [tag] = take::<1>(&mut rest)?;
-            let becomes = becomes(tag, &mut rest)?;
-            content.push(ContentChange {
+            let change = ContentChange {
                 ino: InodeNo(ino),
                 start,
                 len,
-                becomes,
-            });
+                becomes: becomes(tag, &mut rest)?,
+            };
+            if !change.is_possible() {
+                return Err(Malformed);
+            }
+            content.push(change);
         }
         let batch = Batch::decode(rest).map_err(|_| Malformed)?;
         Ok(Record { batch, content })

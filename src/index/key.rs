@@ -183,10 +183,11 @@ pub fn all(tag: u8) -> (Vec<u8>, Vec<u8>) {
 /// All keys of one kind that belong to one inode.
 #[must_use]
 pub fn of(tag: u8, ino: InodeNo) -> (Vec<u8>, Vec<u8>) {
-    (
-        tagged(tag, &[&number(ino)]),
-        tagged(tag, &[&(ino.0 + 1).to_be_bytes()]),
-    )
+    let to = match ino.0.checked_add(1) {
+        Some(next) => tagged(tag, &[&next.to_be_bytes()]),
+        None => vec![tag + 1],
+    };
+    (tagged(tag, &[&number(ino)]), to)
 }
 
 #[cfg(test)]

@@ -53,6 +53,9 @@ mod batch;
 pub mod chunk;
 mod delta;
 pub mod dirent;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grave;
 pub mod inode;
 pub mod key;

@@ -22,6 +22,9 @@
 
 mod commit;
 mod core;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod medium;
 mod read;
 mod record;

@@ -25,6 +25,9 @@ pub const HEAD_BYTES_MAX: u32 = 1024 * 1024;
 /// Longest body: sixteen of the largest writes that the kernel sends.
 pub const BODY_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
+/// No log gets so far, and numbers beyond it leave no room to count on.
+const SEQ_MAX: u64 = u64::MAX / 2;
+
 pub(super) const MAGIC: [u8; 4] = *b"odsR";
 const FILE_MAGIC: [u8; 8] = *b"odsSPOOL";
 const VERSION: u32 = 1;
@@ -85,7 +88,10 @@ impl Header {
             body_len: u32_at(bytes, 28),
             body_crc: u32_at(bytes, 32),
         };
-        (header.head_len <= HEAD_BYTES_MAX && header.body_len <= BODY_BYTES_MAX).then_some(header)
+        let is_possible = header.head_len <= HEAD_BYTES_MAX
+            && header.body_len <= BODY_BYTES_MAX
+            && header.seq.0 <= SEQ_MAX;
+        is_possible.then_some(header)
     }
 
     pub(super) fn is_genuine(bytes: &[u8; HEADER], salt: Salt, position: u64, head: &[u8]) -> bool {

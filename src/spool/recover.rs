@@ -57,14 +57,19 @@ pub(super) enum Ending {
     Open,
 }
 
-fn parse_name(name: &str) -> Option<(u32, Ending)> {
-    let (number, ending) = name.split_once('.')?;
+/// No spool gets so far, and numbers beyond it leave no room to count on.
+const NUMBER_MAX: u32 = u32::MAX / 2;
+
+/// Only exactly what [`name`] gives: another file is none of the spool's.
+fn parse_name(text: &str) -> Option<(u32, Ending)> {
+    let (number, ending) = text.split_once('.')?;
     let ending = match ending {
         "open" => Ending::Open,
         "seg" => Ending::Sealed,
         _ => return None,
     };
-    Some((u32::from_str_radix(number, 16).ok()?, ending))
+    let number = u32::from_str_radix(number, 16).ok()?;
+    (number <= NUMBER_MAX && name(number, ending) == text).then_some((number, ending))
 }
 
 struct Survey {

@@ -53,8 +53,12 @@ impl Core {
             Job::GiveBack => self.give_back(),
             Job::Stop => Ok(()),
         };
-        if let Err(fault) = outcome {
-            log::warn!("spool, in the background: {fault}");
+        match outcome {
+            Ok(()) => {}
+            Err(Error::Io { doing, source }) => {
+                log::warn!("spool, in the background: {doing}: {source}");
+            }
+            Err(fault) => log::warn!("spool, in the background: {fault}"),
         }
     }
 

@@ -60,6 +60,18 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> World {
+        World::with(Settings::default())
+    }
+
+    /// One that keeps what it is given in a directory, not in memory.
+    pub(crate) fn on_disk(data: &Path) -> World {
+        World::with(Settings {
+            data: Some(data.to_owned()),
+            ..Settings::default()
+        })
+    }
+
+    fn with(settings: Settings) -> World {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -67,7 +79,7 @@ impl World {
             .expect("a runtime");
         let emulator = runtime.block_on(Emulator::start(Settings {
             limits: Limits::unlimited_rates(),
-            ..Settings::default()
+            ..settings
         }));
         World {
             runtime,
@@ -134,7 +146,7 @@ impl Machine {
         self.path("mnt")
     }
 
-    fn command(&self, program: &Path, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -142,7 +154,7 @@ impl Machine {
         command
     }
 
-    fn end(&self, mut command: Command) -> Ended {
+    pub(crate) fn end(&self, mut command: Command) -> Ended {
         let output = command.output().expect("the program starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let ended = Ended {

@@ -42,6 +42,9 @@ const PACKS_AT_ONCE: usize = 4;
 /// Longest range that is fetched at once.
 const RANGE_BYTES_MAX: u64 = 12 * MIB;
 
+/// Frames closer than this are fetched together.
+const GAP_BYTES: u64 = 256 * KIB;
+
 /// Bytes of a pack's end that are asked for first to find its directory.
 const TAIL_BYTES: u64 = 64 * KIB;
 
@@ -189,10 +192,11 @@ impl Drive {
             .sum();
         let is_whole = bytes * 2 >= wanted.place.bytes && wanted.place.bytes <= RANGE_BYTES_MAX;
         let ranges = match is_whole {
-            true => std::iter::once(0..wanted.place.bytes).collect(),
+            true => Vec::from([(0, wanted.place.bytes)]),
             false => ranges(wanted),
         };
-        for range in ranges {
+        for (start, end) in ranges {
+            let range = start..end;
             let fetched = self
                 .store
                 .get(&locator, range.clone(), Urgency::Background)
@@ -336,18 +340,18 @@ fn portion_of(pack: &PackId, portions: u64) -> u64 {
     (u64::from(u32::from_be_bytes([a, b, c, d])) * portions) >> 32
 }
 
-/// Frames that are near each other are fetched together.
-fn ranges(wanted: &Wanted) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
+/// Frames that are near each other are fetched together: beginnings and ends.
+fn ranges(wanted: &Wanted) -> Vec<(u64, u64)> {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
     for at in wanted.frames.values().map(range_of) {
         match ranges.last_mut() {
-            Some(last)
-                if at.start.saturating_sub(last.end) <= 256 * KIB
-                    && at.end - last.start <= RANGE_BYTES_MAX =>
+            Some((start, end))
+                if at.start.saturating_sub(*end) <= GAP_BYTES
+                    && at.end - *start <= RANGE_BYTES_MAX =>
             {
-                last.end = at.end;
+                *end = at.end;
             }
-            _ => ranges.push(at),
+            _ => ranges.push((at.start, at.end)),
         }
     }
     ranges

@@ -121,12 +121,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// So many seconds, but none that are not believed: clocks cannot count to them.
 fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or(if seconds > 0.0 {
+    let told = Duration::try_from_secs_f64(seconds).unwrap_or(if seconds > 0.0 {
         WAIT_MAX
     } else {
         Duration::ZERO
-    })
+    });
+    told.min(WAIT_MAX)
 }
 
 /// Sorts an answer that is neither 2xx nor 429.

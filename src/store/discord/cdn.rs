@@ -148,7 +148,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// `ex` is in hexadecimal seconds.
-fn expires_ms(url: &str) -> Option<u64> {
+pub(super) fn expires_ms(url: &str) -> Option<u64> {
     let (_, query) = url.split_once('?')?;
     let ex = query.split('&').find_map(|pair| pair.strip_prefix("ex="))?;
     u64::from_str_radix(ex, 16).ok()?.checked_mul(1000)

@@ -20,7 +20,7 @@ use crate::store::{Error, Mark, Page, Shelf, Span, Urgency};
 pub(super) const PAGE_MESSAGES: u16 = 100;
 
 #[derive(Deserialize)]
-struct Channel {
+pub(super) struct Channel {
     last_message_id: Option<Id<GenericMarker>>,
 }
 

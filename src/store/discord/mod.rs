@@ -44,6 +44,9 @@ mod answer;
 mod backoff;
 mod cdn;
 mod deed;
+#[cfg(any(fuzzing, debug_assertions))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod get;
 mod guild;

@@ -20,7 +20,7 @@ const PAGE_PINS: u16 = 50;
 const PAGES_MAX: usize = 10;
 
 #[derive(Deserialize)]
-struct PinsPage {
+pub(super) struct PinsPage {
     items: Vec<Pin>,
     #[serde(default)]
     has_more: bool,

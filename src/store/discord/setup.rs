@@ -96,13 +96,13 @@ pub struct Channel {
 }
 
 #[derive(Deserialize)]
-struct RawUser {
+pub(super) struct RawUser {
     id: Id<UserMarker>,
     username: String,
 }
 
 #[derive(Deserialize)]
-struct RawGuildName {
+pub(super) struct RawGuildName {
     id: Id<GuildMarker>,
     name: String,
 }

@@ -167,6 +167,8 @@ impl Spot {
             }
             _ => None,
         };
+        // Numbers can be written in several ways, a shelf has one name.
+        let spot = spot.filter(|spot| spot.shelf() == *shelf);
         spot.ok_or_else(|| Error::Broken {
             what: format!("`{}` is no shelf on Discord", shelf.0.escape_debug()),
         })
