@@ -80,7 +80,6 @@ use crate::store::Store;
 pub use change::Change;
 pub use dirty::Source;
 pub use error::Error;
-pub use gc::Collecting;
 pub use read::FileState;
 pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
@@ -137,7 +136,7 @@ pub struct Settings {
     /// What to do when another machine holds the lease.
     pub takeover: Takeover,
     /// Is garbage collected unasked?
-    pub gc: Collecting,
+    pub gc: gc::Collecting,
     /// How long what nothing refers to stays on the store.
     pub gc_delay: Duration,
     /// Where time comes from.
@@ -198,7 +197,7 @@ impl Settings {
             owner: (0, 0),
             access: Access::Write,
             takeover: Takeover::Refuse,
-            gc: Collecting::Auto,
+            gc: gc::Collecting::Auto,
             gc_delay: gc::DELAY,
             clock: Clock::System,
         }

@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::clock::Time;
-use crate::drive::Collecting;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::gc::Collecting;
 use crate::drive::gc::Extent;
 use crate::drive::gc::Report;
 use crate::drive::gc::Wish;
