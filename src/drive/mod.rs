@@ -47,6 +47,7 @@ mod recover;
 mod repack;
 pub mod repair;
 pub mod scope;
+mod settings;
 mod splice;
 pub mod status;
 pub mod superblock;
@@ -57,11 +58,9 @@ pub mod verify;
 pub mod view;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::RwLock;
-use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -71,8 +70,6 @@ use crate::id::DriveId;
 use crate::id::InodeNo;
 use crate::id::Seq;
 use crate::index::Index;
-use crate::size::GIB;
-use crate::size::MIB;
 use crate::spool::Place;
 use crate::spool::Spool;
 use crate::store::Store;
@@ -84,6 +81,10 @@ pub use read::FileState;
 pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
 pub use rebuild::Watch;
+pub use settings::Access;
+pub use settings::Names;
+pub use settings::Settings;
+pub use settings::Takeover;
 pub use view::Found;
 pub use view::Look;
 pub use view::Part;
@@ -92,117 +93,6 @@ pub use view::View;
 use control::Control;
 use dirty::Dirty;
 use record::Record;
-
-/// What may be chosen about a drive on this machine.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Everything local lies here: spool, index, cache, lock, socket.
-    pub state_dir: PathBuf,
-    /// Where the spool lies, if not in the state directory.
-    pub spool_dir: Option<PathBuf>,
-    /// Where the cache lies, if not in the state directory.
-    pub cache_dir: Option<PathBuf>,
-    /// Most bytes in the spool before writers wait.
-    pub spool_bytes_max: u64,
-    /// Bytes of the disk that the spool leaves free.
-    pub reserve_bytes: u64,
-    /// Most bytes of cached frames.
-    pub cache_bytes_max: u64,
-    /// Most bytes of chunks kept in memory.
-    pub memory_bytes_max: u64,
-    /// Most bytes of memory for changes that are not yet being published: names, attributes, and where the
-    /// content of files lies. Beyond it a change waits as for space in the spool.
-    pub changes_bytes_max: usize,
-    /// How long a read may wait for the store.
-    pub read_timeout: Duration,
-    /// How long the drive must be quiet before what was written is published.
-    pub linger: Duration,
-    /// How old a change may get before it is published although writing goes on.
-    pub age_max: Duration,
-    /// Spooled bytes that are published without waiting for quiet.
-    pub epoch_bytes: u64,
-    /// Most sealed bytes on their way to the store at once.
-    pub flight_bytes_max: u64,
-    /// Segments of the journal after which a checkpoint is written at the latest.
-    pub tail_segments_max: u32,
-    /// Are archive names shown on cards?
-    pub names: Names,
-    /// What this machine is called in the lease.
-    pub holder: String,
-    /// Owner of a new drive's root directory.
-    pub owner: (u32, u32),
-    /// May changes be made?
-    pub access: Access,
-    /// What to do when another machine holds the lease.
-    pub takeover: Takeover,
-    /// Is garbage collected unasked?
-    pub gc: gc::Collecting,
-    /// How long what nothing refers to stays on the store.
-    pub gc_delay: Duration,
-    /// Where time comes from.
-    pub clock: Clock,
-}
-
-/// Are the names of top-level directories shown to members of the server?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Names {
-    /// Cards show the archive's id alone.
-    #[default]
-    Private,
-    /// Cards show the name too.
-    Shown,
-}
-
-/// May the drive be changed through this mount?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Access {
-    /// Reads and changes.
-    #[default]
-    Write,
-    /// Reads only; needs no lease.
-    Read,
-}
-
-/// What to do when another machine holds the lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Takeover {
-    /// Give up and say who holds it.
-    #[default]
-    Refuse,
-    /// Take it; the other machine's unpublished changes will be refused.
-    Force,
-}
-
-impl Settings {
-    /// The defaults, with everything under `state_dir`.
-    #[must_use]
-    pub fn new(state_dir: PathBuf) -> Settings {
-        Settings {
-            state_dir,
-            spool_dir: None,
-            cache_dir: None,
-            spool_bytes_max: 10 * GIB,
-            reserve_bytes: GIB,
-            cache_bytes_max: 10 * GIB,
-            memory_bytes_max: 64 * MIB,
-            changes_bytes_max: 64 << 20,
-            read_timeout: Duration::from_secs(60),
-            linger: Duration::from_secs(3),
-            age_max: Duration::from_secs(30),
-            epoch_bytes: 512 * MIB,
-            flight_bytes_max: 96 * MIB,
-            tail_segments_max: 400,
-            names: Names::Private,
-            holder: String::from("this machine"),
-            owner: (0, 0),
-            access: Access::Write,
-            takeover: Takeover::Refuse,
-            gc: gc::Collecting::Auto,
-            gc_delay: gc::DELAY,
-            clock: Clock::System,
-        }
-    }
-}
 
 /// An open drive.
 pub struct Drive {
