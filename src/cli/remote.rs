@@ -176,7 +176,14 @@ pub(crate) async fn unlock(
             copy
         }
         // Without its journal the drive can still be read here.
-        (Err(error @ drive::Error::Store(crate::store::Error::Missing { .. })), Some(copy)) => {
+        (
+            Err(
+                error @ drive::Error::Store(
+                    crate::store::Error::Missing { .. } | crate::store::Error::Homeless { .. },
+                ),
+            ),
+            Some(copy),
+        ) => {
             log::warn!("{error}");
             copy
         }

@@ -27,6 +27,7 @@ pub(in crate::drive) struct Epoch {
     pub(in crate::drive) segment: Option<Segment>,
 }
 
+/// A segment that is ready to be put.
 pub(in crate::drive) struct Segment {
     pub(in crate::drive) objects: Vec<Object>,
     pub(in crate::drive) hash: [u8; 32],
