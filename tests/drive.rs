@@ -143,6 +143,7 @@ async fn one_writer_at_a_time() {
         matches!(try_open(first.path(), &store).await, Err(Error::State(_))),
         "the directory is locked"
     );
+    flush(&drive).await;
     drive.close().await;
     let second = open(second.path(), &store).await;
     second.close().await;

@@ -147,7 +147,7 @@ async fn a_fork_is_noticed_although_the_index_is_lost() {
     write(&drive, ino, 0, b"mine");
     drive.close().await;
     drop(drive);
-    let second = open(other.path(), &store).await;
+    let second = open_as(forced(other.path()), &store).await.unwrap();
     publish(&second, ino, 10).await;
     second.close().await;
     let copy = copied(&dir);
@@ -186,7 +186,7 @@ async fn a_forked_drive_is_read_as_it_was_here() {
     write(&drive, ino, 0, b"mine");
     drive.close().await;
     drop(drive);
-    let second = open(other.path(), &store).await;
+    let second = open_as(forced(other.path()), &store).await.unwrap();
     write(&second, ino, 0, b"theirs");
     flush(&second).await;
     second.close().await;

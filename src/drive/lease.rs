@@ -234,6 +234,30 @@ mod tests {
         Drive::open(settings, id, keys, store, &|_| {}).await
     }
 
+    async fn flush(drive: &Arc<Drive>) {
+        let drive = Arc::clone(drive);
+        let flushed = tokio::task::spawn_blocking(move || drive.flush(|| true));
+        flushed.await.expect("no panic").expect("it is published");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_closes_with_changes_left_keeps_the_lease() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        // A new drive's root is such a change.
+        first.expect("a new drive").close().await;
+        let refused = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        assert!(matches!(refused, Err(Error::Leased { .. })), "{refused:?}");
+        let again = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let again = again.expect("the lease is its own");
+        flush(&again).await;
+        again.close().await;
+        drop(again);
+        let other = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        other.expect("nothing waits any more").close().await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_lease_that_was_taken_over_is_not_renewed() {
         let store = Arc::new(Faulty::new(Memory::default()));
@@ -255,6 +279,7 @@ mod tests {
         let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
         let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
         let first = first.expect("a new drive");
+        flush(&first).await;
         store.add(Rule::next(Verb::Remove, Fault::Unavailable));
         assert!(first.renew_lease().await.is_err(), "the old one stays");
         first.close().await;

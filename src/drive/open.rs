@@ -161,7 +161,11 @@ impl Drive {
         let drive = Arc::new(drive);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
         if let Err(error) = drive.take_up(watch).await {
-            drop(drive.drop_lease().await);
+            let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
+            let through = drive.journal_head().through;
+            if is_rival || !matches!(drive.unpublished(through), Ok(Some(_))) {
+                drop(drive.drop_lease().await);
+            }
             return Err((error, drive.index.damage()));
         }
         drive.start();
@@ -283,8 +287,8 @@ impl Drive {
         }
     }
 
-    /// Stops the drain and gives the lease back. What is in the spool stays there; call
-    /// [`Drive::flush`] before to have none left. Safe to call twice.
+    /// Stops the drain and gives the lease back, unless something is left in the spool, which stays there
+    /// for the next time; call [`Drive::flush`] before to have none left. Safe to call twice.
     pub async fn close(&self) {
         self.control.post(|board| board.stop = Stop::Now);
         if let Some(drive) = self.shared() {
@@ -294,7 +298,10 @@ impl Drive {
             if self.control.board().error.is_none() {
                 self.edit_cards(Pace::All).await;
             }
-            self.drop_lease().await
+            match self.has_unpublished() {
+                true => Ok(()),
+                false => self.drop_lease().await,
+            }
         };
         let answered = tokio::time::timeout(FAREWELL_MAX, farewell).await;
         if let Err(error) = answered.unwrap_or(Err(Error::Timeout(FAREWELL_MAX))) {
@@ -302,6 +309,24 @@ impl Drive {
                 "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
             );
         }
+    }
+
+    /// Do changes wait here that may still be published? Then the lease stays: another machine that went on
+    /// without them would leave them nowhere to go. It can take over, and is told whose changes it gives up.
+    fn has_unpublished(&self) -> bool {
+        let changed = self.view().state.changed;
+        let board = self.control.board();
+        let is_lost = matches!(
+            board.read_only,
+            Some(Error::Forked(_) | Error::TakenOver(_))
+        );
+        let waits = changed > board.published && !is_lost;
+        if waits && self.settings.access == Access::Write {
+            log::info!(
+                "the lease is kept, as changes wait in the spool: the next mount here brings them to the store"
+            );
+        }
+        waits
     }
 
     /// Brings the spool to the disk and waits for the publisher's end.
