@@ -230,9 +230,7 @@ impl Drive {
         }
         let limits = self.store.limits();
         report.requests += bytes_to_put.div_ceil(limits.put_bytes_max.max(1));
-        if report.dead.packs + report.emptied.packs > 0 {
-            report.requests += 1;
-        }
+        report.requests += rounds_cost(&marked);
         let changed = self.view().state.changed;
         if changed > self.control.board().published {
             report.notes.push(String::from(
@@ -243,8 +241,14 @@ impl Drive {
         plan.report(self.now(), delay, report);
         report.requests += plan.requests();
         if wish.extent == Extent::Full {
+            // The run itself lists as much.
+            let before = self.store.status().requests_total;
             let strays = self.find_orphans(task)?;
+            report.requests += self.store.status().requests_total.saturating_sub(before);
             report.orphans = self.orphans_among(&strays, When::Now)?.1;
+            if report.orphans.packs > 0 {
+                report.requests += plan::EPOCH_REQUESTS;
+            }
         }
         Ok(())
     }
@@ -297,6 +301,24 @@ impl Drive {
             }
         }
         Ok(())
+    }
+}
+
+/// Requests that the epochs of the rounds take at most, and the cards of what they change.
+fn rounds_cost(marked: &Marked) -> u64 {
+    let puts = marked
+        .puts
+        .iter()
+        .filter(|put| put.verdict() != Verdict::Keep);
+    let (mut archives, mut frames, mut bytes) = (HashSet::new(), 0, 0);
+    for put in puts {
+        archives.insert(put.archive);
+        frames += put.frames;
+        bytes += put.live_bytes;
+    }
+    match archives.len() as u64 {
+        0 => 0,
+        cards => plan::epochs(frames, bytes) * (plan::EPOCH_REQUESTS + cards),
     }
 }
 

@@ -27,6 +27,15 @@ const FRAMES_MAX: u64 = 100_000;
 /// Bytes that are moved in one epoch at most: whoever waits for a flush waits for no more than this.
 const MOVED_BYTES_MAX: u64 = 64 * MIB;
 
+/// Requests that an epoch takes besides what it uploads: its segment, and a look whether history is still ours.
+pub(in crate::drive) const EPOCH_REQUESTS: u64 = 2;
+
+/// Epochs that so many frames, and so many bytes to move, take at most. Puts are not divided, so each epoch
+/// may stay half empty.
+pub(in crate::drive) fn epochs(frames: u64, moved_bytes: u64) -> u64 {
+    1 + 2 * (frames / FRAMES_MAX + moved_bytes / MOVED_BYTES_MAX)
+}
+
 /// What is to be done about a put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::drive) enum Verdict {

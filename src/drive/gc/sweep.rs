@@ -20,6 +20,7 @@ use crate::drive::gc::grave::Waiting;
 use crate::drive::gc::mark::When;
 use crate::drive::gc::mark::entries;
 use crate::drive::gc::mark::go_on;
+use crate::drive::gc::plan::EPOCH_REQUESTS;
 use crate::drive::gc::seconds_until;
 use crate::drive::status::Garbage;
 use crate::drive::task::Go;
@@ -63,7 +64,8 @@ pub(in crate::drive) struct Plan {
 }
 
 impl Plan {
-    /// Requests it takes at most while what is removed is young: two epochs frame it.
+    /// Requests it takes at most while what is removed is young. An epoch comes before it; others forget the
+    /// graves and the archives.
     pub(in crate::drive) fn requests(&self) -> u64 {
         if self.due.is_empty() && self.archives.is_empty() {
             return 0;
@@ -72,7 +74,9 @@ impl Plan {
             .due
             .values()
             .map(|puts| puts.len().div_ceil(CALL_PUTS) as u64);
-        calls.sum::<u64>() + 2 * self.archives.len() as u64 + 2
+        let puts: usize = self.due.values().map(Vec::len).sum();
+        let epochs = 1 + puts.div_ceil(GRAVES_MAX) + usize::from(!self.archives.is_empty());
+        calls.sum::<u64>() + 2 * self.archives.len() as u64 + epochs as u64 * EPOCH_REQUESTS
     }
 
     pub(in crate::drive) fn report(&self, now: Time, delay: Duration, report: &mut Report) {
