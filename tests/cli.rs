@@ -454,7 +454,8 @@ fn a_wait_that_takes_too_long_says_where_it_is() {
         .ods(&["umount", "--timeout", "1"])
         .bad(24, &["stays mounted"]);
     assert!(is_mounted(&machine.mnt()));
-    machine.ods(&["umount", "--force"]).good();
+    let forced = machine.ods(&["umount", "--force"]).good();
+    assert!(forced.err.contains("not on Discord yet"), "{forced:?}");
     assert!(!is_mounted(&machine.mnt()));
     world.emulator.faults().clear();
     machine.mount(&[]).good();

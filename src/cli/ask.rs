@@ -38,9 +38,9 @@ pub(crate) fn status(args: &args::Status, config: Option<&Path>) -> Result<()> {
 
 /// How a drive is that nobody serves: what its last mount wrote down at its end.
 fn idle(args: &args::Status, name: &str, state_dir: &Path) {
-    let last = std::fs::read(state_dir.join(mounting::LAST)).ok();
-    let last: Option<Report> = last.and_then(|text| serde_json::from_slice(&text).ok());
+    let last = last(state_dir);
     let unpublished = last.as_ref().map(|last| last.status.unpublished);
+    let left = last.as_ref().map(|last| render::left(&last.status));
     let dirty_bytes = last.as_ref().map(|last| last.status.dirty_bytes);
     let spooled = bytes_in(&state_dir.join("spool"));
     let answer = serde_json::json!({
@@ -51,12 +51,11 @@ fn idle(args: &args::Status, name: &str, state_dir: &Path) {
         "state_dir": state_dir,
         "spool": { "bytes": spooled },
     });
-    let state = match (unpublished, dirty_bytes) {
+    let state = match (unpublished, left) {
         (Some(false), _) => String::from("everything is on Discord"),
-        (Some(true), Some(bytes)) => format!(
-            "{} are not on Discord yet; the next mount goes on with them",
-            Bytes(bytes)
-        ),
+        (Some(true), Some(left)) => {
+            format!("{left} are not on Discord yet; the next mount goes on with them")
+        }
         _ if spooled == 0 => String::from("nothing waits"),
         _ => String::from("not ended cleanly; the next mount goes on where it stopped"),
     };
@@ -125,7 +124,10 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
     let outcome = target.connect()?.ask(request, seconds(args.timeout), show);
     progress::clear();
     match outcome? {
-        Outcome::Done if args.force => Ok(()),
+        Outcome::Done if args.force => {
+            progress::note(&format!("unmounted; {}", what_is_left(&target)));
+            Ok(())
+        }
         Outcome::Done => {
             progress::note("everything is on Discord; unmounted");
             Ok(())
@@ -135,6 +137,28 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
             "the drive stays mounted, and the upload goes on",
         )),
     }
+}
+
+/// What a mount that was told to end at once left behind.
+fn what_is_left(target: &Target) -> String {
+    let dir = match target {
+        Target::Mounted(running) => running.socket.parent(),
+        Target::Dead(_) | Target::Idle { .. } => None,
+    };
+    match dir.and_then(last) {
+        Some(last) if !last.status.unpublished => String::from("everything is on Discord"),
+        Some(last) => format!(
+            "{} are not on Discord yet, and the next mount goes on with them",
+            render::left(&last.status)
+        ),
+        None => String::from("the spool keeps what is not on Discord yet"),
+    }
+}
+
+/// How a drive was when its last mount ended.
+fn last(state_dir: &Path) -> Option<Report> {
+    let text = std::fs::read(state_dir.join(mounting::LAST)).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn remove_dead(path: &Path) -> Result<()> {

@@ -87,7 +87,12 @@ impl Client {
                     }
                     return Ok(Outcome::Done);
                 }
-                Answer::Failed { code, text } => return Err(fault(code, text)),
+                Answer::Failed { code, text } => {
+                    if matches!(request, Request::Umount | Request::Stop) {
+                        until_gone(&mut lines);
+                    }
+                    return Err(fault(code, text));
+                }
                 Answer::Work { .. } | Answer::Result { .. } => {}
             }
         }
@@ -138,7 +143,7 @@ impl Hanger {
     }
 }
 
-/// Waits for the daemon's process to end, which closes the connection.
+/// Waits for the daemon's process to end, which closes the connection; one that goes on closes it too.
 fn until_gone(lines: &mut BufReader<UnixStream>) {
     drop(lines.get_ref().set_read_timeout(Some(GONE_MAX)));
     drop(io::copy(lines, &mut io::sink()));

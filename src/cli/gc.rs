@@ -11,6 +11,7 @@ use crate::cli::job::Job;
 use crate::cli::options;
 use crate::cli::progress;
 use crate::cli::render;
+use crate::cli::render::counted;
 use crate::cli::work;
 use crate::drive::gc::Amount;
 use crate::drive::gc::Extent;
@@ -59,12 +60,8 @@ pub(crate) fn run(args: &args::Gc, config: Option<&Path>) -> Result<()> {
 }
 
 fn packs(amount: &Amount) -> String {
-    let plural = plural(amount.packs);
-    format!("{} pack{plural} ({})", amount.packs, Bytes(amount.bytes))
-}
-
-fn plural(count: u64) -> &'static str {
-    if count == 1 { "" } else { "s" }
+    let packs = counted(amount.packs, "pack");
+    format!("{packs} ({})", Bytes(amount.bytes))
 }
 
 fn page(report: &Report) -> String {
@@ -100,8 +97,8 @@ fn page(report: &Report) -> String {
     }
     if report.archives_removed > 0 {
         let how = did("removed", "would be removed");
-        let (count, plural) = (report.archives_removed, plural(report.archives_removed));
-        line(format!("{count} thread{plural} {how}"));
+        let threads = counted(report.archives_removed, "thread");
+        line(format!("{threads} {how}"));
     }
     if report.waiting.packs > 0 {
         let when = match report.next_s {
@@ -121,6 +118,6 @@ fn page(report: &Report) -> String {
         line(note.clone());
     }
     let how = did("", "at most ");
-    line(format!("{how}{} requests", report.requests));
+    line(format!("{how}{}", counted(report.requests, "request")));
     page
 }

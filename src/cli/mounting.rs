@@ -371,9 +371,8 @@ fn kept(daemon: &Daemon) -> anyhow::Error {
     let left = match daemon.drive.status() {
         Ok(status) if !status.unpublished => String::from("nothing was left to upload"),
         Ok(status) => format!(
-            "{} in {} files are not on Discord yet; the spool in {} keeps them for the next mount",
-            Bytes(status.dirty_bytes),
-            status.dirty_files,
+            "{} are not on Discord yet; the spool in {} keeps them for the next mount",
+            render::left(&status),
             daemon.drive.settings().state_dir.display()
         ),
         Err(error) => error.to_string(),

@@ -20,7 +20,11 @@ pub(crate) fn duration(seconds: u64) -> String {
 /// How far the way to Discord is, in one line.
 pub(crate) fn draining(status: &Status) -> String {
     let mut line = match (status.unpublished, status.dirty_bytes, status.phase) {
-        (false, ..) => String::from("everything is on Discord"),
+        (false, ..) if status.damaged.is_empty() => String::from("everything is on Discord"),
+        (false, ..) => format!(
+            "everything is on Discord but what {} lost",
+            counted(status.damaged.len() as u64, "damaged file")
+        ),
         (true, 0, _) => String::from("writing the journal"),
         (true, bytes, Phase::Idle) => format!("{} to upload", Bytes(bytes)),
         (true, bytes, _) => format!("uploading, {} left", Bytes(bytes)),
@@ -128,11 +132,8 @@ fn garbage(garbage: &Garbage) -> Option<String> {
                 0 => String::from(", the first may go now"),
                 seconds => format!(", the first go in {}", duration(seconds)),
             });
-        let (packs, plural) = match garbage.buried_packs {
-            1 => (1, ""),
-            packs => (packs, "s"),
-        };
-        words.push(format!("{packs} pack{plural} ({bytes}) buried{when}"));
+        let packs = counted(garbage.buried_packs, "pack");
+        words.push(format!("{packs} ({bytes}) buried{when}"));
     }
     (!words.is_empty()).then(|| words.join("; "))
 }
@@ -144,22 +145,36 @@ fn archived(archive: &ArchiveStatus) -> String {
         (name, false) => name,
     };
     format!(
-        "{} {name}: {} files, {}; {} packs, {}",
+        "{} {name}: {}, {}; {}, {}",
         archive.id,
-        archive.files,
+        counted(archive.files, "file"),
         Bytes(archive.file_bytes),
-        archive.packs,
+        counted(archive.packs, "pack"),
         Bytes(archive.pack_bytes)
     )
 }
 
 fn waiting(status: &Status) -> String {
-    let (bytes, files) = (Bytes(status.dirty_bytes), status.dirty_files);
     match (status.dirty_bytes, status.unpublished) {
         (0, false) => String::from("nothing"),
         (0, true) => String::from("names and attributes only"),
-        _ => format!("{bytes} in {files} files"),
+        _ => left(status),
     }
+}
+
+/// What is not on Discord yet.
+pub(crate) fn left(status: &Status) -> String {
+    let files = counted(status.dirty_files, "file");
+    match status.dirty_bytes {
+        0 => String::from("names and attributes"),
+        bytes => format!("{} in {files}", Bytes(bytes)),
+    }
+}
+
+/// So many of something.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn published(status: &Status) -> &'static str {

@@ -10,6 +10,7 @@ use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::job::Job;
 use crate::cli::progress;
+use crate::cli::render::counted;
 use crate::cli::verify;
 use crate::cli::work;
 use crate::drive::repair::Losses;
@@ -80,8 +81,8 @@ fn page(report: &Report) -> String {
     };
     if done.chunks > 0 {
         page.push_str(&format!(
-            "{} chunks ({}) {was}: {} from this machine, {} from Discord, {} from files\n",
-            done.chunks,
+            "{} ({}) {was}: {} from this machine, {} from Discord, {} from files\n",
+            counted(done.chunks, "chunk"),
             Bytes(done.chunk_bytes),
             done.from_cache,
             done.from_store,

@@ -32,6 +32,7 @@ use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
+use crate::cli::render;
 use crate::cli::sys;
 use crate::cli::sys::Unmount;
 use crate::drive::Access;
@@ -125,7 +126,7 @@ impl Daemon {
         mut hear: impl FnMut(Box<Report>) -> Hearing,
     ) -> Result<()> {
         if self.drive.settings().access == Access::Read {
-            return Ok(());
+            return self.nothing_waits();
         }
         let mut told_at: Option<Instant> = None;
         let flushed = self.drive.flush(|| {
@@ -142,6 +143,22 @@ impl Daemon {
             }
         });
         Ok(flushed?)
+    }
+
+    /// A read-only mount uploads nothing, so what its spool holds waits on.
+    fn nothing_waits(&self) -> Result<()> {
+        let status = self.drive.status()?;
+        match status.unpublished {
+            false => Ok(()),
+            true => Err(fault(
+                Code::Kept,
+                format!(
+                    "{} are not on Discord, because the drive is mounted read-only; the spool in {} keeps them",
+                    render::left(&status),
+                    self.drive.settings().state_dir.display()
+                ),
+            )),
+        }
     }
 }
 
@@ -245,7 +262,10 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
         }
         Request::Flush => daemon.flush(&NEVER, |report| client.hear(report)),
         Request::Umount => {
-            daemon.flush(&NEVER, |report| client.hear(report))?;
+            // What a read-only mount leaves behind is told at its end; nothing has to be waited for.
+            if daemon.drive.settings().access == Access::Write {
+                daemon.flush(&NEVER, |report| client.hear(report))?;
+            }
             until_ended(daemon, client, || take_away(daemon))
         }
         Request::Stop => until_ended(daemon, client, || {
@@ -307,7 +327,7 @@ fn until_ended(
         }),
     };
     drop(answer);
-    if result.is_ok() {
+    if daemon.lock().ended.is_some() {
         // Stays open until the process is gone: by its end the client knows that the state
         // directory is free.
         std::mem::forget(client.stream.try_clone());

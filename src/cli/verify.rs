@@ -9,6 +9,7 @@ use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::cli::job::Job;
 use crate::cli::progress;
+use crate::cli::render::counted;
 use crate::cli::work;
 use crate::drive::verify::Counts;
 use crate::drive::verify::Depth;
@@ -68,14 +69,14 @@ fn checked(depth: Depth, counts: &Counts) -> String {
         Depth::Full => "fetched and unsealed",
     };
     let mut text = format!(
-        "{} files with {} in {} packs ({}), {how}; {} checkpoints, {} segments; {} requests\n",
-        counts.files,
+        "{} with {} in {} ({}), {how}; {}, {}; {}\n",
+        counted(counts.files, "file"),
         Bytes(counts.chunk_bytes),
-        counts.packs,
+        counted(counts.packs, "pack"),
         Bytes(counts.pack_bytes),
-        counts.checkpoints,
-        counts.segments,
-        counts.requests
+        counted(counts.checkpoints, "checkpoint"),
+        counted(counts.segments, "segment"),
+        counted(counts.requests, "request")
     );
     if counts.spool_bytes > 0 {
         let bytes = Bytes(counts.spool_bytes);
