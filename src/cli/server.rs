@@ -262,8 +262,9 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
         }
         Request::Flush => daemon.flush(&NEVER, |report| client.hear(report)),
         Request::Umount => {
-            // What a read-only mount leaves behind is told at its end; nothing has to be waited for.
-            if daemon.drive.settings().access == Access::Write {
+            // A drive that is read-only, or was taken over, brings nothing to Discord any more: waiting is
+            // of no use, and what it leaves behind is told at its end.
+            if daemon.drive.read_only().is_none() {
                 daemon.flush(&NEVER, |report| client.hear(report))?;
             }
             until_ended(daemon, client, || take_away(daemon))

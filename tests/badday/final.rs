@@ -335,7 +335,8 @@ fn the_journal_channel_is_deleted() {
     // Also what never reached Discord.
     day.check();
     assert!(!published.is_empty());
-    day.machine.ods(&["umount"]).good();
+    let left = ["not on Discord", "read-only", "spool"];
+    day.machine.ods(&["umount"]).bad(25, &left);
     day.machine.ods(&["init", "--name", "again"]).good();
     let second = day.machine.path("second");
     std::fs::create_dir(&second).expect("a directory");
