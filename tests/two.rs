@@ -10,7 +10,6 @@ use std::path::Path;
 use support::Machine;
 use support::World;
 use support::is_mounted;
-use support::until;
 
 fn with_drive(world: &World) -> Machine {
     let machine = world.machine();
