@@ -68,6 +68,7 @@ async fn changes_do_not_pile_up_in_memory_while_the_store_cannot_be_reached() {
     store.clear();
     flush(&drive).await;
     create(&drive);
+    flush(&drive).await;
     drive.close().await;
     drop(drive);
     let elsewhere = TempDir::new().unwrap();

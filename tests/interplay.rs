@@ -34,6 +34,7 @@ use ods::store::Locator;
 use ods::store::Store;
 use ods::store::Urgency;
 use ods::store::faulty::Fault;
+use ods::store::faulty::Faulty;
 use ods::store::faulty::Rule;
 use ods::store::faulty::Verb;
 use tempfile::TempDir;
@@ -229,6 +230,58 @@ async fn a_file_without_a_name_does_not_keep_others_from_changing() {
     assert_eq!(bytes.iter().filter(|byte| **byte == 1).count(), 2000);
     // It has to be possible to let go of it.
     garbage::remove(&drive, unnamed);
+    flush(&drive).await;
+    drive.close().await;
+}
+
+/// One more change that leaves nothing but records behind.
+fn touch(drive: &Drive, keys: usize) -> Result<(), Error> {
+    drive.change(|change| -> Result<(), Error> {
+        for number in 0..keys {
+            change.put(key::root(&format!("touched {number}")), vec![7; 1000]);
+        }
+        Ok(())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_without_any_room_left_is_published_all_the_same() {
+    let world = Arc::new(Faulty::new(store()));
+    let (store, dir) = (Arc::clone(&world), TempDir::new().unwrap());
+    let opened = async || {
+        let settings = Settings {
+            spool_bytes_max: 8 << 20,
+            ..settings(dir.path())
+        };
+        let store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
+        Drive::open(settings, DRIVE, keys(), store, &|_| {}).await
+    };
+    let drive = opened().await.unwrap();
+    flush(&drive).await;
+    let (ino, bytes) = (create(&drive), noise(1, 3 * MIB));
+    world.add(Rule::always(Verb::Any, Fault::Unavailable));
+    write(&drive, ino, 0, &bytes);
+    let toucher = Arc::clone(&drive);
+    let touched = tokio::task::spawn_blocking(move || {
+        // Down to the smallest change there is.
+        let mut touched = 0;
+        for keys in [500, 10, 1] {
+            while touch(&toucher, keys).is_ok() {
+                touched += 1;
+            }
+        }
+        touched
+    });
+    assert!(touched.await.unwrap() > 100, "records are what fills it");
+    assert!(matches!(touch(&drive, 1), Err(Error::NoSpace)));
+    // The same after a restart.
+    drive.close().await;
+    drop(drive);
+    world.clear();
+    let drive = opened().await.unwrap();
+    flush(&drive).await;
+    touch(&drive, 1).unwrap();
+    assert!(content(&drive, ino).await == bytes);
     flush(&drive).await;
     drive.close().await;
 }

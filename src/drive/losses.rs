@@ -108,7 +108,7 @@ impl Drive {
                 batch.put(gone_key(pack), Vec::new())?;
             }
             let fact = Entry::Fact(self.epoch_under_way(), batch.clone());
-            self.spool.append(&fact.encode(), &[])?;
+            self.take_down(&fact)?;
             self.index.amend(batch)?;
         }
         Ok(())
