@@ -398,6 +398,9 @@ async fn a_drive_closes_on_a_single_thread() {
     let store = Arc::new(place.store());
     let drive = desk::open(dir.path(), store, &Chosen::default()).await;
     let drive = drive.expect("a drive");
+    let waiting = Arc::clone(&drive);
+    let flushed = tokio::task::spawn_blocking(move || waiting.flush(|| true));
+    flushed.await.unwrap().expect("nothing is left to publish");
     drive.close().await;
     drive.close().await;
     let leases = place.emulator.attachments();

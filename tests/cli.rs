@@ -475,6 +475,18 @@ fn the_helpers_of_mount_8_mount_and_wait() {
         .helper("mount.fuse.ods", &["main", at, "-n", "-o", "rw,nofail"])
         .good();
     fill(&mnt);
+    let flags = "remount,ro,nodev,nosuid,noatime,user_id=0";
+    machine
+        .helper("mount.fuse.ods", &["ods#main", at, "-o", flags])
+        .good();
+    let refused = std::fs::write(mnt.join("refused"), "").expect_err("it is read-only");
+    assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+    let flags = "remount,rw,nodev,nosuid,noatime";
+    machine
+        .helper("mount.fuse.ods", &["ods#main", at, "-o", flags])
+        .good();
+    std::fs::write(mnt.join("taken"), "").expect("it can be written again");
+    std::fs::remove_file(mnt.join("taken")).expect("removed");
     machine.helper("umount.fuse.ods", &[at, "-n"]).good();
     assert!(!is_mounted(&mnt));
     let status = machine.ods(&["status", "--json"]).good().json();

@@ -424,22 +424,26 @@ fn maps_are_files() {
     let path = mounted.path("mapped");
     let file = read_write(&path);
     file.set_len(3 * 4096 + 100).expect("truncate");
-    let mut map = sys::Map::new(&file, 4 * 4096);
-    map.bytes()[5000..5005].copy_from_slice(b"hello");
-    map.sync().expect("msync");
-    let mut bytes = [0; 5];
-    File::open(&path)
-        .expect("open")
-        .read_exact_at(&mut bytes, 5000)
-        .expect("read");
-    assert_eq!(&bytes, b"hello");
-    file.write_all_at(b"HE", 5000).expect("write");
-    assert_eq!(&map.bytes()[5000..5005], b"HEllo");
-    map.bytes()[3 * 4096 + 99] = b'!';
-    // The file may be closed and unlinked while it is mapped.
-    drop(file);
-    map.bytes()[0] = b'#';
-    drop(map);
+    let mapped = sys::apart(|| {
+        let mut map = sys::Map::try_new(&file, 4 * 4096)?;
+        map.bytes()[5000..5005].copy_from_slice(b"hello");
+        map.sync()?;
+        let mut bytes = [0; 5];
+        sys::code(file.read_exact_at(&mut bytes, 5000))?;
+        let is_read = &bytes == b"hello";
+        sys::code(file.write_all_at(b"HE", 5000))?;
+        let is_mapped = &map.bytes()[5000..5005] == b"HEllo";
+        map.bytes()[3 * 4096 + 99] = b'!';
+        // The file may be closed while it is mapped.
+        drop(file);
+        map.bytes()[0] = b'#';
+        if is_read && is_mapped {
+            Ok(0)
+        } else {
+            Err(libc::EILSEQ)
+        }
+    });
+    assert_eq!(mapped, Ok(()));
     mounted.remount(Forget::Nothing);
     let content = fs::read(&path).expect("read");
     assert_eq!(

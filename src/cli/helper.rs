@@ -85,6 +85,20 @@ pub(crate) fn mount_args(args: impl Iterator<Item = OsString>) -> Result<Option<
     if called.has('f') {
         return Ok(None);
     }
+    let options: Vec<_> = called
+        .options
+        .iter()
+        .map(|list| list.to_string_lossy())
+        .collect();
+    let asked = || options.iter().flat_map(|list| list.split(','));
+    if asked().any(|word| word == "remount") {
+        let path = mounts::resolve(Path::new(mountpoint));
+        return sys::remount(&path, asked())
+            .or_fault(Code::Mountpoint, || {
+                format!("cannot remount {}", path.display())
+            })
+            .map(|()| None);
+    }
     let mut words = vec![OsString::from("ods-mount"), OsString::from("--daemon")];
     for list in &called.options {
         words.extend([OsString::from("-o"), list.clone()]);

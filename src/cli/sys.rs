@@ -111,6 +111,41 @@ pub(crate) fn unmount(path: &Path, how: Unmount) -> io::Result<()> {
     by_helper(path, how)
 }
 
+/// Changes the flags of a mount to those that the words of mount(8) say; later words win.
+#[cfg(target_os = "linux")]
+pub(crate) fn remount<'w>(path: &Path, words: impl Iterator<Item = &'w str>) -> io::Result<()> {
+    let mut flags = libc::MS_REMOUNT;
+    for word in words {
+        let (flag, is_on) = match word {
+            "ro" => (libc::MS_RDONLY, true),
+            "rw" => (libc::MS_RDONLY, false),
+            "nodev" => (libc::MS_NODEV, true),
+            "dev" => (libc::MS_NODEV, false),
+            "nosuid" => (libc::MS_NOSUID, true),
+            "suid" => (libc::MS_NOSUID, false),
+            "noexec" => (libc::MS_NOEXEC, true),
+            "exec" => (libc::MS_NOEXEC, false),
+            "noatime" => (libc::MS_NOATIME, true),
+            "atime" | "relatime" => (libc::MS_NOATIME, false),
+            _ => continue,
+        };
+        flags = if is_on { flags | flag } else { flags & !flag };
+    }
+    let target = CString::new(path.as_os_str().as_bytes())?;
+    let none = std::ptr::null();
+    // SAFETY: one NUL-terminated string that lives until the call returns; the rest is not there.
+    match unsafe { libc::mount(none, target.as_ptr(), none, flags, none.cast()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Only Linux knows how.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn remount<'w>(_: &Path, _: impl Iterator<Item = &'w str>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// How to take a mount away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unmount {

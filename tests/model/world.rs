@@ -168,8 +168,11 @@ fn map_write(file: &File, at: u64, len: usize, seed: u8) -> Told {
     if !meta.is_file() || end <= at {
         return Err(libc::EINVAL);
     }
-    let mut map = Map::try_new(file, end as usize)?;
-    map.bytes()[at as usize..].copy_from_slice(&noise(seed, (end - at) as usize));
-    map.sync()?;
-    Ok(Vec::new())
+    let bytes = noise(seed, (end - at) as usize);
+    sys::apart(|| {
+        let mut map = Map::try_new(file, end as usize)?;
+        map.bytes()[at as usize..].copy_from_slice(&bytes);
+        map.sync()
+    })
+    .map(|()| Vec::new())
 }

@@ -12,6 +12,7 @@ use ods::codec::key::Keys;
 use ods::codec::key::MasterKey;
 use ods::drive::Drive;
 use ods::drive::Settings;
+use ods::drive::Takeover;
 use ods::fs::Fs;
 use ods::fs::Options;
 use ods::fuse;
@@ -184,7 +185,11 @@ impl Mounted {
         if forget == Forget::Everything {
             std::fs::remove_dir_all(&self.state).expect("the state goes");
         }
-        let settings = settings(&self.state, Drain::OnDemand);
+        let mut settings = settings(&self.state, Drain::OnDemand);
+        if forget == Forget::Everything {
+            // What the last handles let go of after the flush is unpublished, and is given up.
+            settings.takeover = Takeover::Force;
+        }
         let fresh = Mounted::at(
             settings,
             self.path.clone(),

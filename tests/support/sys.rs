@@ -196,15 +196,23 @@ pub fn statvfs(path: impl AsRef<OsStr>) -> Answer<libc::statvfs> {
 /// Does something as somebody else, in a process of its own; its answer is an errno or 0.
 /// Between fork and exit only what POSIX allows there: no allocation in `f`, please.
 pub fn as_user(uid: u32, gid: u32, f: impl FnOnce() -> Answer<i64>) -> Answer<()> {
-    let _forked = FORKS.read().unwrap_or_else(PoisonError::into_inner);
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    apart(|| {
         let became = unsafe {
             libc::setgroups(0, std::ptr::null()) == 0
                 && libc::setgid(gid) == 0
                 && libc::setuid(uid) == 0
         };
-        let answer = if became { f() } else { Err(255) };
+        if became { f() } else { Err(255) }
+    })
+}
+
+/// The same as oneself. What touches mapped pages of a mount that this very process serves belongs here: the
+/// kernel holds the lock on the process's memory while it waits for a page, and who serves it may need that lock.
+pub fn apart(f: impl FnOnce() -> Answer<i64>) -> Answer<()> {
+    let _forked = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let answer = f();
         unsafe { libc::_exit(answer.err().unwrap_or(0)) }
     }
     check(child)?;
