@@ -85,10 +85,7 @@ impl Drive {
         holding.shelf.clone_from(&shelf.0);
         let mut batch = Batch::default();
         batch.put(key::holding(no), holding.encode())?;
-        self.spool.append(
-            &Entry::Fact(self.epoch_under_way(), batch.clone()).encode(),
-            &[],
-        )?;
+        self.take_down(&Entry::Fact(self.epoch_under_way(), batch.clone()))?;
         self.index.amend(batch)?;
         self.cards.with(no, |known| {
             *known = Known {

@@ -87,6 +87,12 @@ impl Dirty {
         self.of(ino).map(|(_, piece)| piece.spooled_bytes()).sum()
     }
 
+    /// Memory for the pieces of one file, estimated.
+    #[must_use]
+    pub(in crate::drive) fn memory_bytes_of(&self, ino: InodeNo) -> usize {
+        self.of(ino).count() * PIECE_BYTES
+    }
+
     /// Memory, estimated.
     #[must_use]
     pub(in crate::drive) fn memory_bytes(&self) -> usize {

@@ -13,8 +13,10 @@ use crate::id::Seq;
 use crate::index::key;
 use crate::store::Object;
 
-/// Content of files without a name may take this part of the spool before it is sent all the same: an eighth.
+/// Content of files without a name may take this part of the spool, and of the memory for changes, before it
+/// is sent all the same: an eighth.
 const HELD_SHARE: u64 = 8;
+const HELD_MEMORY_SHARE: usize = 8;
 
 /// An epoch on its way; remembers which steps are done.
 pub(in crate::drive) struct Epoch {
@@ -56,10 +58,13 @@ impl Drive {
         self.index.freeze()?;
         let mut frozen = std::mem::take(&mut state.gathering);
         // Content that nobody can reach by name is not worth sending; it ends with its last handle.
-        // But it must not fill the spool.
+        // But it must fill neither the spool nor the memory: what is held back makes room for nobody.
         let held_max = self.settings.spool_bytes_max / HELD_SHARE;
+        let held_memory_max = self.settings.changes_bytes_max / HELD_MEMORY_SHARE;
         for ino in orphans {
-            if state.gathering.spooled_bytes() + frozen.spooled_bytes_of(ino) <= held_max {
+            let bytes = state.gathering.spooled_bytes() + frozen.spooled_bytes_of(ino);
+            let memory = state.gathering.memory_bytes() + frozen.memory_bytes_of(ino);
+            if bytes <= held_max && memory <= held_memory_max {
                 for (at, piece) in frozen.take(ino) {
                     state.gathering.put(ino, at, piece);
                 }

@@ -16,6 +16,8 @@ use std::sync::atomic::Ordering;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
+use crate::drive::record::Entry;
+use crate::drive::trust::gone_key;
 use crate::id::ArchiveNo;
 use crate::id::InodeNo;
 use crate::id::PackId;
@@ -80,6 +82,7 @@ impl Drive {
             "{what} is gone, and {} packs with it; the archive gets a new one",
             lost.len()
         );
+        self.note_gone(&lost)?;
         self.distrust_packs(lost);
         let holding = Holding {
             packs: 0,
@@ -91,6 +94,23 @@ impl Drive {
         self.index.amend(batch)?;
         self.losses.is_news.store(true, Ordering::SeqCst);
         self.losses.count.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// The epoch under way says of packs that they are gone, so that whoever comes later does not take their
+    /// chunks for stored; and so does the spool, whose facts of this epoch may name them. Their places stay:
+    /// should the store have been wrong, they can still be read.
+    fn note_gone(&self, lost: &HashSet<PackId>) -> Result<(), Error> {
+        let lost: Vec<&PackId> = lost.iter().collect();
+        for some in lost.chunks(SLICE_KEYS) {
+            let mut batch = Batch::default();
+            for pack in some {
+                batch.put(gone_key(pack), Vec::new())?;
+            }
+            let fact = Entry::Fact(self.epoch_under_way(), batch.clone());
+            self.take_down(&fact)?;
+            self.index.amend(batch)?;
+        }
         Ok(())
     }
 

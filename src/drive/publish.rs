@@ -158,9 +158,7 @@ impl Drive {
         }
         let Some(current) = epoch else { return Ok(()) };
         if !current.is_sent {
-            self.control.post(|board| board.phase = Phase::Uploading);
             self.upload(current)?;
-            current.tells.extend(self.run_in_epoch());
             if self.abandon_empty(&mut current.tells)? {
                 *epoch = None;
                 return Ok(());
@@ -186,10 +184,16 @@ impl Drive {
         Ok(())
     }
 
-    /// Sends what the epoch needs; again, as long as a shelf was lost meanwhile with what it held.
+    /// Sends what the epoch needs, and does its errands; again, as long as a shelf was lost meanwhile with
+    /// what it held: an errand finds that out as well.
     fn upload(&self, epoch: &mut Epoch) -> Result<(), Error> {
         while !epoch.is_sent {
-            epoch.is_sent = Drain::new(self).run()?;
+            self.control.post(|board| board.phase = Phase::Uploading);
+            let losses = self.losses.count();
+            if Drain::new(self).run()? {
+                epoch.tells.extend(self.run_in_epoch());
+                epoch.is_sent = losses == self.losses.count();
+            }
         }
         Ok(())
     }

@@ -218,10 +218,7 @@ impl Drive {
 
     fn keep_fact(&self, intent: &Intent, locator: Vec<u8>) -> Result<(), Error> {
         let batch = intent.places(locator)?;
-        self.spool.append(
-            &Entry::Fact(self.epoch_under_way(), batch.clone()).encode(),
-            &[],
-        )?;
+        self.take_down(&Entry::Fact(self.epoch_under_way(), batch.clone()))?;
         self.index.apply(batch);
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::drive::Error;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
 use crate::id::PackId;
+use crate::index::Batch;
 use crate::index::chunk::ChunkPlace;
 use crate::index::key;
 
@@ -50,7 +51,25 @@ impl Distrust {
     }
 }
 
+/// Under this key the index says that a pack went with its shelf. It goes with the pack's place.
+pub(in crate::drive) fn gone_key(pack: &PackId) -> Vec<u8> {
+    key::root(&format!("gone {pack}"))
+}
+
 impl Drive {
+    /// The place of a pack goes.
+    pub(in crate::drive) fn forget_pack(
+        &self,
+        pack: &PackId,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        batch.delete(key::pack(pack));
+        if self.index.frozen_get(&gone_key(pack))?.is_some() {
+            batch.delete(gone_key(pack));
+        }
+        Ok(())
+    }
+
     /// A pack is not on the store.
     pub(in crate::drive) fn distrust_pack(&self, pack: PackId) {
         self.distrusted.lock().packs.insert(pack);
@@ -85,12 +104,17 @@ impl Drive {
     }
 
     /// Does the store have this chunk, as far as is known? One whose pack was removed by hand does not
-    /// count, nor one that was found damaged.
+    /// count, nor one that was found damaged. Nor does one
+    /// in a pack that the index says is gone, or has no place for.
     pub(in crate::drive) fn is_stored(&self, id: &ChunkId) -> Result<bool, Error> {
         let Some(value) = self.index.get(&key::chunk(id))? else {
             return Ok(false);
         };
         let pack = ChunkPlace::decode(&value)?.pack;
+        let has_place = self.index.get(&key::pack(&pack))?.is_some();
+        if !has_place || self.index.get(&gone_key(&pack))?.is_some() {
+            return Ok(false);
+        }
         let known = self.distrusted.lock();
         Ok(!known.packs.contains(&pack) && known.chunks.get(id) != Some(&pack))
     }

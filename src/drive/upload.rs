@@ -16,6 +16,7 @@ use crate::drive::record::Intent;
 use crate::drive::repack::split;
 use crate::id::ArchiveNo;
 use crate::index::chunk::ChunkPlace;
+use crate::spool;
 use crate::store;
 use crate::store::Locator;
 use crate::store::Object;
@@ -40,6 +41,22 @@ pub(in crate::drive) struct Uploads<'d> {
     waiting: HashMap<ArchiveNo, Vec<Pack>>,
     flight: Arc<Semaphore>,
     puts: JoinSet<Result<(), Error>>,
+}
+
+impl Drive {
+    /// Writes into the spool what is known of the epoch under way. A spool without any room must be published
+    /// all the same, or it would never have room again: then it is only this machine's memory that knows,
+    /// and after a crash packs are put once more.
+    pub(in crate::drive) fn take_down(&self, entry: &Entry) -> Result<(), Error> {
+        match self.spool.append(&entry.encode(), &[]) {
+            Ok(_) => Ok(()),
+            Err(spool::Error::Full) => {
+                log::debug!("the spool has no room to say what is on its way");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl<'d> Uploads<'d> {
@@ -268,7 +285,7 @@ async fn put_once(
         .collect();
     for intent in &intents {
         let entry = Entry::Intent(drive.epoch_under_way(), vec![intent.clone()]);
-        drive.spool.append(&entry.encode(), &[])?;
+        drive.take_down(&entry)?;
     }
     let objects = packs
         .iter()
@@ -296,10 +313,7 @@ fn acknowledged(
     locator: Locator,
 ) -> Result<(), Error> {
     let batch = intent.places(locator.0)?;
-    drive.spool.append(
-        &Entry::Fact(drive.epoch_under_way(), batch.clone()).encode(),
-        &[],
-    )?;
+    drive.take_down(&Entry::Fact(drive.epoch_under_way(), batch.clone()))?;
     drive.index.amend(batch)?;
     drive.keep_frames(pack);
     let plain: u64 = pack

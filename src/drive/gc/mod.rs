@@ -60,6 +60,8 @@ use mark::When;
 use plan::Repack;
 use plan::Verdict;
 
+pub(in crate::drive) use mark::live_of;
+
 pub use auto::Tending;
 
 /// How long what is buried stays, if nothing else was chosen.

@@ -121,7 +121,7 @@ impl Drive {
                 }
             }
             locators.extend(self.locator_of(pack)?);
-            batch.delete(key::pack(pack));
+            self.forget_pack(pack, batch)?;
         }
         bury(self, put, locators, batch)
     }
@@ -192,7 +192,12 @@ impl<'d> Moving<'d> {
                     round.moved_bytes += bytes;
                     emptied.push(put);
                 }
-                Err(error @ (Error::Damaged(_) | Error::Store(store::Error::Missing { .. }))) => {
+                Err(
+                    error @ (Error::Damaged(_)
+                    | Error::Store(
+                        store::Error::Missing { .. } | store::Error::Broken { .. },
+                    )),
+                ) => {
                     log::warn!("what is alive in a message cannot be moved: {error}");
                     round.failed.push((put.key.clone(), error.to_string()));
                 }

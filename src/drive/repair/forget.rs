@@ -1,11 +1,13 @@
 //! Forgetting: what nothing brings back is given up, and said to be; and places that only mislead go.
 
 use std::collections::BTreeSet;
+use std::collections::HashMap;
 use std::collections::HashSet;
 use std::ops::Bound;
 
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::gc::live_of;
 use crate::drive::repair::Repaired;
 use crate::drive::repair::Wish;
 use crate::drive::scope::Files;
@@ -60,20 +62,17 @@ impl Drive {
         Ok(())
     }
 
-    /// Removes the places of chunks that cannot be read and that no file needs: whoever wrote such content
-    /// again would be told that it is stored. Only after a look at the whole drive.
-    pub(in crate::drive) fn drop_misleading(
-        &self,
-        needed: BTreeSet<ChunkId>,
-        task: &Task<'_>,
-    ) -> Result<(), Error> {
+    /// Removes the places of chunks that could not be read and that no file needs: whoever wrote such content
+    /// again would be told that it is stored. What is needed is found out in the epoch: what could not be
+    /// read a while ago may be well by now, and files may have come to refer to it since the look.
+    pub(in crate::drive) fn drop_misleading(&self, task: &Task<'_>) -> Result<(), Error> {
         let distrusted = self.distrusted();
         if distrusted.is_empty() {
             return Ok(());
         }
         task.begin("tidying", 0, 0)?;
         self.in_epoch(task, move |drive| {
-            let (mut batch, mut kept) = (Batch::default(), HashSet::new());
+            let (mut suspects, mut kept) = (HashMap::new(), HashSet::new());
             let (from, to) = key::all(b'C');
             let rows = drive
                 .index
@@ -83,14 +82,23 @@ impl Drive {
                 let pack = ChunkPlace::decode(&value)?.pack;
                 let id = key.get(1..).and_then(|id| id.try_into().ok());
                 let id = ChunkId(id.ok_or(Error::Malformed)?);
-                if distrusted.has(&id, &pack) && !needed.contains(&id) {
-                    batch.delete(key);
+                if distrusted.has(&id, &pack) {
+                    suspects.insert(id, pack);
                 } else {
                     kept.insert(pack);
                 }
             }
+            let needed = live_of(drive, &suspects.keys().copied().collect())?;
+            let mut batch = Batch::default();
+            for (id, pack) in suspects {
+                if needed.contains(&id) {
+                    kept.insert(pack);
+                } else {
+                    batch.delete(key::chunk(&id));
+                }
+            }
             for pack in distrusted.packs.difference(&kept) {
-                batch.delete(key::pack(pack));
+                drive.forget_pack(pack, &mut batch)?;
             }
             Ok(drive.index.amend(batch)?)
         })

@@ -12,13 +12,15 @@ use crate::drive::superblock;
 use crate::drive::task::Task;
 use crate::drive::verify::Findings;
 use crate::id::EpochNo;
+use crate::store;
 use crate::store::Locator;
 use crate::store::Mark;
 use crate::store::Object;
 
 impl Drive {
-    /// Puts this machine's copy of the superblock on the store and pins it; then the others go. Gives how
-    /// many were put: none without a copy.
+    /// Puts this machine's copy of the superblock on the store and pins it; then the others go. One that is
+    /// newer than the copy is only pinned: it would be a changed passphrase that is taken back. Gives how
+    /// many were put or pinned: none without a copy.
     pub(in crate::drive) fn mend_superblock(
         &self,
         mode: Mode,
@@ -33,6 +35,12 @@ impl Drive {
         task.begin("putting the superblock", 1, 0)?;
         let put = async {
             let before = superblock::find(&*self.store).await?;
+            for found in &before {
+                if found.generation > kept.generation() && self.is_ours(found).await? {
+                    self.store.pin(&found.locator).await?;
+                    return Ok(1);
+                }
+            }
             let name = Name::Superblock {
                 generation: kept.generation(),
                 salt: random(),
@@ -51,6 +59,20 @@ impl Drive {
             Ok(1)
         };
         self.wait_with(task, put)
+    }
+
+    /// Is this a superblock of this drive, as far as can be told without a passphrase?
+    async fn is_ours(&self, found: &superblock::Found) -> Result<bool, Error> {
+        match superblock::fetch(&*self.store, found).await {
+            Ok(fetched) => {
+                Ok(fetched.drive() == self.id && fetched.generation() == found.generation)
+            }
+            Err(
+                Error::Damaged(_)
+                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. }),
+            ) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes a new checkpoint, reads it back, and removes what no rebuild can use any more.

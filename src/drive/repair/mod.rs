@@ -173,11 +173,7 @@ impl Drive {
             self.forget(wish, findings, task, repaired)?;
         }
         if (&wish.scope, wish.mode) == (&Scope::Drive, Mode::Repair) {
-            let needed = match wish.losses {
-                Losses::Keep => findings.chunks.keys().copied().collect(),
-                Losses::Forget => std::collections::BTreeSet::new(),
-            };
-            self.drop_misleading(needed, task)?;
+            self.drop_misleading(task)?;
         }
         Ok(())
     }
