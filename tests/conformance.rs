@@ -47,30 +47,10 @@ fn is_long() -> bool {
     std::env::var_os("ODS_LONG").is_some_and(|value| value == "1")
 }
 
-/// The helper that mount(8) calls, where it looks for it; put there if nobody installed it, and taken away again.
-struct Helper(Option<PathBuf>);
-
-impl Helper {
-    fn lent() -> Helper {
-        let place = PathBuf::from("/sbin/mount.fuse.ods");
-        let made = std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ods-mount"), &place);
-        Helper(made.is_ok().then_some(place))
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        if let Some(place) = &self.0 {
-            drop(fs::remove_file(place));
-        }
-    }
-}
-
 #[test]
 #[ignore = "needs pjdfstest and root"]
 fn pjdfstest() {
     let mounted = Mounted::draining();
-    let _helper = Helper::lent();
     let dir = mounted.path("pjdfstest");
     fs::create_dir(&dir).expect("mkdir");
     let output = run(Command::new("pjdfstest")
