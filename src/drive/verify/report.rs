@@ -95,7 +95,7 @@ pub struct Report {
     pub complete: bool,
     /// The published epoch that it was about, or a later one.
     pub epoch: u64,
-    /// Is nothing wrong with what was looked at?
+    /// Was everything looked at, and is nothing wrong?
     pub healthy: bool,
     /// How much that was.
     pub checked: Counts,
@@ -249,7 +249,7 @@ impl Drive {
             depth: wish.depth,
             complete,
             epoch: self.journal_head().epoch.0,
-            healthy: writer.problems.is_empty(),
+            healthy: complete && writer.problems.is_empty(),
             checked: findings.counts,
             problems: writer.problems,
             notes,

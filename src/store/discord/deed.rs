@@ -122,7 +122,7 @@ impl Said {
         match (self.status, self.code) {
             (401, _) => Error::NotAccepted {
                 what: "Discord does not accept the bot's token; if it was reset, take the new one from \
-                       the developer portal (page Bot) and give it to ods"
+                       the developer portal (page Bot), put it where the old one was, and mount again; what waits stays in the spool"
                     .into(),
             },
             (_, code::UPLOADS_LIMITED) => {
