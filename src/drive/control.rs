@@ -286,7 +286,7 @@ impl Drive {
     }
 
     /// The last change there was, published or not.
-    fn unpublished_through(&self) -> Seq {
+    pub(in crate::drive) fn unpublished_through(&self) -> Seq {
         self.state
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -336,11 +336,7 @@ impl Drive {
     /// What keeps it from being published; [`Error::Timeout`] when `watch` ended the wait.
     pub fn flush(&self, mut watch: impl FnMut() -> bool) -> Result<(), Error> {
         let started = Instant::now();
-        let target = self
-            .state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .changed;
+        let target = self.unpublished_through();
         let failures = self.control.board().failures;
         self.control.post(|board| {
             board.wanted = board.wanted.max(target);

@@ -137,14 +137,7 @@ impl Drive {
         task: &Task<'_>,
         work: impl FnOnce(&Drive) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
-        let (sender, receiver) = mpsc::channel();
-        let work = move |drive: &Drive| -> Tell {
-            let result = work(drive);
-            Box::new(move || drop(sender.send(result)))
-        };
-        self.send(task, receiver, |waiting, number| {
-            waiting.in_epoch.push_back((number, Box::new(work)));
-        })
+        self.send(task, |waiting| &mut waiting.in_epoch, work)
     }
 
     /// Runs `work` in the publisher's thread while no epoch is under way.
@@ -156,30 +149,28 @@ impl Drive {
         task: &Task<'_>,
         work: impl FnOnce(&Drive) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
-        let (sender, receiver) = mpsc::channel();
-        let work = move |drive: &Drive| -> Tell {
-            let result = work(drive);
-            Box::new(move || drop(sender.send(result)))
-        };
-        self.send(task, receiver, |waiting, number| {
-            waiting.between.push_back((number, Box::new(work)));
-        })
+        self.send(task, |waiting| &mut waiting.between, work)
     }
 
-    fn send<R>(
+    fn send<R: Send + 'static>(
         &self,
         task: &Task<'_>,
-        answer: mpsc::Receiver<Result<R, Error>>,
-        enter: impl FnOnce(&mut Waiting, u64),
+        queue: impl FnOnce(&mut Waiting) -> &mut VecDeque<(u64, Work)>,
+        work: impl FnOnce(&Drive) -> Result<R, Error> + Send + 'static,
     ) -> Result<R, Error> {
         if self.settings.access == Access::Read {
             return Err(Error::ReadOnly(String::from("it was opened read-only")));
         }
+        let (sender, answer) = mpsc::channel();
+        let work = move |drive: &Drive| -> Tell {
+            let result = work(drive);
+            Box::new(move || drop(sender.send(result)))
+        };
         let number = {
             let mut waiting = self.errands.lock();
             waiting.number += 1;
             let number = waiting.number;
-            enter(&mut waiting, number);
+            queue(&mut waiting).push_back((number, Box::new(work)));
             number
         };
         let failures = self.control.board().failures;

@@ -314,7 +314,7 @@ impl Drive {
     /// Do changes wait here that may still be published? Then the lease stays: another machine that went on
     /// without them would leave them nowhere to go. It can take over, and is told whose changes it gives up.
     fn has_unpublished(&self) -> bool {
-        let changed = self.view().state.changed;
+        let changed = self.unpublished_through();
         let board = self.control.board();
         let is_lost = matches!(
             board.read_only,
