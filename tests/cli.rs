@@ -328,7 +328,14 @@ fn what_is_gone_or_out_of_reach_is_told() {
     let world = World::new();
     let mut machine = with_drive(&world);
     machine.set("ODS_API_BASE", "http://127.0.0.1:9");
-    machine.mount(&["-o", "patience=1"]).bad(14, &[]);
+    // What is waited for, and how long, is said before it is given up; in the background too.
+    let waits = [
+        "does not answer",
+        "could not be reached",
+        "1 s at most",
+        "14",
+    ];
+    machine.mount(&["-o", "patience=1"]).bad(14, &waits);
     machine.set("ODS_API_BASE", &world.emulator.base_url());
     let config = std::fs::read_to_string(machine.path("config/ods/config.toml"));
     let config = config.expect("readable");

@@ -111,10 +111,10 @@ pub(crate) struct Umount {
     pub(crate) force: bool,
 }
 
-/// Wait until everything written so far is on Discord
+/// Wait until everything written so far is on Discord: the whole drive, whatever path in it is given
 #[derive(Debug, Args)]
 pub(crate) struct Flush {
-    /// Drive, or a path in it [default: the running demo, or the default drive]
+    /// Drive, or any path in it [default: the running demo, or the default drive]
     pub(crate) target: Option<String>,
     /// Give up waiting after so many seconds; the upload goes on
     #[arg(long, value_name = "SECONDS")]

@@ -119,7 +119,7 @@ fn of_drive(error: &drive::Error) -> Code {
         drive::Error::Interrupted => Code::Interrupted,
         drive::Error::NotFound(_) => Code::NotFound,
         drive::Error::Damaged(_) | drive::Error::Malformed => Code::Damaged,
-        drive::Error::Timeout(_) => Code::TimedOut,
+        drive::Error::Timeout(_) | drive::Error::Busy => Code::TimedOut,
         drive::Error::Store(error) => of_store(error),
         drive::Error::Leased { .. } | drive::Error::TakenOver(_) => Code::Leased,
         drive::Error::Forked(_) => Code::Forked,

@@ -33,6 +33,7 @@ mod meter;
 mod mount;
 mod mounting;
 mod mounts;
+mod opening;
 mod options;
 mod passphrase;
 mod paths;

@@ -91,6 +91,11 @@ impl Site {
         settings
     }
 
+    /// How long one call to Discord goes on trying.
+    pub(crate) fn patience(&self) -> Duration {
+        self.settings().patience
+    }
+
     /// The store; nothing is sent yet.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
         Ok(Arc::new(Discord::connect(self.settings())?))

@@ -26,6 +26,7 @@ use crate::cli::mounting;
 use crate::cli::mounting::Plan;
 use crate::cli::mounting::Signals;
 use crate::cli::mounts;
+use crate::cli::opening;
 use crate::cli::options::Options;
 use crate::cli::paths::Paths;
 use crate::cli::progress;
@@ -145,7 +146,7 @@ fn plan(
 async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
     let mut signals = Signals::listen()?;
     let opened = tokio::select! {
-        opened = mounting::open(&plan, secret, Listener::Terminal) => opened,
+        opened = opening::open(&plan, secret, Listener::Terminal) => opened,
         () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
     };
     let drive = opened?;

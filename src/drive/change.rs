@@ -160,10 +160,11 @@ impl<'d> Change<'d> {
         }
     }
 
-    /// Makes it so: into the spool first, then into the state that everybody sees.
-    pub(in crate::drive) fn commit(mut self) -> Result<(), Error> {
+    /// Makes it so: into the spool first, then into the state that everybody sees. Gives the bytes of content
+    /// that the spool took.
+    pub(in crate::drive) fn commit(mut self) -> Result<u64, Error> {
         if self.overlay.is_empty() && self.record.content.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         for (key, value) in std::mem::take(&mut self.overlay) {
             match value {
@@ -174,6 +175,6 @@ impl<'d> Change<'d> {
         let head = self.record.encode();
         let (seq, place) = self.drive.spool.append(&head, &self.body)?;
         self.state.apply(self.drive, seq, place, self.record);
-        Ok(())
+        Ok(self.body.len() as u64)
     }
 }

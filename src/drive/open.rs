@@ -1,6 +1,5 @@
 //! Opening a drive, which is recovering it; and closing it.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -235,7 +234,8 @@ impl Drive {
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
-            damaged: Mutex::new(HashMap::new()),
+            damaged: Mutex::default(),
+            damaged_paths: Mutex::default(),
             instance,
             settings,
             _lock: lock,
