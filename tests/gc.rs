@@ -306,7 +306,7 @@ async fn a_pack_in_a_place_of_another_store_is_left_alone_and_named() {
     let place = PackPlace {
         archive: ArchiveNo(0),
         bytes: 5,
-        locator: b"somewhere else".to_vec(),
+        locator: b"elsewhere".to_vec(),
     };
     let put = world.drive.change(|change| -> Result<(), Error> {
         change.put(key::pack(&foreign), place.encode());
