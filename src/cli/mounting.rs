@@ -18,6 +18,7 @@ use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
+use crate::cli::kernel::Kernel;
 use crate::cli::mounts;
 use crate::cli::opening;
 use crate::cli::options::Options;
@@ -38,6 +39,7 @@ use crate::fs::Fs;
 use crate::fuse;
 use crate::fuse::Session;
 use crate::fuse::Unmounted;
+use crate::service::Desk;
 
 /// How long giving the lease back may take when the end must come at once.
 const LAST_REQUESTS_MAX: Duration = Duration::from_secs(3);
@@ -132,10 +134,11 @@ async fn serve(
         format!("cannot listen at {}", socket.display())
     })?;
     let session = mount(plan, &fs).await?;
+    let audience = Arc::new(Kernel(Arc::clone(&session)));
     let daemon = Daemon::new(
         plan.name.clone(),
         session.mountpoint().to_owned(),
-        Arc::clone(drive),
+        Desk::mounted(fs, audience),
     );
     server::serve(control, &daemon);
     let entry = Running {
