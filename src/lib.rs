@@ -58,7 +58,7 @@
 //!          fs                              what a file is
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
-//!         codec                            plain ⇄ sealed; pure
+//!         codec  legacy                    plain ⇄ sealed; what other systems sealed; pure
 //!  id  size  clock  durable  (emulator)    words; and a Discord that imports nothing of ods
 //! ```
 //!
@@ -84,6 +84,7 @@ pub mod fuse;
 pub mod fuzzing;
 pub mod id;
 pub mod index;
+pub mod legacy;
 pub mod size;
 pub mod spool;
 pub mod store;
