@@ -55,6 +55,7 @@
 //! ```text
 //!         cli                              commands, settings, exit codes
 //!         fuse                             translate, call, reply
+//!        import                            old archives become files
 //!          fs                              what a file is
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
@@ -83,6 +84,7 @@ pub mod fuse;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;
+pub mod import;
 pub mod index;
 pub mod legacy;
 pub mod size;

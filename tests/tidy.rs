@@ -14,6 +14,7 @@ const LADDER: &[&[&str]] = &[
     &["store", "index", "spool", "cache"],
     &["drive"],
     &["fs"],
+    &["import"],
     &["fuse", "web", "bot"],
     &["cli"],
     &["fuzzing"],
@@ -43,7 +44,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("hmac", &["legacy"]),
     ("pbkdf2", &["legacy"]),
     ("tar", &["legacy"]),
-    ("flate2", &["legacy"]),
+    ("flate2", &["legacy", "import"]),
     ("anyhow", &["cli", "bin"]),
 ];
 

@@ -115,14 +115,14 @@ impl<R: Read> Whole<R> {
     ///
     /// # Errors
     /// [`Error::WrongKey`] inside when it is not, or when the key is not the right one.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(&mut self) -> io::Result<()> {
         while !self.is_over {
             self.step()?;
         }
         let mut lengths = [0; 16];
         lengths[8..].copy_from_slice(&(self.sealed_bytes * 8).to_be_bytes());
         self.hash.update(&[lengths.into()]);
-        let mut tag = self.hash.finalize();
+        let mut tag = self.hash.clone().finalize();
         tag.iter_mut()
             .zip(self.mask)
             .for_each(|(tag, mask)| *tag ^= mask);

@@ -14,6 +14,7 @@ pub mod counting;
 pub mod discord;
 pub mod faulty;
 pub mod memory;
+pub mod strangers;
 
 /// Where an object lies; small and opaque. Made by a store, kept in the index.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -265,6 +266,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// What the store knows of its own work.
     fn status(&self) -> Status;
+
+    /// Reads what other programs left where this store is; none where there can be nothing.
+    fn strangers(&self) -> Option<&dyn strangers::Strangers> {
+        None
+    }
 }
 
 /// What [`Store::put`] refuses before anything is sent.
@@ -387,5 +393,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn status(&self) -> Status {
         (**self).status()
+    }
+    fn strangers(&self) -> Option<&dyn strangers::Strangers> {
+        (**self).strangers()
     }
 }

@@ -26,7 +26,7 @@ use twilight_model::id::{Id, marker::UserMarker};
 
 use crate::store::{
     Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
-    Urgency,
+    Urgency, strangers::Strangers,
 };
 
 use self::{
@@ -61,6 +61,7 @@ mod settings;
 pub mod setup;
 mod shelf;
 mod sizes;
+mod strangers;
 mod transport;
 mod wire;
 
@@ -201,5 +202,9 @@ impl Store for Discord {
 
     fn status(&self) -> Status {
         self.transport.status()
+    }
+
+    fn strangers(&self) -> Option<&dyn Strangers> {
+        Some(self)
     }
 }
