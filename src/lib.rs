@@ -55,6 +55,7 @@
 //! ```text
 //!         cli                              commands, settings, exit codes
 //!         fuse                             translate, call, reply
+//!        service                           what a person asks of a drive
 //!        import                            old archives become files
 //!          fs                              what a file is
 //!         drive                            the engine
@@ -87,6 +88,7 @@ pub mod id;
 pub mod import;
 pub mod index;
 pub mod legacy;
+pub mod service;
 pub mod size;
 pub mod spool;
 pub mod store;

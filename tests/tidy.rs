@@ -15,6 +15,7 @@ const LADDER: &[&[&str]] = &[
     &["drive"],
     &["fs"],
     &["import"],
+    &["service"],
     &["fuse", "web", "bot"],
     &["cli"],
     &["fuzzing"],

@@ -54,7 +54,7 @@ pub(in crate::import) fn import(
 ) -> Result<(), Error> {
     let key = wish.keys.master.as_ref();
     let key = key.ok_or(Error::NoKey(
-        "set ENCRYPTION_KEY to the key of the old system",
+        "set ENCRYPTION_KEY to the key of the old system, or give --key-file or --key-command",
     ))?;
     let key = BatchKey::derive(key.text(), &meta.salt).map_err(|error| match error {
         legacy::Error::NoKey(_) => Error::Key(error),

@@ -114,7 +114,7 @@ fn key(manifests: &[(Manifest, Time)], wish: &Wish) -> Result<Option<UserKey>, E
     }
     let text = wish.keys.user.as_ref();
     let text = text.ok_or(Error::NoKey(
-        "set USER_KEY to the passphrase that the old bot had",
+        "set USER_KEY to the passphrase of the old bot, or give --key-file or --key-command",
     ))?;
     UserKey::new(text.text()).map(Some).map_err(Error::Key)
 }
