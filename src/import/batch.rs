@@ -31,12 +31,12 @@ use crate::import::target::shown;
 use crate::legacy;
 use crate::legacy::fernet::BatchKey;
 use crate::legacy::fernet::Tokens;
+use crate::legacy::members::Kind;
+use crate::legacy::members::Member;
+use crate::legacy::members::Tar;
 use crate::legacy::meta::Meta;
 use crate::legacy::meta::part_number;
 use crate::legacy::name;
-use crate::legacy::tar::Kind;
-use crate::legacy::tar::Member;
-use crate::legacy::tar::Tar;
 
 /// Most members of a batch that does not say how many files it has.
 const MEMBERS_MAX: u64 = 10_000_000;

@@ -10,10 +10,10 @@ use crate::legacy::fernet::BatchKey;
 use crate::legacy::fernet::Tokens;
 use crate::legacy::manifest;
 use crate::legacy::manifest::Manifest;
+use crate::legacy::members::Tar;
 use crate::legacy::meta;
 use crate::legacy::meta::Meta;
 use crate::legacy::name;
-use crate::legacy::tar::Tar;
 
 /// More than this is never read of what any bytes give.
 const READ_MAX: u64 = 1 << 20;

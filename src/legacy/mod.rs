@@ -5,7 +5,7 @@
 //!
 //! manifest   which pieces make which file               meta     what a batch is
 //! piece      salt, nonce, AES-256-GCM of gzip           fernet   length, Fernet token, length, …
-//! whole      the same for a file of any length          tar      what the tokens hold, once gunzipped
+//! whole      the same for a file of any length          members  the tar in the tokens, once inflated
 //! card       where both said on Discord what is where
 //! ```
 //!
@@ -21,10 +21,10 @@ pub mod fernet;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod manifest;
+pub mod members;
 pub mod meta;
 pub mod name;
 pub mod piece;
-pub mod tar;
 pub mod whole;
 
 /// Largest manifest, bytes: some hundred thousand pieces.
