@@ -28,6 +28,7 @@ mod import;
 mod init;
 mod invite;
 mod join;
+mod kernel;
 mod logger;
 mod meter;
 mod mount;
