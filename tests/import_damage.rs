@@ -365,7 +365,7 @@ fn of_a_batch_comes_what_is_before_the_damage() {
         100_000,
     );
     assert!(matches!(
-        bench.import(&python_bots::MASTER.replace('A', "B")),
+        bench.import(&format!("B{}", &python_bots::MASTER[1..])),
         Err(Error::Key(_))
     ));
     assert_eq!(bench.names(), [""; 0]);

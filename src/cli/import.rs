@@ -97,12 +97,18 @@ pub(crate) fn run(args: &Import, config: Option<&Path>) -> Result<()> {
         secrets: args.secrets.clone(),
         api_base: args.api_base.clone(),
     };
+    let is_mounted = matches!(target, Target::Mounted(_));
     let answer = work::run(target, Job::Import { wish }, &drive, config)?;
     let report: Report = serde_json::from_value(answer.clone())?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => page(&report),
     });
+    if is_mounted && report.mode == Mode::Write && report.files > 0 {
+        progress::note(
+            "it is in the drive, which brings it to Discord; `ods flush` waits for that",
+        );
+    }
     match (report.complete, report.lost_count) {
         (false, _) => Err(fault(
             Code::Interrupted,

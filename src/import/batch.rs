@@ -153,7 +153,7 @@ impl Unpack<'_, '_> {
         let mut members = 0;
         loop {
             self.task.check()?;
-            let member = match self.tar.next() {
+            let member = match self.tar.advance() {
                 Ok(Some(member)) => member,
                 Ok(None) => return self.end(),
                 Err(error) => return self.broken(None, error),
@@ -174,6 +174,7 @@ impl Unpack<'_, '_> {
 
     /// One member; the inner error is one of reading, after which nothing can be read.
     fn member(&mut self, member: &Member) -> Result<io::Result<()>, Error> {
+        self.files += u64::from(member.kind == Kind::File);
         let path = String::from_utf8_lossy(&member.path).into_owned();
         let mut lose = |why: String| {
             self.report.lose(Lost {
@@ -198,7 +199,6 @@ impl Unpack<'_, '_> {
             place.extend_from_slice(names);
             return self.directory(&place, path);
         }
-        self.files += 1;
         let place = self.target.place(own.as_deref(), names);
         match self
             .target

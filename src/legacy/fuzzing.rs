@@ -57,7 +57,7 @@ pub fn stream(data: &[u8]) {
 
 fn tar(from: impl Read) {
     let mut tar = Tar::new(from);
-    while let Ok(Some(member)) = tar.next() {
+    while let Ok(Some(member)) = tar.advance() {
         is_safe(member.names.as_deref().unwrap_or_default());
         drop((&mut tar).take(READ_MAX).read_to_end(&mut Vec::new()));
     }

@@ -79,7 +79,7 @@ impl<R: Read> Tar<R> {
     ///
     /// # Errors
     /// [`Error`] inside when it is no tar, or ends in the middle; whatever reading fails with.
-    pub fn next(&mut self) -> io::Result<Option<Member>> {
+    pub fn advance(&mut self) -> io::Result<Option<Member>> {
         let mut said = Said::default();
         loop {
             self.pass_over()?;
@@ -309,7 +309,7 @@ mod tests {
     fn all(bytes: &[u8]) -> io::Result<Vec<(Member, Vec<u8>)>> {
         let mut tar = Tar::new(bytes);
         let mut found = Vec::new();
-        while let Some(member) = tar.next()? {
+        while let Some(member) = tar.advance()? {
             let mut content = Vec::new();
             tar.read_to_end(&mut content)?;
             found.push((member, content));
