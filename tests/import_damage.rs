@@ -193,7 +193,7 @@ fn the_older_forms_come_too() {
         "f": {"original_name": "short.txt", "original_size": text.len() + 1, "chunks": ["q2"]}}});
     bench.put("manifest.json", plain.to_string().as_bytes());
     let report = bench.import("old").expect("comes");
-    let expected = [
+    let expected: [(&str, &[u8]); 6] = [
         ("/in/kept.gz", zipped.as_slice()),
         ("/in/nothing", b""),
         ("/in/plain.txt", &text),

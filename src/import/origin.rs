@@ -3,6 +3,7 @@
 use crate::clock::Time;
 use crate::drive;
 use crate::import::Error;
+use crate::legacy::MANIFEST_BYTES_MAX;
 use crate::legacy::PIECE_BYTES_MAX;
 use crate::legacy::manifest;
 use crate::legacy::manifest::Manifest;
@@ -79,14 +80,19 @@ pub(in crate::import) fn manifests(origin: &dyn Origin) -> Result<Vec<(Manifest,
     let mut failed = None;
     let objects = origin.objects().iter();
     for object in objects.filter(|object| manifest::is_manifest(&object.name)) {
-        let bytes = origin.read(object).map_err(|unread| unread.fatal(object))?;
-        match Manifest::decode(&bytes) {
+        let read = check_length(object, MANIFEST_BYTES_MAX).and_then(|()| origin.read(object));
+        let decoded = match read {
+            Ok(bytes) => Manifest::decode(&bytes).map_err(Error::archive(object.name.clone())),
+            Err(unread @ Unread::All(_)) => return Err(unread.fatal(object)),
+            Err(unread) => Err(unread.fatal(object)),
+        };
+        match decoded {
             Ok(manifest) => {
                 let made = manifest::made(&object.name).unwrap_or(object.made);
                 found.push((object.name.clone(), manifest, made));
             }
             Err(error) => {
-                failed.get_or_insert_with(|| Error::archive(object.name.clone())(error));
+                failed.get_or_insert(error);
             }
         }
     }

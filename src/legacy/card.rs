@@ -6,7 +6,7 @@ use crate::legacy::Error;
 use crate::legacy::meta::number;
 
 /// Largest log, bytes.
-pub const LOG_BYTES_MAX: u64 = 256 << 20;
+pub const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// What a message, or an entry of the log, says of an archive or batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

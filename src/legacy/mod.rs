@@ -27,8 +27,8 @@ pub mod name;
 pub mod piece;
 pub mod whole;
 
-/// Largest manifest, bytes: some hundred thousand pieces.
-pub const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+/// Largest manifest, bytes: a hundred thousand pieces, about a terabyte of them.
+pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 
 /// Largest piece or part, bytes: above what any server takes as one attachment.
 pub const PIECE_BYTES_MAX: u64 = 512 << 20;

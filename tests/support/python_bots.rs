@@ -93,7 +93,9 @@ async fn thread(user: &User, channel: u64, message: u64, name: &str) -> u64 {
 async fn post_files(user: &User, channel: u64, files: &[(String, Vec<u8>)]) -> Vec<u64> {
     let mut posted = Vec::new();
     for (name, bytes) in files {
-        let sent = user.upload(channel, &json!({}), &[(name, bytes)]).await;
+        let sent = user
+            .upload(channel, &json!({}), &[(name.as_str(), bytes.as_slice())])
+            .await;
         posted.push(id_of(&sent.expect_status(200).body));
     }
     posted
