@@ -83,7 +83,7 @@ fn a_folder_comes_into_a_mounted_drive_and_the_second_time_is_skipped() {
         again.out.contains("exact.bin") && again.out.contains("--replace"),
         "{again:?}"
     );
-    let again = again.bad(29, &["imported but for one problem"]);
+    let again = again.bad(29, &["imported but for 1 problem"]);
     assert!(
         again.out.starts_with("1 file, 0 B imported; 2 files"),
         "{again:?}"
