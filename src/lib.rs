@@ -56,10 +56,11 @@
 //!         cli                              commands, settings, exit codes
 //!         fuse                             translate, call, reply
 //!        service                           what a person asks of a drive
+//!        import                            old archives become files
 //!          fs                              what a file is
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
-//!         codec                            plain ⇄ sealed; pure
+//!         codec  legacy                    plain ⇄ sealed; what other systems sealed; pure
 //!  id  size  clock  durable  (emulator)    words; and a Discord that imports nothing of ods
 //! ```
 //!
@@ -84,7 +85,9 @@ pub mod fuse;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;
+pub mod import;
 pub mod index;
+pub mod legacy;
 pub mod service;
 pub mod size;
 pub mod spool;

@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Verify(Verify),
     Repair(Repair),
     Gc(Gc),
+    Import(crate::cli::import::Import),
     Passphrase(Passphrase),
     Invite(Invite),
     Demo(Demo),

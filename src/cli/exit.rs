@@ -9,6 +9,8 @@ use crate::drive;
 use crate::emulator;
 use crate::fs;
 use crate::fuse;
+use crate::import;
+use crate::legacy;
 use crate::service;
 use crate::store;
 
@@ -143,7 +145,21 @@ fn of_service(error: &service::Error) -> Option<Code> {
         service::Error::Host { .. } => Some(Code::Disk),
         service::Error::Drive(error) => Some(of_drive(error)),
         service::Error::File { source, .. } => Some(of_fs(source)),
+        service::Error::Import(error) => Some(of_import(error)),
         service::Error::Answer(_) => None,
+    }
+}
+
+fn of_import(error: &import::Error) -> Code {
+    match error {
+        import::Error::NotFound(_) => Code::NotFound,
+        import::Error::Usage(_) => Code::Usage,
+        import::Error::NoKey(_) | import::Error::Key(legacy::Error::NoKey(_)) => Code::Secrets,
+        import::Error::Key(_) => Code::Passphrase,
+        import::Error::Archive { .. } => Code::Damaged,
+        import::Error::Host { .. } => Code::Disk,
+        import::Error::Drive(error) => of_drive(error),
+        import::Error::File { source, .. } => of_fs(source),
     }
 }
 

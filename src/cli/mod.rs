@@ -24,6 +24,7 @@ mod exit;
 pub mod fuzzing;
 mod gc;
 mod helper;
+mod import;
 mod init;
 mod invite;
 mod join;
@@ -85,6 +86,7 @@ fn run(args: &args::Ods) -> Result<()> {
         Command::Verify(args) => verify::run(args, config),
         Command::Repair(args) => repair::run(args, config),
         Command::Gc(args) => gc::run(args, config),
+        Command::Import(args) => import::run(args, config),
         Command::Passphrase(args) => block_on(passphrase::run(args, config)),
         Command::Invite(args) => block_on(invite::run(args, config)),
         Command::Demo(args) => demo::run(args, config),

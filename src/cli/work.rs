@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -31,16 +33,21 @@ use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::registry;
 use crate::cli::remote::Site;
+use crate::cli::render;
 use crate::cli::secret;
 use crate::cli::secret::Typing;
 use crate::cli::target::Target;
 use crate::codec::key::Secret;
 use crate::drive::Access;
+use crate::drive::Drive;
 use crate::drive::scope::Scope;
 use crate::drive::task::Go;
 use crate::drive::task::Progress;
 use crate::service::Desk;
 use crate::service::Job;
+
+/// How often it is shown how much is not on Discord yet.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// Finds the drive and the part of it that is meant: nothing said is the whole drive, `#DDMMYY-NN` an
 /// archive, a path in a mount that file or directory, a drive's name that drive. Any other path is one
@@ -156,19 +163,37 @@ async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
         let (drive, cancel) = (Arc::clone(&drive), Arc::clone(&cancel));
         move || {
             let meter = Meter::default();
-            let answer = job.run(&Desk::alone(drive), &|progress| {
+            let answer = job.run(&Desk::alone(Arc::clone(&drive)), &|progress| {
                 show(&meter, progress);
                 match cancel.load(Ordering::SeqCst) {
                     true => Go::Stop,
                     false => Go::On,
                 }
             })?;
+            if job.access() == Access::Write && !cancel.load(Ordering::SeqCst) {
+                publish(&drive, &cancel)?;
+            }
             Ok(answer)
         }
     });
     let result = until_done(work, &mut signals, || cancel.store(true, Ordering::SeqCst)).await;
     mounting::close(&drive).await;
     result
+}
+
+/// Brings what was changed to Discord: when this process ends, nobody else does.
+fn publish(drive: &Drive, cancel: &AtomicBool) -> Result<()> {
+    let mut shown: Option<Instant> = None;
+    drive.flush(|| {
+        if shown.is_none_or(|at| at.elapsed() >= SHOW_EVERY) {
+            shown = Some(Instant::now());
+            if let Ok(status) = drive.status() {
+                progress::show(&render::draining(&status));
+            }
+        }
+        !cancel.load(Ordering::SeqCst)
+    })?;
+    Ok(())
 }
 
 /// In the daemon that serves the drive.

@@ -53,6 +53,7 @@ pub mod scope;
 mod settings;
 mod splice;
 pub mod status;
+mod strangers;
 pub mod superblock;
 pub mod task;
 mod trust;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! archives  history  list  search  info  stats  channels        look; on any open drive
-//! put  fetch  delete  describe  backup                           do; at a Desk
+//! put  fetch  delete  describe  bring  backup                    do; at a Desk
 //! verify  repair  gc                                             the drive's own, as a Job
 //! ```
 //!
@@ -21,6 +21,7 @@
 
 mod archives;
 mod backup;
+mod bring;
 mod delete;
 mod describe;
 mod desk;
@@ -47,6 +48,7 @@ pub use archives::history;
 pub use backup::Backup;
 pub use backup::BackupTo;
 pub use backup::backup;
+pub use bring::bring;
 pub use delete::Delete;
 pub use delete::Deleted;
 pub use delete::delete;

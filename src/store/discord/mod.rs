@@ -26,7 +26,7 @@ use twilight_model::id::{Id, marker::UserMarker};
 
 use crate::store::{
     Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
-    Together, Urgency,
+    Together, Urgency, strangers::Strangers,
 };
 
 use self::{
@@ -61,6 +61,7 @@ mod settings;
 pub mod setup;
 mod shelf;
 mod sizes;
+mod strangers;
 mod transport;
 mod wire;
 
@@ -225,5 +226,9 @@ impl Store for Discord {
     fn address(&self, shelf: &Shelf) -> Option<String> {
         let channel = Spot::read(shelf).ok()?.channel();
         Some(shelf::address(self.transport.settings().guild, channel))
+    }
+
+    fn strangers(&self) -> Option<&dyn Strangers> {
+        Some(self)
     }
 }
