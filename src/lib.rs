@@ -70,6 +70,7 @@
 //! instead of a database that is written on every operation), [`index::manifest`] (extents that split
 //! instead of chunks that are cut again), `drive/lease.rs` (leases that time alone does not end).
 
+pub mod bot;
 pub mod cache;
 pub mod cli;
 pub mod clock;
