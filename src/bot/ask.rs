@@ -80,14 +80,18 @@ impl Word {
     pub fn about(self) -> &'static str {
         match self {
             Word::Upload => "Put an attachment, or a file of the machine, into the drive",
-            Word::Download => "Get a file here, or a file or archive into a directory of the machine",
+            Word::Download => {
+                "Get a file here, or a file or archive into a directory of the machine"
+            }
             Word::Resume => "Bring what still waits to Discord now",
             Word::Status => "How the drive is: what waits, how fast it goes",
             Word::History => "The latest archives",
             Word::Archives => "All archives, or those that a query finds",
             Word::Info => "About one archive, file or directory",
             Word::Verify => "Check that everything is on Discord, and with full that it is whole",
-            Word::Rebuild => "Put index, journal and cards right from what this machine and Discord have",
+            Word::Rebuild => {
+                "Put index, journal and cards right from what this machine and Discord have"
+            }
             Word::Cleanup => "Delete an archive with everything in it; asks first",
             Word::Stats => "Numbers about the whole drive",
             Word::Help => "What can be asked",
@@ -204,7 +208,8 @@ impl Ask {
         let said = content.trim().strip_prefix('!')?;
         let (name, rest) = said.split_once(char::is_whitespace).unwrap_or((said, ""));
         if name == "migrate-legacy" {
-            let text = "archives of the systems before are taken over with `ods import` on the machine";
+            let text =
+                "archives of the systems before are taken over with `ods import` on the machine";
             return Some(Err(text.into()));
         }
         let word = Word::find(name)?;
@@ -217,9 +222,9 @@ impl Ask {
             Word::Upload if files.is_empty() => rest.clone_into(&mut filled.path),
             Word::Upload => rest.clone_into(&mut filled.to),
             Word::Verify => {
-                let what = rest.strip_suffix("full").filter(|before| {
-                    before.is_empty() || before.ends_with(char::is_whitespace)
-                });
+                let what = rest
+                    .strip_suffix("full")
+                    .filter(|before| before.is_empty() || before.ends_with(char::is_whitespace));
                 filled.is_full = what.is_some();
                 what.unwrap_or(rest).trim().clone_into(&mut filled.what);
             }
@@ -241,7 +246,10 @@ impl Ask {
             is_full,
         } = filled;
         let needed = |what: String| match what.is_empty() {
-            true => Err(format!("`{}` needs to know what is meant: an archive (#DDMMYY-NN) or a path", word.name())),
+            true => Err(format!(
+                "`{}` needs to know what is meant: an archive (#DDMMYY-NN) or a path",
+                word.name()
+            )),
             false => Ok(what),
         };
         Ok(match word {
@@ -250,7 +258,10 @@ impl Ask {
                     (false, true) => Source::Attached(files),
                     (true, false) => Source::Machine(PathBuf::from(path)),
                     (true, true) => {
-                        return Err("nothing to upload: attach a file, or name a path on the machine".into());
+                        return Err(
+                            "nothing to upload: attach a file, or name a path on the machine"
+                                .into(),
+                        );
                     }
                     (false, false) => return Err("attach a file or name a path, not both".into()),
                 },
@@ -268,7 +279,9 @@ impl Ask {
             Word::Status => Ask::Status,
             Word::History => Ask::History,
             Word::Archives => Ask::Archives { query, page: 0 },
-            Word::Info => Ask::Info { what: needed(what)? },
+            Word::Info => Ask::Info {
+                what: needed(what)?,
+            },
             Word::Verify => Ask::Verify {
                 what,
                 depth: match is_full {
@@ -277,7 +290,9 @@ impl Ask {
                 },
             },
             Word::Rebuild => Ask::Rebuild,
-            Word::Cleanup => Ask::Cleanup { what: needed(what)? },
+            Word::Cleanup => Ask::Cleanup {
+                what: needed(what)?,
+            },
             Word::Stats => Ask::Stats,
             Word::Help => Ask::Help,
         })
@@ -316,24 +331,47 @@ mod tests {
     #[test]
     fn words_of_the_systems_before_are_understood() {
         let what = || "#120225-01..#120225-02".to_owned();
-        let range = Ask::Download { what: what(), goal: Goal::Any };
+        let range = Ask::Download {
+            what: what(),
+            goal: Goal::Any,
+        };
         assert_eq!(words("!download #120225-01 #120225-02"), Some(Ok(range)));
         assert_eq!(words("!rebuild-log"), Some(Ok(Ask::Rebuild)));
         assert_eq!(words("  !status "), Some(Ok(Ask::Status)));
-        let verify = Ask::Verify { what: "#1".into(), depth: Depth::Read };
+        let verify = Ask::Verify {
+            what: "#1".into(),
+            depth: Depth::Read,
+        };
         assert_eq!(words("!verify #1 full"), Some(Ok(verify)));
-        let verify = Ask::Verify { what: "joyfull".into(), depth: Depth::Listed };
+        let verify = Ask::Verify {
+            what: "joyfull".into(),
+            depth: Depth::Listed,
+        };
         assert_eq!(words("!verify joyfull"), Some(Ok(verify)));
-        assert!(words("!migrate-legacy").is_some_and(|said| said.is_err_and(|why| why.contains("ods import"))));
+        assert!(
+            words("!migrate-legacy")
+                .is_some_and(|said| said.is_err_and(|why| why.contains("ods import")))
+        );
     }
 
     #[test]
     fn what_is_not_for_the_bot_is_left_alone_and_what_lacks_something_is_told() {
-        for content in ["", "!", "status", "!!", "!statuses", "hello !status", "!\u{0}"] {
+        for content in [
+            "",
+            "!",
+            "status",
+            "!!",
+            "!statuses",
+            "hello !status",
+            "!\u{0}",
+        ] {
             assert!(words(content).is_none(), "{content}");
         }
         for content in ["!upload", "!download", "!info", "!cleanup  "] {
-            assert!(words(content).is_some_and(|said| said.is_err()), "{content}");
+            assert!(
+                words(content).is_some_and(|said| said.is_err()),
+                "{content}"
+            );
         }
     }
 

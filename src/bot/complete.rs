@@ -49,5 +49,8 @@ fn names(bot: &Bot, typed: &str) -> Vec<(String, String)> {
         "" => entry.name,
         directory => format!("{directory}/{}", entry.name),
     });
-    paths.map(|path| (path.clone(), path)).take(CHOICES_MAX).collect()
+    paths
+        .map(|path| (path.clone(), path))
+        .take(CHOICES_MAX)
+        .collect()
 }

@@ -59,7 +59,8 @@ pub(in crate::bot) async fn download(
         Err(error) => return work::say(talk, &sorry(&error, shown)).await,
     };
     if shown == Shown::Ids && matches!(target, Target::Path(_)) {
-        let text = "Use the slash command `/download`, whose answer only you see; here others read along.";
+        let text =
+            "Use the slash command `/download`, whose answer only you see; here others read along.";
         return work::say(talk, &Page::new(text)).await;
     }
     let title = Title {
@@ -67,7 +68,9 @@ pub(in crate::bot) async fn download(
         open: "Download",
         kind: Work::Transfer,
     };
-    let bytes_max = bytes_max.min(bot.messenger.file_bytes_max()).min(MEMORY_BYTES_MAX);
+    let bytes_max = bytes_max
+        .min(bot.messenger.file_bytes_max())
+        .min(MEMORY_BYTES_MAX);
     if goal != Goal::Machine {
         let look = target.clone();
         match bot.blocking(move |bot| small(bot, &look, bytes_max)).await {
@@ -138,7 +141,9 @@ fn content(bot: &Bot, ino: InodeNo, bytes: u64, task: &Task<'_>) -> Result<Vec<B
     let (mut at, mut content) = (0, Vec::new());
     task.begin("reading", 0, bytes)?;
     while at < bytes {
-        let len = u32::try_from(bytes - at).unwrap_or(u32::MAX).min(PIECE_BYTES);
+        let len = u32::try_from(bytes - at)
+            .unwrap_or(u32::MAX)
+            .min(PIECE_BYTES);
         let piece = match drive.read_local(ino, at, len)? {
             Some(piece) => piece,
             None => drive.runtime().block_on(drive.read(ino, at, len, &ahead))?,
@@ -149,18 +154,12 @@ fn content(bot: &Bot, ino: InodeNo, bytes: u64, task: &Task<'_>) -> Result<Vec<B
         }
         at += piece.len() as u64;
         task.done(0, piece.len() as u64)?;
-        content.push(piece);
+        content.push(Bytes::from(piece));
     }
     Ok(content)
 }
 
-async fn to_machine(
-    bot: &Arc<Bot>,
-    talk: &mut Talk,
-    shown: Shown,
-    title: &Title,
-    target: Target,
-) {
+async fn to_machine(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, target: Target) {
     let Some(dir) = bot.settings.download_dir.clone() else {
         let text = "Only small files can be sent here, and the owner configured no directory of the machine \
                     for others (`download_dir`).";
@@ -181,7 +180,9 @@ async fn to_machine(
     if let Err(Error::Conflict(stake)) = &ended {
         let stake = match shown {
             Shown::Names => text::words(stake),
-            Shown::Ids => "There are other files of these names on the machine. Replace them?".into(),
+            Shown::Ids => {
+                "There are other files of these names on the machine. Replace them?".into()
+            }
         };
         match question::ask(bot, talk, &stake, "Replace").await {
             Ok(Answer::Yes) => {}

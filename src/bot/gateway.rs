@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
+use tokio::sync::watch;
 use twilight_gateway::CloseFrame;
 use twilight_gateway::ConfigBuilder;
 use twilight_gateway::Intents;
@@ -26,8 +27,8 @@ use crate::bot::wire::Message;
 use crate::bot::wire::Ready;
 use crate::bot::wire::RoleChange;
 use crate::bot::wire::RoleGone;
-use crate::store::discord::Messenger;
 use crate::store::discord::Gateway;
+use crate::store::discord::Messenger;
 use crate::store::discord::offer_tls;
 
 /// Sessions of a day that are left to a person who needs to restart things.
@@ -56,13 +57,13 @@ pub(in crate::bot) async fn run(
     messenger: &Messenger,
     mut words: Switch,
     tell: mpsc::Sender<Heard>,
-    mut stop: tokio::sync::watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     offer_tls()?;
     loop {
         let gateway = tokio::select! {
             found = find(messenger) => found?,
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = told(&mut stop) => return Ok(()),
         };
         let mut shard = shard(messenger, &gateway, intents(words));
         match listen(&mut shard, &tell, &mut stop).await {
@@ -77,6 +78,11 @@ pub(in crate::bot) async fn run(
             End::Refused(code) => return Err(refused(code)),
         }
     }
+}
+
+/// Ready when it is time to end, or nobody could tell any more.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 fn intents(words: Switch) -> Intents {
@@ -134,13 +140,13 @@ enum End {
 async fn listen(
     shard: &mut Shard,
     tell: &mpsc::Sender<Heard>,
-    stop: &mut tokio::sync::watch::Receiver<bool>,
+    stop: &mut watch::Receiver<bool>,
 ) -> End {
     let mut last_code = 0;
     loop {
         let item = tokio::select! {
             item = shard.next() => item,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = told(stop) => {
                 leave(shard).await;
                 return End::Stopped;
             }
@@ -218,8 +224,12 @@ fn refused(code: u16) -> Error {
             "Discord does not accept the bot's token any more; take a new one from the developer portal, \
              page Bot, and put it where the old one was"
         }
-        4010 | 4011 => "the bot is in too many servers for one connection; give the drive a bot of its own",
-        4012 => "Discord does not speak this version of the gateway any more; a newer ods is needed",
+        4010 | 4011 => {
+            "the bot is in too many servers for one connection; give the drive a bot of its own"
+        }
+        4012 => {
+            "Discord does not speak this version of the gateway any more; a newer ods is needed"
+        }
         4013 | DISALLOWED_INTENTS => {
             "Discord refuses the intents the bot asked for; look at the page Bot of the developer portal"
         }

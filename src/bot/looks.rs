@@ -41,12 +41,17 @@ pub(in crate::bot) fn status(bot: &Bot, shown: Shown) -> Result<Page, Error> {
     }];
     if status.dirty_bytes > 0 {
         let (bytes, files) = (text::bytes(status.dirty_bytes), status.dirty_files);
-        lines.push(format!("Waiting: {bytes} in {}", text::counted(files, "file")));
+        lines.push(format!(
+            "Waiting: {bytes} in {}",
+            text::counted(files, "file")
+        ));
     }
     if status.queue_bytes > status.queue_done_bytes {
         let bar = text::bar(status.queue_done_bytes, status.queue_bytes);
         let rate = text::bytes(status.rate_bytes_per_s);
-        let left = status.eta_s.map(|eta| format!(", about {} left", span(eta.into())));
+        let left = status
+            .eta_s
+            .map(|eta| format!(", about {} left", span(eta.into())));
         lines.push(format!("{bar} at {rate}/s{}", left.unwrap_or_default()));
     }
     if status.read_only.is_some() {
@@ -57,14 +62,19 @@ pub(in crate::bot) fn status(bot: &Bot, shown: Shown) -> Result<Page, Error> {
     }
     lines.push(format!(
         "{} · spool {} of {} · {} to Discord since the start",
-        text::counted(status.archives.iter().filter(|one| !one.removed).count() as u64, "archive"),
+        text::counted(
+            status.archives.iter().filter(|one| !one.removed).count() as u64,
+            "archive"
+        ),
         text::bytes(status.spool.bytes),
         text::bytes(status.spool.limit_bytes),
         text::counted(status.discord.requests_total, "request"),
     ));
     if !status.damaged.is_empty() {
         let files = text::counted(status.damaged.len() as u64, "file");
-        lines.push(format!("**{files} cannot be read back**; `/verify` tells more."));
+        lines.push(format!(
+            "**{files} cannot be read back**; `/verify` tells more."
+        ));
     }
     // Errors may name channels, and what went wrong is the owner's business.
     if let (Shown::Names, Some(error)) = (shown, &status.last_error) {
@@ -278,6 +288,7 @@ pub(in crate::bot) fn help(bot: &Bot, asker: Asker) -> Page {
     let mut lines: Vec<String> = allowed
         .map(|word| format!("`/{}` {}", word.name(), word.about()))
         .collect();
-    lines.push("Archives are called `#DDMMYY-NN`, a range of them `#DDMMYY-NN..#DDMMYY-NN`.".into());
+    lines
+        .push("Archives are called `#DDMMYY-NN`, a range of them `#DDMMYY-NN..#DDMMYY-NN`.".into());
     Page::new(lines.join("\n"))
 }

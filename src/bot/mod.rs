@@ -42,6 +42,7 @@ mod upload;
 mod wire;
 mod work;
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -178,15 +179,20 @@ async fn run(bot: Arc<Bot>, stopping: watch::Receiver<bool>) -> Result<(), Error
     result
 }
 
+/// Makes the next start of a drive's bot tell Discord its commands again, whatever was told before.
+pub fn tell_commands_again(state_dir: &Path) {
+    register::forget(state_dir);
+}
+
 impl Running {
     /// Says goodbye; long work that it began ends, and what was done of it stays done.
     ///
     /// # Errors
     /// Why it had ended before.
-    pub async fn stop(self) -> Result<(), Error> {
+    pub async fn stop(mut self) -> Result<(), Error> {
         self.bot.is_ending.store(true, Ordering::SeqCst);
-        drop(self.stop.send(true));
-        self.task.await.unwrap_or(Ok(()))
+        self.stop.send_replace(true);
+        self.ended().await
     }
 
     /// Ready when it has ended by itself, with why.

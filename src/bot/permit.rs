@@ -179,10 +179,16 @@ mod tests {
         let asker = settings.asker(&member(0, &[])).expect("an asker");
         for word in Word::ALL {
             let is_allowed = settings.permit(asker, word).is_ok();
-            assert_eq!(is_allowed, !matches!(word, Word::Rebuild | Word::Cleanup), "{word:?}");
+            assert_eq!(
+                is_allowed,
+                !matches!(word, Word::Rebuild | Word::Cleanup),
+                "{word:?}"
+            );
         }
         settings.members.clear();
-        let allowed = Word::ALL.into_iter().filter(|word| settings.permit(asker, *word).is_ok());
+        let allowed = Word::ALL
+            .into_iter()
+            .filter(|word| settings.permit(asker, *word).is_ok());
         assert_eq!(allowed.collect::<Vec<_>>(), [Word::Help]);
     }
 
@@ -207,7 +213,10 @@ mod tests {
             let message = serde_json::json!({"id": "7", "channel_id": "8", "guild_id": "1",
                 "author": {"id": user}, "member": {"roles": own}, "content": "!status"});
             let message = serde_json::from_value(message).expect("a message");
-            Settings::default().author(&message, roles).expect("an asker").rank
+            Settings::default()
+                .author(&message, roles)
+                .expect("an asker")
+                .rank
         };
         assert_eq!(rank(&roles, "2", &["3"]), Rank::Member);
         roles.learn(&serde_json::from_value(guild).expect("a guild"));

@@ -81,7 +81,8 @@ fn commands(settings: &Settings) -> Value {
 }
 
 fn options(word: Word) -> Value {
-    let text = |name: &str, about: &str| json!({ "type": kind::TEXT, "name": name, "description": about });
+    let text =
+        |name: &str, about: &str| json!({ "type": kind::TEXT, "name": name, "description": about });
     let what = |needed: bool| {
         let mut what = text("what", "Archive (#DDMMYY-NN) or path in the drive");
         what["required"] = json!(needed);
@@ -95,7 +96,10 @@ fn options(word: Word) -> Value {
             text("to", "Directory in the drive"),
         ]),
         Word::Download => {
-            let mut to = text("to", "Here as a file that Discord can read, or into a directory of the machine");
+            let mut to = text(
+                "to",
+                "Here as a file that Discord can read, or into a directory of the machine",
+            );
             to["choices"] = json!([
                 { "name": "here, if it is small enough", "value": "here" },
                 { "name": "the machine that has the drive", "value": "machine" },
@@ -112,7 +116,9 @@ fn options(word: Word) -> Value {
             what(false),
             { "type": kind::SWITCH, "name": "full", "description": "Fetch everything and check every byte" },
         ]),
-        Word::Resume | Word::Status | Word::History | Word::Rebuild | Word::Stats | Word::Help => json!([]),
+        Word::Resume | Word::Status | Word::History | Word::Rebuild | Word::Stats | Word::Help => {
+            json!([])
+        }
     }
 }
 
@@ -128,7 +134,8 @@ mod tests {
         for command in commands {
             let name = command["name"].as_str().expect("a name");
             let is_hidden = command["default_member_permissions"] == MANAGE_SERVER;
-            let is_open = ["status", "archives", "info", "stats", "history", "help"].contains(&name);
+            let is_open =
+                ["status", "archives", "info", "stats", "history", "help"].contains(&name);
             assert_eq!(is_hidden, !is_open, "{name}");
             for option in command["options"].as_array().expect("options") {
                 let about = option["description"].as_str().expect("a text");

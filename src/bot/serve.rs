@@ -109,12 +109,15 @@ fn audience(names: &Names, asker: Asker, ask: &Ask) -> Audience {
 }
 
 async fn complete(bot: &Arc<Bot>, talk: &Talk, asker: Asker, command: &str, typed: &str) {
-    let is_allowed = Word::find(command)
-        .is_some_and(|word| bot.settings.permit(asker, word).is_ok());
+    let is_allowed =
+        Word::find(command).is_some_and(|word| bot.settings.permit(asker, word).is_ok());
     let shown = bot.settings.shown(asker, Audience::Asker);
     let typed = typed.to_owned();
     let choices = match is_allowed {
-        true => bot.blocking(move |bot| complete::choices(bot, &typed, shown)).await,
+        true => {
+            bot.blocking(move |bot| complete::choices(bot, &typed, shown))
+                .await
+        }
         false => None,
     };
     if let Err(error) = talk.choices(&choices.unwrap_or_default()).await {
@@ -123,12 +126,7 @@ async fn complete(bot: &Arc<Bot>, talk: &Talk, asker: Asker, command: &str, type
 }
 
 /// A button was pressed: of a page, a question, or an archive's card.
-async fn pressed(
-    bot: &Arc<Bot>,
-    asker: Asker,
-    id: &str,
-    talk: impl Fn(Becomes, Audience) -> Talk,
-) {
+async fn pressed(bot: &Arc<Bot>, asker: Asker, id: &str, talk: impl Fn(Becomes, Audience) -> Talk) {
     if let Some(rest) = id.strip_prefix("ask:") {
         match bot.questions.press(rest, asker) {
             Pressed::Told => {

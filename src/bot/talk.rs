@@ -87,7 +87,12 @@ impl Talk {
     }
 
     /// With somebody who wrote a message.
-    pub(in crate::bot) fn on_message(messenger: Messenger, user: u64, channel: u64, message: u64) -> Talk {
+    pub(in crate::bot) fn on_message(
+        messenger: Messenger,
+        user: u64,
+        channel: u64,
+        message: u64,
+    ) -> Talk {
         Talk {
             messenger,
             state: State::Heard { channel, message },
@@ -151,14 +156,17 @@ impl Talk {
             State::Answered(_) => self.answer(page).await,
             State::Heard { channel, message } => {
                 let mut body = page.body();
-                let reply = json!({ "message_id": message.to_string(), "fail_if_not_exists": false });
+                let reply =
+                    json!({ "message_id": message.to_string(), "fail_if_not_exists": false });
                 body["message_reference"] = reply;
                 let posted = self.messenger.post(*channel, &body, page.files()).await?;
                 self.state = State::Open(posted);
                 Ok(())
             }
             State::Open(posted) => {
-                self.messenger.change(*posted, &page.body(), page.files()).await
+                self.messenger
+                    .change(*posted, &page.body(), page.files())
+                    .await
             }
         }
     }
@@ -186,7 +194,10 @@ impl Talk {
         };
         let mut open = page.clone();
         open.text = format!("<@{}>: {}", self.user, page.text);
-        let posted = self.messenger.post(self.channel, &open.body(), page.files()).await?;
+        let posted = self
+            .messenger
+            .post(self.channel, &open.body(), page.files())
+            .await?;
         self.state = State::Open(posted);
         self.audience = Audience::Channel;
         Ok(())

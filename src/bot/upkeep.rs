@@ -113,7 +113,10 @@ fn problems(problems: &[Problem], shown: Shown) -> String {
             text.push_str(&format!("\n  - {}", text::name(path)));
         }
         if problem.paths.len() > PATHS_MAX {
-            text.push_str(&format!("\n  - and {} more", problem.paths.len() - PATHS_MAX));
+            text.push_str(&format!(
+                "\n  - and {} more",
+                problem.paths.len() - PATHS_MAX
+            ));
         }
         text.push_str(&format!("\n  {}", text::words(&problem.advice)));
     }
@@ -146,7 +149,11 @@ pub(in crate::bot) async fn rebuild(bot: &Arc<Bot>, talk: &mut Talk, shown: Show
             (_, _, false) => "interrupted; what was done is kept".into(),
         };
         Done {
-            own: format!("**{}**: {result}.{}", title.own, problems(&report.left, shown)),
+            own: format!(
+                "**{}**: {result}.{}",
+                title.own,
+                problems(&report.left, shown)
+            ),
             open: format!("**{}**: {result}.", title.open),
         }
     });
@@ -167,7 +174,11 @@ pub(in crate::bot) async fn resume(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown
     let done = ended.map(|sent| {
         let text = match sent {
             0 => "Nothing waits: everything is on Discord.".to_owned(),
-            sent => format!("**{}**: done, {} are on Discord.", title.own, text::bytes(sent)),
+            sent => format!(
+                "**{}**: done, {} are on Discord.",
+                title.own,
+                text::bytes(sent)
+            ),
         };
         Done {
             own: text.clone(),
@@ -220,9 +231,8 @@ pub(in crate::bot) async fn cleanup(bot: &Arc<Bot>, talk: &mut Talk, shown: Show
         consent,
     };
     let ask = wish(Consent::Ask);
-    let delete = |wish: Delete| {
-        move |bot: &Bot, task: &Task<'_>| service::delete(&bot.desk, &wish, task)
-    };
+    let delete =
+        |wish: Delete| move |bot: &Bot, task: &Task<'_>| service::delete(&bot.desk, &wish, task);
     let stake = match work::run(bot, talk, &title, delete(ask)).await {
         None => return,
         Some(Err(Error::Conflict(stake))) => stake,

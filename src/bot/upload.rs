@@ -58,7 +58,10 @@ pub(in crate::bot) async fn upload(
         }
         Source::Machine(path) => {
             let own = format!("Upload of {}", text::name(&path.to_string_lossy()));
-            match bot.blocking(move |bot| allowed(&bot.settings, &bot.state_dir, &path)).await {
+            match bot
+                .blocking(move |bot| allowed(&bot.settings, &bot.state_dir, &path))
+                .await
+            {
                 Some(Ok(path)) => (Load::File(path), own),
                 Some(Err(why)) => return work::say(talk, &Page::new(why)).await,
                 None => return,
@@ -146,7 +149,9 @@ fn receive(
     let mut all = Copied::default();
     for file in files {
         let stored = |error: crate::store::Error| Error::Drive(error.into());
-        let fetching = runtime.block_on(bot.messenger.fetch(&file.url)).map_err(stored)?;
+        let fetching = runtime
+            .block_on(bot.messenger.fetch(&file.url))
+            .map_err(stored)?;
         let mut coming = Coming {
             runtime: &runtime,
             fetching,
@@ -218,9 +223,15 @@ fn told(title: &Title, shown: Shown, copied: &Copied) -> Done {
 
 /// What an attachment is called in the drive: its last name, and nothing that leads elsewhere.
 fn file_name(file: &Attachment) -> String {
-    let extension = file.filename.rsplit_once('.').map(|(_, extension)| extension);
+    let extension = file
+        .filename
+        .rsplit_once('.')
+        .map(|(_, extension)| extension);
     // Discord keeps the original name as title, without its extension.
-    let name = match (file.title.as_deref().filter(|title| !title.is_empty()), extension) {
+    let name = match (
+        file.title.as_deref().filter(|title| !title.is_empty()),
+        extension,
+    ) {
         (Some(title), Some(extension)) if !title.ends_with(&format!(".{extension}")) => {
             format!("{title}.{extension}")
         }
@@ -248,7 +259,8 @@ fn allowed(settings: &Settings, state_dir: &Path, path: &Path) -> Result<PathBuf
             "Files of the machine cannot be uploaded: its owner listed no directory for that (`upload_dirs`).".into(),
         );
     }
-    let refused = || String::from("There is no such file in the directories that may be uploaded from.");
+    let refused =
+        || String::from("There is no such file in the directories that may be uploaded from.");
     let found = path.canonicalize().map_err(|_| refused())?;
     let is_inside = settings
         .upload_dirs
@@ -256,7 +268,9 @@ fn allowed(settings: &Settings, state_dir: &Path, path: &Path) -> Result<PathBuf
         .filter_map(|dir| dir.canonicalize().ok())
         .any(|dir| found.starts_with(dir));
     // The drive's own state would upload itself.
-    let state = state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned());
+    let state = state_dir
+        .canonicalize()
+        .unwrap_or_else(|_| state_dir.to_owned());
     let is_state = found.starts_with(&state) || state.starts_with(&found);
     match path.is_absolute() && is_inside && !is_state {
         true => Ok(found),
@@ -286,7 +300,14 @@ mod tests {
         let state = path("in/state");
         let may = |settings: &Settings, below: &str| allowed(settings, &state, &path(below));
         assert!(may(&settings, "in/file").is_ok());
-        for below in ["out/file", "in/link/file", "in/../out/file", "in/none", "in", "in/state/file"] {
+        for below in [
+            "out/file",
+            "in/link/file",
+            "in/../out/file",
+            "in/none",
+            "in",
+            "in/state/file",
+        ] {
             let why = may(&settings, below).expect_err(below);
             assert!(why.starts_with("There is no such file"), "{why}");
         }

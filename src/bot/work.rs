@@ -229,7 +229,10 @@ mod tests {
             bytes_total: 4 << 20,
         };
         let told = line(&progress, 100);
-        assert!(told.contains("25 %") && told.contains("5 min left"), "{told}");
+        assert!(
+            told.contains("25 %") && told.contains("5 min left"),
+            "{told}"
+        );
         assert!(!told.contains("secret"), "{told}");
         assert_eq!(line(&Progress::default(), 0), "under way");
         assert_eq!(span(90), "90 s");
