@@ -55,6 +55,7 @@
 //! ```text
 //!         cli                              commands, settings, exit codes
 //!         fuse                             translate, call, reply
+//!        service                           what a person asks of a drive
 //!          fs                              what a file is
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
@@ -85,6 +86,7 @@ pub mod fuse;
 pub mod fuzzing;
 pub mod id;
 pub mod index;
+pub mod service;
 pub mod size;
 pub mod spool;
 pub mod store;

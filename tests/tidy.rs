@@ -14,6 +14,7 @@ const LADDER: &[&[&str]] = &[
     &["store", "index", "spool", "cache"],
     &["drive"],
     &["fs"],
+    &["service"],
     &["fuse", "web", "bot"],
     &["cli"],
     &["fuzzing"],

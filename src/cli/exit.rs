@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::codec;
 use crate::drive;
 use crate::emulator;
+use crate::fs;
 use crate::fuse;
+use crate::service;
 use crate::store;
 
 macro_rules! codes {
@@ -48,6 +50,8 @@ codes! {
     Kept = 25, "stopped early: the spool keeps what is not on Discord yet";
     Interrupted = 26, "interrupted: what was done is kept, and the same command goes on";
     NotFound = 27, "there is no such path or archive in the drive";
+    Conflict = 28, "something would be replaced or deleted, and nobody agreed (`--yes` does)";
+    Partly = 29, "some files could not be copied, which the message names; the others were";
 }
 
 impl Code {
@@ -99,12 +103,14 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
         let drive = || cause.downcast_ref::<drive::Error>().map(of_drive);
         let store = || cause.downcast_ref::<store::Error>().map(of_store);
         let codec = || cause.downcast_ref::<codec::Error>().map(of_codec);
+        let service = || cause.downcast_ref::<service::Error>().and_then(of_service);
         let fuse = || cause.downcast_ref::<fuse::Error>().map(of_fuse);
         let emulator = || cause.downcast_ref::<emulator::Error>().map(of_emulator);
         fault
             .or_else(drive)
             .or_else(store)
             .or_else(codec)
+            .or_else(service)
             .or_else(fuse)
             .or_else(emulator)
     });
@@ -125,6 +131,41 @@ fn of_drive(error: &drive::Error) -> Code {
         drive::Error::Forked(_) => Code::Forked,
         drive::Error::State(_) => Code::State,
         drive::Error::Newer(_) => Code::Newer,
+    }
+}
+
+/// None when a cause of it says more.
+fn of_service(error: &service::Error) -> Option<Code> {
+    match error {
+        service::Error::Usage(_) => Some(Code::Usage),
+        service::Error::NotFound(_) => Some(Code::NotFound),
+        service::Error::Conflict(_) => Some(Code::Conflict),
+        service::Error::Host { .. } => Some(Code::Disk),
+        service::Error::Drive(error) => Some(of_drive(error)),
+        service::Error::File { source, .. } => Some(of_fs(source)),
+        service::Error::Answer(_) => None,
+    }
+}
+
+fn of_fs(error: &fs::Error) -> Code {
+    match error {
+        fs::Error::NotFound | fs::Error::Stale | fs::Error::NoAttribute => Code::NotFound,
+        fs::Error::Exists | fs::Error::NotEmpty => Code::Conflict,
+        fs::Error::Drive(error) => of_drive(error),
+        fs::Error::NotADirectory
+        | fs::Error::IsADirectory
+        | fs::Error::NameTooLong
+        | fs::Error::Invalid
+        | fs::Error::NotPermitted
+        | fs::Error::TooManyLinks
+        | fs::Error::FileTooLarge
+        | fs::Error::AttributesFull
+        | fs::Error::AttributeTooLong
+        | fs::Error::OutOfRange
+        | fs::Error::NoSuchOffset
+        | fs::Error::BadHandle
+        | fs::Error::Unsupported
+        | fs::Error::ReadOnly => Code::Other,
     }
 }
 

@@ -5,7 +5,7 @@
 //! init  join  passphrase  invite            a drive's beginning, and its keys      ─ remote
 //! mount ─ daemon ─ mounting                 a mount from beginning to end          ─ server ┐ control
 //! ask ─ target ─ registry                   status, flush, umount                  ─ client ┘ socket
-//! verify  repair ─ work ─ job ─ meter       long work, in the daemon or without one
+//! verify  repair  gc ─ work ─ meter         jobs, in the daemon or without one
 //! helper  demo  emulate                     mount(8) and umount(8); without an account
 //! render  progress  logger  exit            what people see
 //! sys  mounts  paths                        what the system gives
@@ -26,7 +26,6 @@ mod gc;
 mod helper;
 mod init;
 mod invite;
-mod job;
 mod join;
 mod logger;
 mod meter;

@@ -40,9 +40,13 @@ use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::RebuildProgress;
 use crate::fs::Fs;
+use crate::fs::Name;
 use crate::fuse;
 use crate::fuse::Session;
 use crate::fuse::Unmounted;
+use crate::id::InodeNo;
+use crate::service::Audience;
+use crate::service::Desk;
 use crate::size::Bytes;
 
 /// How long giving the lease back may take when the end must come at once.
@@ -72,6 +76,19 @@ pub(crate) fn check(mountpoint: &Path, options: &Options) -> Result<PathBuf> {
         log::debug!("{}: {error}", path.display());
     }
     Ok(fuse::check(&path, &options.mount)?)
+}
+
+/// A kernel that has the drive mounted remembers what it was told.
+struct Kernel(Arc<Session>);
+
+impl Audience for Kernel {
+    fn name_changed(&self, at: Name<'_>) {
+        self.0.name_changed(at);
+    }
+
+    fn inode_changed(&self, ino: InodeNo) {
+        self.0.inode_changed(ino);
+    }
 }
 
 /// What ends a mount.
@@ -188,10 +205,11 @@ async fn serve(
         format!("cannot listen at {}", socket.display())
     })?;
     let session = mount(plan, &fs).await?;
+    let audience = Arc::new(Kernel(Arc::clone(&session)));
     let daemon = Daemon::new(
         plan.name.clone(),
         session.mountpoint().to_owned(),
-        Arc::clone(drive),
+        Desk::mounted(fs, audience),
     );
     server::serve(control, &daemon);
     let entry = Running {

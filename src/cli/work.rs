@@ -20,7 +20,6 @@ use crate::cli::config::Config;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::job::Job;
 use crate::cli::meter::Meter;
 use crate::cli::mounting;
 use crate::cli::mounting::Plan;
@@ -39,6 +38,8 @@ use crate::drive::Access;
 use crate::drive::scope::Scope;
 use crate::drive::task::Go;
 use crate::drive::task::Progress;
+use crate::service::Desk;
+use crate::service::Job;
 
 /// Finds the drive and the part of it that is meant: nothing said is the whole drive, `#DDMMYY-NN` an
 /// archive, a path in a mount that file or directory, a drive's name that drive. Any other path is one
@@ -154,13 +155,14 @@ async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
         let (drive, cancel) = (Arc::clone(&drive), Arc::clone(&cancel));
         move || {
             let meter = Meter::default();
-            job.run(&drive, &|progress| {
+            let answer = job.run(&Desk::alone(drive), &|progress| {
                 show(&meter, progress);
                 match cancel.load(Ordering::SeqCst) {
                     true => Go::Stop,
                     false => Go::On,
                 }
-            })
+            })?;
+            Ok(answer)
         }
     });
     let result = until_done(work, &mut signals, || cancel.store(true, Ordering::SeqCst)).await;

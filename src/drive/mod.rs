@@ -18,6 +18,7 @@
 
 pub mod archive;
 mod cards;
+pub mod catalogue;
 pub mod change;
 mod checkpoint;
 mod control;
@@ -35,6 +36,7 @@ mod history;
 mod journal;
 mod lease;
 mod losses;
+pub mod measure;
 mod names;
 mod neighbours;
 mod open;

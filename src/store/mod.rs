@@ -134,6 +134,17 @@ pub struct Status {
     pub last_error: Option<String>,
 }
 
+/// A place of the store that people can look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landmark {
+    /// What it is for: `server`, `archives` or `journal`.
+    pub role: &'static str,
+    /// Its id, as the store calls it.
+    pub id: String,
+    /// The address that shows it.
+    pub address: String,
+}
+
 /// Why a store could not do it. `Display` names the thing and never a secret or a signed address.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -265,6 +276,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// What the store knows of its own work.
     fn status(&self) -> Status;
+
+    /// The places it keeps everything in, shelves aside; none where people cannot look at them.
+    fn places(&self) -> Vec<Landmark> {
+        Vec::new()
+    }
+
+    /// Where people can look at a shelf, if they can.
+    fn address(&self, _shelf: &Shelf) -> Option<String> {
+        None
+    }
 }
 
 /// What [`Store::put`] refuses before anything is sent.
@@ -387,5 +408,11 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn status(&self) -> Status {
         (**self).status()
+    }
+    fn places(&self) -> Vec<Landmark> {
+        (**self).places()
+    }
+    fn address(&self, shelf: &Shelf) -> Option<String> {
+        (**self).address(shelf)
     }
 }

@@ -26,8 +26,8 @@ use twilight_http::routing::Route;
 use twilight_model::id::{Id, marker::UserMarker};
 
 use crate::store::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
-    Urgency,
+    Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
+    Together, Urgency,
 };
 
 use self::{
@@ -211,5 +211,29 @@ impl Store for Discord {
 
     fn status(&self) -> Status {
         self.transport.status()
+    }
+
+    fn places(&self) -> Vec<Landmark> {
+        let settings = self.transport.settings();
+        let (server, archives) = (settings.guild, settings.archives_channel);
+        let channel = |role, id: u64| Landmark {
+            role,
+            id: id.to_string(),
+            address: shelf::address(server, id),
+        };
+        vec![
+            Landmark {
+                role: "server",
+                id: server.to_string(),
+                address: format!("{}/{server}", shelf::PAGES),
+            },
+            channel("archives", archives),
+            channel("journal", settings.journal_channel),
+        ]
+    }
+
+    fn address(&self, shelf: &Shelf) -> Option<String> {
+        let channel = Spot::read(shelf).ok()?.channel();
+        Some(shelf::address(self.transport.settings().guild, channel))
     }
 }
