@@ -33,6 +33,13 @@ pub(crate) enum Refusal {
     UnknownRole,
     UnknownUser,
     UnknownEmoji,
+    UnknownWebhook,
+    UnknownInteraction,
+    UnknownCommand,
+    InteractionAnswered,
+    WebhookToken,
+    NotYourApplication,
+    TooManyCommands,
     MissingAccess,
     MissingPermissions,
     CannotEditOther,
@@ -77,6 +84,21 @@ impl Refusal {
             Self::UnknownRole => (404, 10011, "Unknown Role"),
             Self::UnknownUser => (404, 10013, "Unknown User"),
             Self::UnknownEmoji => (400, 10014, "Unknown Emoji"),
+            Self::UnknownWebhook => (404, 10015, "Unknown Webhook"),
+            Self::UnknownInteraction => (404, 10062, "Unknown interaction"),
+            Self::UnknownCommand => (404, 10063, "Unknown application command"),
+            Self::InteractionAnswered => (400, 40060, "Interaction has already been acknowledged."),
+            Self::WebhookToken => (401, 50027, "Invalid Webhook Token"),
+            Self::NotYourApplication => (
+                403,
+                20012,
+                "You are not authorized to perform this action on this application",
+            ),
+            Self::TooManyCommands => (
+                400,
+                30032,
+                "Maximum number of application commands reached (100).",
+            ),
             Self::MissingAccess => (403, 50001, "Missing Access"),
             Self::MissingPermissions => (403, 50013, "Missing Permissions"),
             Self::CannotEditOther => (403, 50005, "Cannot edit a message authored by another user"),
@@ -148,6 +170,17 @@ impl Refusal {
             headers.insert("x-ratelimit-scope", HeaderValue::from_static("user"));
         }
         response
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (_, code, message) = self.parts();
+        write!(f, "{message} ({code})")?;
+        match self {
+            Self::Form(errors) => write!(f, ": {errors}"),
+            _ => Ok(()),
+        }
     }
 }
 
