@@ -54,7 +54,7 @@
 //!
 //! ```text
 //!         cli                              commands, settings, exit codes
-//!         fuse                             translate, call, reply
+//!         fuse  bot                        translate, call, reply
 //!        service                           what a person asks of a drive
 //!          fs                              what a file is
 //!         drive                            the engine

@@ -149,7 +149,14 @@ pub fn start(parts: Parts) -> Running {
         is_ending: AtomicBool::new(false),
     });
     let (stop, stopping) = watch::channel(false);
-    let task = tokio::spawn(run(Arc::clone(&bot), stopping));
+    let running = run(Arc::clone(&bot), stopping);
+    let task = tokio::spawn(async move {
+        let result = running.await;
+        if let Err(error) = &result {
+            log::error!("bot: {error}; the drive goes on without it");
+        }
+        result
+    });
     Running { stop, task, bot }
 }
 
