@@ -27,6 +27,7 @@ use crate::bot::wire::Message;
 use crate::bot::wire::Ready;
 use crate::bot::wire::RoleChange;
 use crate::bot::wire::RoleGone;
+use crate::store;
 use crate::store::discord::Gateway;
 use crate::store::discord::Messenger;
 use crate::store::discord::offer_tls;
@@ -37,6 +38,9 @@ const SESSIONS_KEPT: u32 = 5;
 /// Close codes of the gateway that end it for good.
 const BAD_TOKEN: u16 = 4004;
 const DISALLOWED_INTENTS: u16 = 4014;
+
+const NOT_GRANTED: &str = "bot: the message-content intent is not granted in the developer portal; \
+     slash commands work without it, `!words` do not";
 
 /// Something that happened in the server.
 pub(in crate::bot) enum Heard {
@@ -60,19 +64,23 @@ pub(in crate::bot) async fn run(
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     offer_tls()?;
+    let (gateway, granted) = tokio::select! {
+        found = find(messenger, words) => found?,
+        () = told(&mut stop) => return Ok(()),
+    };
+    words = granted;
+    let queue = InMemoryQueue::new(
+        gateway.at_once.max(1),
+        gateway.left,
+        gateway.resets_after,
+        gateway.total,
+    );
     loop {
-        let gateway = tokio::select! {
-            found = find(messenger) => found?,
-            () = told(&mut stop) => return Ok(()),
-        };
-        let mut shard = shard(messenger, &gateway, intents(words));
+        let mut shard = shard(messenger, &gateway, &queue, intents(words));
         match listen(&mut shard, &tell, &mut stop).await {
             End::Stopped => return Ok(()),
             End::Refused(DISALLOWED_INTENTS) if words == Switch::On => {
-                log::info!(
-                    "bot: the message-content intent is not granted in the developer portal; \
-                     slash commands work without it, `!words` do not"
-                );
+                log::info!("{NOT_GRANTED}");
                 words = Switch::Off;
             }
             End::Refused(code) => return Err(refused(code)),
@@ -92,13 +100,13 @@ fn intents(words: Switch) -> Intents {
     }
 }
 
-/// Asks where the gateway is until it is known, and waits for the day's sessions to be counted anew
-/// when nearly none are left.
-async fn find(messenger: &Messenger) -> Result<Gateway, Error> {
+/// Asks where the gateway is, and whether words may be heard, until both are known; waits for the day's
+/// sessions to be counted anew when nearly none are left.
+async fn find(messenger: &Messenger, words: Switch) -> Result<(Gateway, Switch), Error> {
     let mut pause = Duration::from_secs(2);
     loop {
-        match messenger.gateway().await {
-            Ok(gateway) if gateway.left <= SESSIONS_KEPT => {
+        match ask(messenger, words).await {
+            Ok((gateway, _)) if gateway.left <= SESSIONS_KEPT => {
                 let wait = gateway.resets_after.max(Duration::from_secs(1));
                 log::warn!(
                     "bot: Discord lets no more sessions begin for {} s; waiting",
@@ -106,7 +114,7 @@ async fn find(messenger: &Messenger) -> Result<Gateway, Error> {
                 );
                 tokio::time::sleep(wait).await;
             }
-            Ok(gateway) => return Ok(gateway),
+            Ok(found) => return Ok(found),
             Err(error) if error.is_passing() => {
                 log::warn!("bot: {error}; trying again in {} s", pause.as_secs());
                 tokio::time::sleep(pause).await;
@@ -117,17 +125,25 @@ async fn find(messenger: &Messenger) -> Result<Gateway, Error> {
     }
 }
 
-fn shard(messenger: &Messenger, gateway: &Gateway, intents: Intents) -> Shard {
-    let queue = InMemoryQueue::new(
-        gateway.at_once.max(1),
-        gateway.left,
-        gateway.resets_after,
-        gateway.total,
-    );
+async fn ask(messenger: &Messenger, words: Switch) -> Result<(Gateway, Switch), store::Error> {
+    let gateway = messenger.gateway().await?;
+    if words == Switch::Off || messenger.may_read_messages().await? {
+        return Ok((gateway, words));
+    }
+    log::info!("{NOT_GRANTED}");
+    Ok((gateway, Switch::Off))
+}
+
+fn shard(
+    messenger: &Messenger,
+    gateway: &Gateway,
+    queue: &InMemoryQueue,
+    intents: Intents,
+) -> Shard {
     let url = gateway.url.trim_end_matches('/').to_owned();
     let config = ConfigBuilder::new(messenger.token().to_string(), intents)
         .proxy_url(url)
-        .queue(queue)
+        .queue(queue.clone())
         .build();
     Shard::with_config(ShardId::ONE, config)
 }

@@ -174,9 +174,8 @@ fn line(info: &ArchiveInfo, shown: Shown) -> String {
         text::bytes(info.bytes),
         info.state.word(),
     );
-    if let Some(changed) = info.changed_s {
-        line.push_str(&format!(" · {}", text::moment(changed)));
-    }
+    let changed = info.changed_s.unwrap_or(info.created_s);
+    line.push_str(&format!(" · {}", text::moment(changed)));
     let named = called(info);
     if shown == Shown::Names && !named.is_empty() {
         line.push_str(&format!(" · {}", text::name(&named)));

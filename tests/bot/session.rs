@@ -58,10 +58,10 @@ async fn commands_are_told_once_and_again_only_when_they_change() {
     stage.start(settings()).await;
     stage.run(stage.admin, "help", json!({})).await;
     assert_eq!(stage.asked("PUT", "/commands"), 0);
-    // One to find the gateway, one answer.
+    // Where the gateway is, whether words may be heard, and one answer.
     assert_eq!(
         stage.place.emulator.counts().requests,
-        2,
+        3,
         "{:?}",
         stage.place.emulator.counts()
     );

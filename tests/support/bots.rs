@@ -68,6 +68,7 @@ impl Stage {
     }
 
     pub(crate) async fn at(clock: ods::emulator::Clock) -> Stage {
+        ods::store::discord::offer_tls().expect("TLS");
         let limits = ods::emulator::Limits::unlimited_rates();
         let place = place_at(limits, clock).await;
         let dir = tempfile::tempdir().expect("a directory");

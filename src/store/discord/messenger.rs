@@ -98,6 +98,14 @@ struct RawLimit {
     max_concurrency: u16,
 }
 
+/// Flags of an application: granted to a verified one, or to one in few servers.
+const MESSAGE_CONTENT: u64 = 1 << 18 | 1 << 19;
+
+#[derive(Deserialize)]
+struct RawApplication {
+    flags: Option<u64>,
+}
+
 #[derive(Deserialize)]
 struct RawPosted {
     id: Id<MessageMarker>,
@@ -143,6 +151,18 @@ impl Messenger {
             resets_after: Duration::from_millis(limit.reset_after),
             at_once: limit.max_concurrency,
         })
+    }
+
+    /// Is the application granted the privileged intent to read what people write?
+    ///
+    /// # Errors
+    /// [`Error::NotAccepted`], [`Error::Unavailable`].
+    pub async fn may_read_messages(&self) -> Result<bool, Error> {
+        let deed = Deed::new("read", "the bot's application", "");
+        let route = Route::GetCurrentUserApplicationInfo;
+        let ask = Ask::new(lane("GET application", 0), &route, deed).on(Side::Talk);
+        let raw: RawApplication = self.transport.read(&ask, self.transport.deadline()).await?;
+        Ok(raw.flags.unwrap_or(0) & MESSAGE_CONTENT != 0)
     }
 
     /// Replaces all commands of the application in the drive's server.
