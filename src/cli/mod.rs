@@ -29,6 +29,7 @@ mod helper;
 mod init;
 mod invite;
 mod join;
+mod kernel;
 mod logger;
 mod meter;
 mod mount;

@@ -19,6 +19,7 @@ use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
+use crate::cli::kernel::Kernel;
 use crate::cli::mounts;
 use crate::cli::options::Options;
 use crate::cli::paths;
@@ -41,12 +42,9 @@ use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::RebuildProgress;
 use crate::fs::Fs;
-use crate::fs::Name;
 use crate::fuse;
 use crate::fuse::Session;
 use crate::fuse::Unmounted;
-use crate::id::InodeNo;
-use crate::service::Audience;
 use crate::service::Desk;
 use crate::size::Bytes;
 use crate::store::Store;
@@ -82,19 +80,6 @@ pub(crate) fn check(mountpoint: &Path, options: &Options) -> Result<PathBuf> {
         log::debug!("{}: {error}", path.display());
     }
     Ok(fuse::check(&path, &options.mount)?)
-}
-
-/// A kernel that has the drive mounted remembers what it was told.
-struct Kernel(Arc<Session>);
-
-impl Audience for Kernel {
-    fn name_changed(&self, at: Name<'_>) {
-        self.0.name_changed(at);
-    }
-
-    fn inode_changed(&self, ino: InodeNo) {
-        self.0.inode_changed(ino);
-    }
 }
 
 /// What ends a mount.
