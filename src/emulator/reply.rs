@@ -4,6 +4,10 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+const NOT_YOURS: &str = "You are not authorized to perform this action on this application";
+const COMMANDS_FULL: &str = "Maximum number of application commands reached (100).";
+const BULK_COUNT: &str = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100 messages to delete";
+
 /// A handler's good answer.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -89,27 +93,15 @@ impl Refusal {
             Self::UnknownCommand => (404, 10063, "Unknown application command"),
             Self::InteractionAnswered => (400, 40060, "Interaction has already been acknowledged."),
             Self::WebhookToken => (401, 50027, "Invalid Webhook Token"),
-            Self::NotYourApplication => (
-                403,
-                20012,
-                "You are not authorized to perform this action on this application",
-            ),
-            Self::TooManyCommands => (
-                400,
-                30032,
-                "Maximum number of application commands reached (100).",
-            ),
+            Self::NotYourApplication => (403, 20012, NOT_YOURS),
+            Self::TooManyCommands => (400, 30032, COMMANDS_FULL),
             Self::MissingAccess => (403, 50001, "Missing Access"),
             Self::MissingPermissions => (403, 50013, "Missing Permissions"),
             Self::CannotEditOther => (403, 50005, "Cannot edit a message authored by another user"),
             Self::EmptyMessage => (400, 50006, "Cannot send an empty message"),
             Self::WrongChannelKind => (400, 50024, "Cannot execute action on this channel type"),
             Self::SystemMessage => (403, 50021, "Cannot execute action on a system message"),
-            Self::BulkCount => (
-                400,
-                50016,
-                "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100 messages to delete",
-            ),
+            Self::BulkCount => (400, 50016, BULK_COUNT),
             Self::BulkTooOld => (
                 400,
                 50034,
