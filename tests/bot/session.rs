@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::bots::Stage;
 use crate::bots::settings;
 use crate::bots::until;
+use crate::drives::noise;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_resumed_and_nothing_is_missed() {
@@ -120,11 +121,15 @@ async fn long_work_moves_into_the_channel_when_the_token_ends() {
         promise_after: Duration::ZERO,
         ..settings().times
     };
-    let stage = Stage::with(Settings {
-        times,
-        ..settings()
-    })
-    .await;
+    let mut stage = Stage::new().await;
+    stage.file("Photos", "sea.jpg", &noise(5, 300_000)).await;
+    stage.flush().await;
+    stage
+        .start(Settings {
+            times,
+            ..settings()
+        })
+        .await;
     let broken = FaultKind::Error {
         status: 503,
         body: ErrorBody::default(),
@@ -177,7 +182,10 @@ async fn an_answer_is_moved_before_its_token_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_long_jobs_are_enough_and_the_third_is_told_so() {
-    let stage = Stage::with(settings()).await;
+    let mut stage = Stage::new().await;
+    stage.file("Photos", "sea.jpg", &noise(5, 300_000)).await;
+    stage.flush().await;
+    stage.start(settings()).await;
     let broken = FaultKind::Error {
         status: 503,
         body: ErrorBody::default(),

@@ -13,13 +13,19 @@ use ods::bot::Running;
 use ods::bot::Settings;
 use ods::bot::Switch;
 use ods::bot::Times;
+use ods::codec::key::Keys;
+use ods::codec::key::Secret;
+use ods::codec::superblock::Cost;
+use ods::codec::superblock::Superblock;
 use ods::drive::Drive;
+use ods::drive::superblock;
 use ods::drive::task::Go;
 use ods::drive::task::Task;
 use ods::emulator::permission;
 use ods::service::Consent;
 use ods::service::Desk;
 use ods::service::Receive;
+use ods::store::Store;
 use ods::store::discord::Discord;
 use serde_json::Value;
 use serde_json::json;
@@ -61,6 +67,21 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
+/// A new drive, whose superblock is on Discord.
+async fn open(state: &std::path::Path, store: &Arc<Discord>) -> Arc<Drive> {
+    let secret = Secret::passphrase("correct horse battery staple".into()).expect("a secret");
+    let made = Superblock::create(&secret, Cost::LEAST, Vec::new());
+    let (block, master, _) = made.expect("a superblock");
+    superblock::put(&**store, &block, &master)
+        .await
+        .expect("it is taken");
+    let keys = Keys::derive(&master, block.drive());
+    let shared: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
+    let settings = drives::settings(state);
+    let opened = Drive::open(settings, block.drive(), keys, shared, &|_| {}).await;
+    opened.expect("the drive opens")
+}
+
 impl Stage {
     /// A drive without files, and no bot yet.
     pub(crate) async fn new() -> Stage {
@@ -73,7 +94,7 @@ impl Stage {
         let place = place_at(limits, clock).await;
         let dir = tempfile::tempdir().expect("a directory");
         let store = Arc::new(place.store());
-        let drive = drives::open(&dir.path().join("state"), &store).await;
+        let drive = open(&dir.path().join("state"), &store).await;
         let mut stage = Stage {
             desk: Arc::new(Desk::alone(Arc::clone(&drive))),
             member: place.emulator.member_id(),
