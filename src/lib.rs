@@ -54,7 +54,7 @@
 //!
 //! ```text
 //!         cli                              commands, settings, exit codes
-//!         fuse                             translate, call, reply
+//!         fuse  bot                        translate, call, reply
 //!        service                           what a person asks of a drive
 //!        import                            old archives become files
 //!          fs                              what a file is
@@ -72,6 +72,7 @@
 //! instead of a database that is written on every operation), [`index::manifest`] (extents that split
 //! instead of chunks that are cut again), `drive/lease.rs` (leases that time alone does not end).
 
+pub mod bot;
 pub mod cache;
 pub mod cli;
 pub mod clock;

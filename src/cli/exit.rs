@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::bot;
 use crate::codec;
 use crate::drive;
 use crate::emulator;
@@ -107,6 +108,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
         let codec = || cause.downcast_ref::<codec::Error>().map(of_codec);
         let service = || cause.downcast_ref::<service::Error>().and_then(of_service);
         let fuse = || cause.downcast_ref::<fuse::Error>().map(of_fuse);
+        let bot = || cause.downcast_ref::<bot::Error>().and_then(of_bot);
         let emulator = || cause.downcast_ref::<emulator::Error>().map(of_emulator);
         fault
             .or_else(drive)
@@ -114,6 +116,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
             .or_else(codec)
             .or_else(service)
             .or_else(fuse)
+            .or_else(bot)
             .or_else(emulator)
     });
     codes.into_iter().next().unwrap_or(Code::Other)
@@ -160,6 +163,13 @@ fn of_import(error: &import::Error) -> Code {
         import::Error::Host { .. } => Code::Disk,
         import::Error::Drive(error) => of_drive(error),
         import::Error::File { source, .. } => of_fs(source),
+    }
+}
+
+fn of_bot(error: &bot::Error) -> Option<Code> {
+    match error {
+        bot::Error::Refused(_) => Some(Code::Token),
+        bot::Error::Store(error) => Some(of_store(error)),
     }
 }
 

@@ -35,6 +35,7 @@ use crate::cli::registry;
 use crate::cli::remote::Site;
 use crate::cli::render;
 use crate::cli::secret;
+use crate::cli::secret::SecretArgs;
 use crate::cli::secret::Typing;
 use crate::cli::target::Target;
 use crate::codec::key::Secret;
@@ -103,7 +104,8 @@ pub(crate) fn run(
 ) -> Result<Value> {
     let answer = match target {
         Target::Idle { name, state_dir } => {
-            let (plan, secret) = plan(name, state_dir, &job, args, config)?;
+            let secrets = (&args.secrets, args.api_base.as_deref());
+            let (plan, secret) = plan(name, state_dir, job.access(), secrets, config)?;
             crate::cli::block_on(here(plan, secret, job))
         }
         Target::Mounted(_) | Target::Dead(_) => {
@@ -116,11 +118,11 @@ pub(crate) fn run(
 }
 
 /// What is needed to open a drive that nobody serves.
-fn plan(
+pub(crate) fn plan(
     name: String,
     state_dir: PathBuf,
-    job: &Job,
-    args: &DriveArgs,
+    access: Access,
+    (secrets, api_base): (&SecretArgs, Option<&str>),
     config: Option<&Path>,
 ) -> Result<(Plan, Secret)> {
     let paths = Paths::find(config)?;
@@ -129,18 +131,19 @@ fn plan(
     if let Some(configured) = &drive.options {
         options.add(configured)?;
     }
-    if job.access() == Access::Read {
+    if access == Access::Read {
         options.add("ro")?;
     } else {
         options.add("rw")?;
     }
-    let (token, _) = secret::token_text(&args.secrets, &drive)?;
-    let mut site = Site::of(&drive, secret::token(&token)?, args.api_base.as_deref())?;
+    let (token, _) = secret::token_text(secrets, &drive)?;
+    let mut site = Site::of(&drive, secret::token(&token)?, api_base)?;
     site.patience = options.patience;
-    let (passphrase, _) = secret::passphrase_text(&args.secrets, &drive, Typing::Once)?;
+    let (passphrase, _) = secret::passphrase_text(secrets, &drive, Typing::Once)?;
     let plan = Plan {
         name,
         site,
+        bot: None,
         options,
         mountpoint: PathBuf::new(),
         state_dir,

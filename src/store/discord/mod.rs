@@ -3,6 +3,7 @@
 //! ```text
 //!   put  get  listing  remove  shelf  pins        what the seam asks for
 //!           cdn  sizes                            what was learnt
+//!           messenger                             messages to people, for the bot
 //!                 transport                       sends, again where it helps
 //!                 gate  limiter                   not too fast
 //!                 http                            connections and bodies
@@ -14,7 +15,7 @@
 
 use std::{
     ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -53,6 +54,7 @@ mod guild;
 mod http;
 mod limiter;
 mod listing;
+mod messenger;
 mod permissions;
 mod pins;
 mod put;
@@ -66,14 +68,16 @@ mod transport;
 mod wire;
 
 pub use self::{
+    http::offer_tls,
     limiter::Rates,
+    messenger::{Answering, Attached, Fetching, Gateway, Messenger, Posted},
     settings::{API_BASE, ATTACHMENT_BYTES_DEFAULT, Settings, Token},
 };
 
 /// A drive's place in a Discord server.
 #[derive(Debug)]
 pub struct Discord {
-    transport: Transport,
+    transport: Arc<Transport>,
     cdn: Cdn,
     puts: Puts,
     sizes: Mutex<Sizes>,
@@ -102,8 +106,14 @@ impl Discord {
             puts: Puts::new(),
             sizes: Mutex::new(sizes),
             user: OnceCell::new_with(settings.token.user()),
-            transport: Transport::new(settings)?,
+            transport: Arc::new(Transport::new(settings)?),
         })
+    }
+
+    /// Messages to people, under the same limits as everything else of this store.
+    #[must_use]
+    pub fn messenger(&self) -> Messenger {
+        Messenger::new(Arc::clone(&self.transport))
     }
 
     /// Our own user id: as the token says, or as Discord does.
