@@ -45,14 +45,27 @@ pub(in crate::drive) const RANGE_BYTES_MAX: u64 = 4 * MIB;
 pub(in crate::drive) struct Memory {
     chunks: Mutex<(LruCache<ChunkId, Bytes>, u64)>,
     bytes_max: u64,
+    /// Held while a chunk is unsealed from the cache, one of them for each chunk: of two readers that come
+    /// at once, which read-ahead makes the rule, only one works.
+    opening: [Mutex<()>; OPENING],
 }
+
+/// Chunks that can be unsealed from the cache at once, unless two of them share a lock.
+const OPENING: usize = 16;
 
 impl Memory {
     pub(in crate::drive) fn new(bytes_max: u64) -> Memory {
         Memory {
             chunks: Mutex::new((LruCache::unbounded(), 0)),
             bytes_max,
+            opening: Default::default(),
         }
+    }
+
+    /// Keeps others from unsealing the same chunk.
+    fn opening(&self, id: &ChunkId) -> MutexGuard<'_, ()> {
+        let lock = &self.opening[usize::from(id.0[0]) % OPENING];
+        lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, (LruCache<ChunkId, Bytes>, u64)> {
@@ -137,6 +150,10 @@ impl Drive {
         if let Some(plain) = self.memory.get(id) {
             return Some(plain);
         }
+        let _opening = self.memory.opening(id);
+        if let Some(plain) = self.memory.get(id) {
+            return Some(plain);
+        }
         let cached = self.cache.get(id)?;
         let frame = Frame {
             chunk: *id,
@@ -183,7 +200,7 @@ impl Drive {
                         pack: pack.id,
                         slot: frame.slot,
                         plain_len: frame.plain_len,
-                        sealed: Bytes::copy_from_slice(sealed),
+                        sealed: body.slice_ref(sealed),
                     },
                 );
             }

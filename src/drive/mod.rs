@@ -234,6 +234,18 @@ impl Drive {
     /// [`Error::NoSpace`], [`Error::Disk`].
     pub fn change<R, E: From<Error>>(
         &self,
+        make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.change_with(&[], make)
+    }
+
+    /// The same, with bytes for [`Change::write_given`].
+    ///
+    /// # Errors
+    /// As [`Drive::change`].
+    pub fn change_with<R, E: From<Error>>(
+        &self,
+        given: &[u8],
         mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         if let Some(why) = self.read_only() {
@@ -251,7 +263,7 @@ impl Drive {
                 .state
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let mut change = Change::begin(self, state);
+            let mut change = Change::begin(self, state, given);
             let result = make(&mut change)?;
             match change.commit() {
                 Ok(()) => break self.changed(result),
