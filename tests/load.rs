@@ -12,6 +12,7 @@ mod discord;
 #[path = "support/ondemand.rs"]
 mod ondemand;
 #[path = "support/tap.rs"]
+#[allow(dead_code, reason = "only its order of requests is looked at here")]
 mod tap;
 
 use std::fs;
@@ -73,7 +74,10 @@ async fn a_cold_read_waits_for_at_most_two_requests_of_an_upload() {
         api_base: tap.base_url(),
         ..place.settings()
     };
-    let mount = Mount::with(Discord::connect(settings).expect("a store"), |settings| settings).await;
+    let mount = Mount::with(Discord::connect(settings).expect("a store"), |settings| {
+        settings
+    })
+    .await;
     // Four messages and more, of which the first window takes three.
     mount
         .work(|path| fs::write(path.join("upload"), noise(2, 88 * MIB)).unwrap())
@@ -86,15 +90,14 @@ async fn a_cold_read_waits_for_at_most_two_requests_of_an_upload() {
     }
     assert!(!upload.is_finished(), "the upload goes on");
     let before = requests(&tap).len();
-    let read = mount.work(|path| fs::read(path.join("cold")).unwrap()).await;
+    let read = mount
+        .work(|path| fs::read(path.join("cold")).unwrap())
+        .await;
     let during = requests(&tap).split_off(before);
     assert!(read == expected);
     let of_upload = during.iter().filter(|line| !line.starts_with("GET /"));
     assert!(of_upload.count() <= 2, "{during:?}");
-    assert!(
-        during.iter().any(|line| line.contains("/attachments/")),
-        "it was cold: {during:?}"
-    );
+    assert!(downloads > 0, "it was cold: {during:?}");
     upload.await.unwrap().expect("the upload ends well");
     assert_eq!(place.emulator.counts().rate_limited, 0, "and within limits");
     mount.lose().await;
@@ -135,7 +138,7 @@ async fn sixty_four_readers_share_few_connections_and_bounded_memory() {
         .collect();
     let mut memory_max = 0;
     while readers.iter().any(|reader| !reader.is_finished()) {
-        memory_max = memory_max.max(mount.drive.status().cache.memory_bytes);
+        memory_max = memory_max.max(mount.drive.status().unwrap().cache.memory_bytes);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for reader in readers {
@@ -168,7 +171,10 @@ async fn writers_do_not_wait_for_discord_until_the_spool_is_full() {
         status: 503,
         body: ods::emulator::ErrorBody::default(),
     };
-    let fault = place.emulator.faults().add(Fault::new("POST /channels/{}/messages", silent));
+    let fault = place
+        .emulator
+        .faults()
+        .add(Fault::new("POST /channels/{}/messages", silent));
     let before = place.emulator.counts().messages;
     let written = mount
         .work(|path| {
@@ -184,8 +190,15 @@ async fn writers_do_not_wait_for_discord_until_the_spool_is_full() {
             written
         })
         .await;
-    assert_eq!(place.emulator.counts().messages, before, "nothing got through");
-    assert!(place.emulator.faults().met(fault) > 0, "though it was tried");
+    assert_eq!(
+        place.emulator.counts().messages,
+        before,
+        "nothing got through"
+    );
+    assert!(
+        place.emulator.faults().met(fault) > 0,
+        "though it was tried"
+    );
     place.emulator.faults().clear();
     mount.flush().await;
     let read = mount.work(|path| fs::read(path.join("log")).unwrap()).await;

@@ -164,11 +164,7 @@ impl Ods {
 
     /// Sets up the drive that the emulator has, as on an empty machine; and the seconds of processor
     /// that this takes.
-    pub(crate) fn join_timed(
-        dir: &Path,
-        top: &str,
-        emulator: &Emulator,
-    ) -> io::Result<(Ods, f64)> {
+    pub(crate) fn join_timed(dir: &Path, top: &str, emulator: &Emulator) -> io::Result<(Ods, f64)> {
         let ods = Ods::machine(dir, top, emulator)?;
         let log = File::create(dir.join("join.log"))?;
         let mut child = ods
@@ -179,7 +175,9 @@ impl Ods {
             .spawn()?;
         keep_pid(dir, child.id())?;
         // What it used can be read until it is waited for.
-        machine::until("the end of `ods init --join`", || machine::has_ended(child.id()))?;
+        machine::until("the end of `ods init --join`", || {
+            machine::has_ended(child.id())
+        })?;
         let cpu_s = machine::cpu_s(child.id())?;
         match child.wait()?.success() {
             true => Ok((ods, cpu_s)),
@@ -249,12 +247,7 @@ impl Ods {
         let mut child = command
             .arg(&path)
             .stdout(Stdio::null())
-            .stderr(
-                OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .open(&log)?,
-            )
+            .stderr(OpenOptions::new().create(true).append(true).open(&log)?)
             .spawn()?;
         keep_pid(&self.dir, child.id())?;
         let mut ended = false;
@@ -281,7 +274,8 @@ impl Ods {
         machine::until("an idle daemon", || {
             let output = self.command().args(["status", "--json"]).output();
             let status = output.and_then(|output| {
-                serde_json::from_slice::<serde_json::Value>(&output.stdout).map_err(io::Error::other)
+                serde_json::from_slice::<serde_json::Value>(&output.stdout)
+                    .map_err(io::Error::other)
             });
             match status {
                 Ok(status) => status["phase"] == "idle",

@@ -14,7 +14,7 @@ use std::time::Instant;
 const TICKS: f64 = 100.0;
 
 /// How long anything may take to begin or to end.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// One sentence about the machine.
 pub(crate) fn describe(dir: &Path) -> String {
@@ -46,9 +46,7 @@ pub(crate) fn describe(dir: &Path) -> String {
 pub(crate) fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let first = text.split(' ').next();
-    first
-        .and_then(|load| load.parse().ok())
-        .unwrap_or(f64::NAN)
+    first.and_then(|load| load.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// The type of the filesystem that holds a path.

@@ -89,17 +89,57 @@ pub(crate) struct Settings {
 }
 
 const LINES: &[(&str, &str, Line)] = &[
-    ("write", "sequential write and fsync", Line::Beside(local::write)),
-    ("reread", "reading again what is local", Line::Beside(local::reread)),
-    ("random", "random 4 KiB writes and fsync", Line::Beside(local::random)),
-    ("small", "10,000 small files: create, stat, read, unlink", Line::Beside(local::small)),
-    ("directory", "a directory of 100,000 entries", Line::Beside(local::directory)),
+    (
+        "write",
+        "sequential write and fsync",
+        Line::Beside(local::write),
+    ),
+    (
+        "reread",
+        "reading again what is local",
+        Line::Beside(local::reread),
+    ),
+    (
+        "random",
+        "random 4 KiB writes and fsync",
+        Line::Beside(local::random),
+    ),
+    (
+        "small",
+        "10,000 small files: create, stat, read, unlink",
+        Line::Beside(local::small),
+    ),
+    (
+        "directory",
+        "a directory of 100,000 entries",
+        Line::Beside(local::directory),
+    ),
     ("fsync", "append and fsync", Line::Beside(local::fsync)),
-    ("drain-cpu", "processor time of an upload", Line::Alone(remote::drain_cpu)),
-    ("drain-speed", "an upload under Discord's limits", Line::Alone(remote::drain_speed)),
-    ("requests", "requests for 10,000 small files", Line::Alone(remote::requests)),
-    ("cold", "reads of what is only on Discord", Line::Alone(remote::cold)),
-    ("rebuild", "rebuilding on an empty machine; memory", Line::Alone(remote::rebuild)),
+    (
+        "drain-cpu",
+        "processor time of an upload",
+        Line::Alone(remote::drain_cpu),
+    ),
+    (
+        "drain-speed",
+        "an upload under Discord's limits",
+        Line::Alone(remote::drain_speed),
+    ),
+    (
+        "requests",
+        "requests for 10,000 small files",
+        Line::Alone(remote::requests),
+    ),
+    (
+        "cold",
+        "reads of what is only on Discord",
+        Line::Alone(remote::cold),
+    ),
+    (
+        "rebuild",
+        "rebuilding on an empty machine; memory",
+        Line::Alone(remote::rebuild),
+    ),
 ];
 
 /// Not among the lines of the table: takes long.
@@ -160,7 +200,9 @@ fn settings() -> Result<Option<Settings>, String> {
                 return Ok(None);
             }
             "--list" => {
-                LINES.iter().for_each(|(name, what, _)| println!("{name:12} {what}"));
+                LINES
+                    .iter()
+                    .for_each(|(name, what, _)| println!("{name:12} {what}"));
                 return Ok(None);
             }
             "--rounds" => {
@@ -188,7 +230,10 @@ fn run(settings: &Settings) -> io::Result<usize> {
     let began = Instant::now();
     let kind = machine::filesystem(&settings.dir);
     if kind != "ext4" {
-        eprintln!("bench: {} is on {kind}, not on ext4: what is called ext4 is that", settings.dir.display());
+        eprintln!(
+            "bench: {} is on {kind}, not on ext4: what is called ext4 is that",
+            settings.dir.display()
+        );
     }
     let machine = format!(
         "{}; load {:.1} at the start",
@@ -206,7 +251,8 @@ fn run(settings: &Settings) -> io::Result<usize> {
 }
 
 fn lines(settings: &Settings, told: &mut Told) -> io::Result<()> {
-    let wanted = |name: &str| settings.names.is_empty() || settings.names.iter().any(|one| one == name);
+    let wanted =
+        |name: &str| settings.names.is_empty() || settings.names.iter().any(|one| one == name);
     let mut ground = None;
     for (name, what, line) in LINES.iter().filter(|line| wanted(line.0)) {
         eprintln!("bench: {name}: {what}");

@@ -60,15 +60,25 @@ pub(crate) fn drain_cpu(settings: &Settings) -> io::Result<Vec<Row>> {
     let mut world = World::new(settings, "drain-cpu")?;
     world.ods.mount(ON_DEMAND)?;
     let mut row = Row::new(
-        &format!("upload of {} MiB, half of it compressible: processor time", bytes / MIB),
+        &format!(
+            "upload of {} MiB, half of it compressible: processor time",
+            bytes / MIB
+        ),
         "s",
         Better::Less,
     )
     .goal("BLAKE3 + lz4 + ChaCha20-Poly1305", 1.5);
     for round in 0..settings.rounds {
         let content = Noise::new(50 + round as u64).mixed(bytes);
-        row.add("BLAKE3 + lz4 + ChaCha20-Poly1305", arithmetic::crypto_cpu_s(&content)?);
-        fill(&world.ods.path().join(format!("upload-{round}")), bytes, &content)?;
+        row.add(
+            "BLAKE3 + lz4 + ChaCha20-Poly1305",
+            arithmetic::crypto_cpu_s(&content)?,
+        );
+        fill(
+            &world.ods.path().join(format!("upload-{round}")),
+            bytes,
+            &content,
+        )?;
         drop(content);
         let before = machine::cpu_s(world.ods.pid())?;
         world.ods.flush()?;
@@ -103,7 +113,11 @@ pub(crate) fn drain_speed(settings: &Settings) -> io::Result<Vec<Row>> {
     let mut refused = 0;
     for round in 0..settings.rounds {
         let content = Noise::new(80 + round as u64).bytes(bytes);
-        fill(&world.ods.path().join(format!("upload-{round}")), bytes, &content)?;
+        fill(
+            &world.ods.path().join(format!("upload-{round}")),
+            bytes,
+            &content,
+        )?;
         drop(content);
         let before = world.emulator.counts()?;
         let started = Instant::now();
@@ -146,7 +160,10 @@ pub(crate) fn requests(settings: &Settings) -> io::Result<Vec<Row>> {
     row.add("ods", as_f64(usize::try_from(counts.requests).unwrap_or(0)));
     row.add("the limit", 15.0);
     row.add("one for each file", as_f64(count));
-    row.note = format!("{} messages, {} attachments", counts.messages, counts.attachments);
+    row.note = format!(
+        "{} messages, {} attachments",
+        counts.messages, counts.attachments
+    );
     world.ods.unmount()?;
     world.end()?;
     Ok(vec![row])
@@ -158,7 +175,11 @@ pub(crate) fn cold(settings: &Settings) -> io::Result<Vec<Row>> {
     let mut world = World::new(settings, "cold")?;
     world.ods.mount(ON_DEMAND)?;
     let names = ["known", "sequential", "random"];
-    for (seed, (name, len)) in names.into_iter().zip([4 * MIB, bytes, bytes / 2]).enumerate() {
+    for (seed, (name, len)) in names
+        .into_iter()
+        .zip([4 * MIB, bytes, bytes / 2])
+        .enumerate()
+    {
         let content = Noise::new(7 + seed as u64).bytes(len);
         fill(&world.ods.path().join(name), len, &content)?;
     }
@@ -195,7 +216,10 @@ pub(crate) fn cold(settings: &Settings) -> io::Result<Vec<Row>> {
 fn cold_rows(bytes: usize) -> Vec<Row> {
     let mut rows = vec![
         Row::new(
-            &format!("cold sequential read of {} MiB, 80 ms away, 25 MiB/s for a connection", bytes / MIB),
+            &format!(
+                "cold sequential read of {} MiB, 80 ms away, 25 MiB/s for a connection",
+                bytes / MIB
+            ),
             "MiB/s",
             Better::More,
         )
@@ -205,7 +229,8 @@ fn cold_rows(bytes: usize) -> Vec<Row> {
         Row::new("cold random 4 KiB read: median", "ms", Better::Less).goal("one RTT", 1.3),
         Row::new("cold random 4 KiB read: transferred", "MiB", Better::Less).goal("the limit", 1.0),
     ];
-    rows[2].note = String::from("its addresses have to be asked for first: two round trips at least");
+    rows[2].note =
+        String::from("its addresses have to be asked for first: two round trips at least");
     rows
 }
 
@@ -289,16 +314,32 @@ pub(crate) fn rebuild(settings: &Settings) -> io::Result<Vec<Row>> {
 
 fn rebuild_rows(files: usize, attachments: u64) -> Vec<Row> {
     let mut rows = vec![
-        Row::new(&format!("rebuild of {files} files: requests"), "requests", Better::Less)
-            .goal("arithmetic", 1.2),
-        Row::new(&format!("rebuild of {files} files: processor time"), "s", Better::Less)
-            .goal("the limit", 1.0),
+        Row::new(
+            &format!("rebuild of {files} files: requests"),
+            "requests",
+            Better::Less,
+        )
+        .goal("arithmetic", 1.2),
+        Row::new(
+            &format!("rebuild of {files} files: processor time"),
+            "s",
+            Better::Less,
+        )
+        .goal("the limit", 1.0),
         Row::new(&format!("then mounting, {files} files"), "s", Better::Less)
             .goal("the limit", 1.0),
-        Row::new(&format!("memory with {files} files: idle"), "MiB", Better::Less)
-            .goal("the limit", 1.0),
-        Row::new(&format!("memory with {files} files: uploading"), "MiB", Better::Less)
-            .goal("the limit", 1.0),
+        Row::new(
+            &format!("memory with {files} files: idle"),
+            "MiB",
+            Better::Less,
+        )
+        .goal("the limit", 1.0),
+        Row::new(
+            &format!("memory with {files} files: uploading"),
+            "MiB",
+            Better::Less,
+        )
+        .goal("the limit", 1.0),
     ];
     rows[0].note = format!("pages of 100 messages and all {attachments} attachments");
     rows
@@ -329,7 +370,11 @@ fn memory(ods: &Ods, rows: &mut [Row], round: usize) -> io::Result<()> {
     let content = Noise::new(300 + round as u64).bytes(64 * MIB);
     for number in 0..8 {
         let from = number * MIB;
-        fill(&ods.path().join(format!("load-{number}")), 64 * MIB, &content[from..])?;
+        fill(
+            &ods.path().join(format!("load-{number}")),
+            64 * MIB,
+            &content[from..],
+        )?;
     }
     ods.flush()?;
     rows[4].add("ods", machine::memory_mib(ods.pid(), "VmHWM")?);

@@ -100,13 +100,27 @@ fn show(told: &mut Told, of: &str, curves: &Curves) {
     let Some(first) = curves.0.first() else {
         return;
     };
-    let sizes = first.points.iter().map(|(size, _)| format!(" {} {of} |", figure(*size)));
+    let sizes = first
+        .points
+        .iter()
+        .map(|(size, _)| format!(" {} {of} |", figure(*size)));
     let mut text = format!("\n| cost |{} exponent |\n", sizes.collect::<String>());
-    text.push_str(&format!("| --- |{}\n", " --- |".repeat(first.points.len() + 1)));
+    text.push_str(&format!(
+        "| --- |{}\n",
+        " --- |".repeat(first.points.len() + 1)
+    ));
     for curve in &curves.0 {
-        let cells = curve.points.iter().map(|(_, cost)| format!(" {} |", figure(*cost)));
+        let cells = curve
+            .points
+            .iter()
+            .map(|(_, cost)| format!(" {} |", figure(*cost)));
         let cells: String = cells.collect();
-        text.push_str(&format!("| {}, {} |{cells} {:.2} |\n", curve.what, curve.unit, curve.exponent()));
+        text.push_str(&format!(
+            "| {}, {} |{cells} {:.2} |\n",
+            curve.what,
+            curve.unit,
+            curve.exponent()
+        ));
     }
     told.text(&text, curves.0.iter().map(|curve| curve.json(of)).collect());
 }
@@ -137,12 +151,22 @@ fn files(settings: &Settings, count: usize, curves: &mut Curves) -> io::Result<(
     let (flush_s, flush) = both(pid, one)?;
     curves.add("flush of one file", "s", size, flush_s);
     curves.add("flush of one file: processor", "s", size, flush.max(0.01));
-    curves.add("memory, mounted and looked through", "MiB", size, machine::memory_mib(pid, "VmRSS")?);
+    curves.add(
+        "memory, mounted and looked through",
+        "MiB",
+        size,
+        machine::memory_mib(pid, "VmRSS")?,
+    );
     world.ods.unmount()?;
     let started = Instant::now();
     world.ods.mount("tail=1")?;
     curves.add("mount", "s", size, since(started));
-    curves.add("memory, just mounted", "MiB", size, machine::memory_mib(world.ods.pid(), "VmRSS")?);
+    curves.add(
+        "memory, just mounted",
+        "MiB",
+        size,
+        machine::memory_mib(world.ods.pid(), "VmRSS")?,
+    );
     let checkpoint = || {
         fs::write(path.join("two"), "two")?;
         world.ods.flush()?;
@@ -156,7 +180,12 @@ fn files(settings: &Settings, count: usize, curves: &mut Curves) -> io::Result<(
     let asked = world.emulator.counts()?.since(before);
     let asked = asked.requests + asked.cdn_requests;
     curves.add("rebuild: processor", "s", size, cpu_s);
-    curves.add("rebuild: requests", "", size, as_f64(usize::try_from(asked).unwrap_or(0)));
+    curves.add(
+        "rebuild: requests",
+        "",
+        size,
+        as_f64(usize::try_from(asked).unwrap_or(0)),
+    );
     drop(empty);
     world.end()
 }
@@ -188,14 +217,20 @@ fn bytes(settings: &Settings, mib: usize, curves: &mut Curves) -> io::Result<()>
     let size = as_f64(mib);
     let mut world = World::new(settings, &format!("bytes-{mib}"))?;
     // Room for all of it, so that writing and uploading can be told apart.
-    world.ods.mount(&format!("{ON_DEMAND},spool=80G,cache=80G,gc=off"))?;
+    world
+        .ods
+        .mount(&format!("{ON_DEMAND},spool=80G,cache=80G,gc=off"))?;
     let (path, pid) = (world.ods.path(), world.ods.pid());
     machine::reset_peak(pid);
     let part = FILE_BYTES.min(mib * MIB / 4);
-    let names: Vec<_> = (0..mib * MIB / part).map(|number| path.join(format!("part-{number:04}"))).collect();
+    let names: Vec<_> = (0..mib * MIB / part)
+        .map(|number| path.join(format!("part-{number:04}")))
+        .collect();
     let write = || {
         let mut noise = Noise::new(1);
-        names.iter().try_for_each(|name| fill(name, part, &noise.bytes(part)))
+        names
+            .iter()
+            .try_for_each(|name| fill(name, part, &noise.bytes(part)))
     };
     let (_, cpu_s) = both(pid, write)?;
     curves.add("write: processor", "s", size, cpu_s);
@@ -211,16 +246,35 @@ fn bytes(settings: &Settings, mib: usize, curves: &mut Curves) -> io::Result<()>
         })
     };
     let (_, cpu_s) = both(pid, read)?;
-    curves.add("read, uploaded and in the cache: processor", "s", size, cpu_s);
-    names.iter().skip(1).step_by(2).try_for_each(fs::remove_file)?;
+    curves.add(
+        "read, uploaded and in the cache: processor",
+        "s",
+        size,
+        cpu_s,
+    );
+    names
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .try_for_each(fs::remove_file)?;
     world.ods.flush()?;
     let before = world.emulator.counts()?;
     let (took, cpu_s) = both(pid, || world.ods.collect())?;
     curves.add("gc of half", "s", size, took);
     curves.add("gc of half: processor", "s", size, cpu_s.max(0.01));
     let asked = world.emulator.counts()?.since(before).requests;
-    curves.add("gc of half: requests", "", size, as_f64(usize::try_from(asked).unwrap_or(0)));
-    curves.add("memory, at most", "MiB", size, machine::memory_mib(pid, "VmHWM")?);
+    curves.add(
+        "gc of half: requests",
+        "",
+        size,
+        as_f64(usize::try_from(asked).unwrap_or(0)),
+    );
+    curves.add(
+        "memory, at most",
+        "MiB",
+        size,
+        machine::memory_mib(pid, "VmHWM")?,
+    );
     world.ods.unmount()?;
     world.end()
 }

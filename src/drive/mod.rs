@@ -35,6 +35,7 @@ mod history;
 mod journal;
 mod lease;
 mod losses;
+mod memory;
 mod names;
 mod neighbours;
 mod open;
@@ -49,6 +50,7 @@ pub mod repair;
 pub mod scope;
 mod settings;
 mod splice;
+mod split;
 pub mod status;
 pub mod superblock;
 pub mod task;
@@ -105,7 +107,7 @@ pub struct Drive {
     index: Index,
     spool: Spool,
     cache: Cache,
-    memory: fetch::Memory,
+    memory: memory::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
     distrusted: trust::Distrust,

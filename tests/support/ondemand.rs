@@ -73,7 +73,10 @@ impl Mount {
     }
 
     /// Runs something that uses the mount, away from the tasks that serve it.
-    pub(crate) async fn work<R: Send + 'static>(&self, work: impl FnOnce(&Path) -> R + Send + 'static) -> R {
+    pub(crate) async fn work<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> R + Send + 'static,
+    ) -> R {
         let path = self.path();
         tokio::task::spawn_blocking(move || work(&path))
             .await

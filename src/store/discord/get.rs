@@ -3,7 +3,6 @@
 use std::{ops::Range, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::try_join_all;
 use reqwest::{
     Response, StatusCode,
     header::{CONTENT_RANGE, RANGE},
@@ -17,7 +16,6 @@ use super::{
     transport::unclear,
     wire::Place,
 };
-use crate::size::KIB;
 use crate::store::{Error, Locator, Urgency, check_range};
 
 /// Which address to read from.
@@ -31,14 +29,6 @@ pub(super) enum Address {
 
 /// Fresh addresses that are tried before an object counts as gone.
 const RENEWALS_MAX: u32 = 3;
-
-/// A range that somebody waits for is split when it is longer than this: at 25 MiB/s for a connection, a
-/// mebibyte takes half as long as the way there and back…
-const SPLIT_BYTES: u64 = 512 * KIB;
-/// …into so many parts at most, each on a connection of its own…
-const SPLIT_MAX: u64 = 4;
-/// …which are not shorter than this.
-const PART_BYTES: u64 = 256 * KIB;
 
 /// Why a download did not succeed.
 enum Miss {
@@ -73,10 +63,7 @@ impl Discord {
                 Some(url) => url,
                 None => self.renew(&place, urgency, after, deadline).await?,
             };
-            let parts = parts(&range, urgency).into_iter();
-            let parts =
-                parts.map(|part| self.download(&url, &place, part, urgency, deadline));
-            match try_join_all(parts).await.map(joined) {
+            match self.download(&url, &place, &range, urgency, deadline).await {
                 Ok(bytes) => {
                     self.transport.succeeded();
                     return Ok(bytes);
@@ -112,11 +99,10 @@ impl Discord {
         &self,
         url: &str,
         place: &Place,
-        range: Range<u64>,
+        range: &Range<u64>,
         urgency: Urgency,
         deadline: Instant,
     ) -> Result<Bytes, Miss> {
-        let range = &range;
         let slot = timeout_at(deadline, self.cdn.slot(urgency)).await;
         let Ok(Some(_slot)) = slot else {
             return Err(Miss::Final(Error::Unavailable {
@@ -226,30 +212,6 @@ impl Discord {
     }
 }
 
-/// What is asked for at once: all of it, or parts when somebody waits for much.
-fn parts(range: &Range<u64>, urgency: Urgency) -> Vec<Range<u64>> {
-    let bytes = range.end - range.start;
-    if urgency == Urgency::Background || bytes <= SPLIT_BYTES {
-        return vec![range.clone()];
-    }
-    let count = bytes.div_ceil(PART_BYTES).min(SPLIT_MAX);
-    let part = bytes.div_ceil(count);
-    (0..count)
-        .map(|number| {
-            let start = range.start + number * part;
-            start..(start + part).min(range.end)
-        })
-        .collect()
-}
-
-/// The parts in one piece.
-fn joined(mut parts: Vec<Bytes>) -> Bytes {
-    match parts.len() {
-        1 => parts.remove(0),
-        _ => parts.concat().into(),
-    }
-}
-
 /// `Content-Range: bytes 0-9/100` must be what was asked for.
 fn check_partial(response: &Response, place: &Place, range: &Range<u64>) -> Result<(), Miss> {
     let told = response.headers().get(CONTENT_RANGE);
@@ -299,24 +261,5 @@ fn gone(place: &Place, status: StatusCode) -> Error {
     }
     Error::Missing {
         what: format!("the object on message {message} in channel {channel}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_range_that_somebody_waits_for_is_split_without_a_gap() {
-        for bytes in [1, 100, SPLIT_BYTES, SPLIT_BYTES + 1, 1 << 20, (4 << 20) + 3] {
-            let range = 77..77 + bytes;
-            let all = parts(&range, Urgency::Foreground);
-            assert_eq!(all.len() > 1, bytes > SPLIT_BYTES, "{bytes}");
-            assert!(all.len() as u64 <= SPLIT_MAX);
-            assert_eq!(all[0].start, range.start);
-            assert_eq!(all[all.len() - 1].end, range.end);
-            assert!(all.windows(2).all(|two| two[0].end == two[1].start));
-            assert_eq!(parts(&range, Urgency::Background), [range]);
-        }
     }
 }
