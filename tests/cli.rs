@@ -464,8 +464,8 @@ fn a_file_that_was_open_without_a_name_does_not_outlive_a_kill() {
     until("the daemon to die", || std::fs::metadata(&mnt).is_err());
     drop(file);
     machine.mount(&[]).good();
-    assert_eq!(nodes(), before);
     machine.ods(&["flush"]).good();
+    assert_eq!(nodes(), before);
     machine.ods(&["verify"]).good();
     machine.ods(&["umount"]).good();
 }

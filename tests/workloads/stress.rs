@@ -53,7 +53,8 @@ fn dbench_finds_nothing_wrong() {
 /// error, and goes on.
 const NOT_OF_FILES: &str = "failed to create barrier semaphore";
 
-/// Stressors of stress-ng that touch files; left out are those that change the machine (mounts, swap, devices).
+/// Stressors of stress-ng that touch files; left out are those that change the machine (mounts, swap, devices) or touch
+/// no file of the mount (eventfd, ioprio, procfs).
 const STRESSORS: &[&str] = &[
     "access",
     "chattr",
@@ -68,6 +69,7 @@ const STRESSORS: &[&str] = &[
     "dnotify",
     "dup",
     "fallocate",
+    "fanotify",
     "fcntl",
     "fiemap",
     "file-ioctl",
