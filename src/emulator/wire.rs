@@ -1,7 +1,7 @@
 //! Connections that can be reset and slowed down.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -47,7 +47,10 @@ pub(crate) struct Wire {
 
 /// The handle a request has on its connection.
 #[derive(Clone, Debug)]
-pub(crate) struct WireHandle(Arc<Ends>);
+pub(crate) struct WireHandle {
+    ends: Arc<Ends>,
+    peer: IpAddr,
+}
 
 #[derive(Debug, Default)]
 struct Ends {
@@ -59,7 +62,12 @@ struct Ends {
 impl WireHandle {
     /// Cuts the connection: the peer sees a reset.
     pub(crate) fn reset(&self) {
-        self.0.reset();
+        self.ends.reset();
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
     }
 }
 
@@ -124,7 +132,10 @@ impl Listener for Wires {
 
 impl Connected<IncomingStream<'_, Wires>> for WireHandle {
     fn connect_info(stream: IncomingStream<'_, Wires>) -> Self {
-        Self(Arc::clone(&stream.io().ends))
+        Self {
+            ends: Arc::clone(&stream.io().ends),
+            peer: stream.remote_addr().ip(),
+        }
     }
 }
 
