@@ -104,6 +104,7 @@ async fn serve(wish: Wish, listener: Listener) -> Result<()> {
         ..Settings::default()
     })
     .await?;
+    listener.warn(&format!("See it at {}/", emulator.base_url()));
     let passphrase = passphrase(&data.join("passphrase"))?;
     let site = prepare(&emulator, &passphrase).await?;
     let plan = Plan {
