@@ -186,6 +186,16 @@ async fn run(bot: Arc<Bot>, stopping: watch::Receiver<bool>) -> Result<(), Error
     result
 }
 
+/// What the archives' cards have to press while a bot with these settings answers.
+#[must_use]
+pub fn card_buttons(settings: &Settings) -> Vec<(String, String)> {
+    let button = |label: &str, word: &str| (label.to_owned(), word.to_owned());
+    match settings.buttons {
+        Switch::On => vec![button("Info", "info"), button("Verify", "verify")],
+        Switch::Off => Vec::new(),
+    }
+}
+
 /// Makes the next start of a drive's bot tell Discord its commands again, whatever was told before.
 pub fn tell_commands_again(state_dir: &Path) {
     register::forget(state_dir);

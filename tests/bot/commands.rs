@@ -389,3 +389,25 @@ async fn the_same_words_are_heard_where_the_intent_is_granted() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_have_buttons_that_answer_who_presses_them() {
+    let stage = Stage::with(settings()).await;
+    let (id, channel) = (stage.archive(), stage.place.archives);
+    let cards = stage.cards().await;
+    let is_it = |said: &&crate::bots::Said| said.raw["embeds"][0]["title"] == id.as_str();
+    let card = cards.iter().find(is_it).expect("a card");
+    // The channel of the archives is private.
+    let owner = stage.person(ods::emulator::permission::ADMINISTRATOR).await;
+    for (label, says) in [("Info", "2 files"), ("Verify", "nothing is wrong")] {
+        let body = json!({"message": card.id, "custom_id": card.button(label)});
+        let told = stage.act_in(channel, owner, "clicks", &body).await;
+        let told = told.expect("a click");
+        assert_eq!(told["answer"]["ephemeral"], true, "{told}");
+        let answer = told["answer"]["message"].as_str().expect("a message");
+        let seen = stage.seen_in(channel, owner).await;
+        let said = seen.iter().find(|said| said.id == answer).expect("it");
+        assert!(said.text.contains(says), "{said:?}");
+    }
+    assert_eq!(card.buttons().len(), 2);
+}
