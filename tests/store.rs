@@ -87,7 +87,7 @@ fn card(title: &str) -> Card {
         title: title.into(),
         fields: vec![("Files".into(), "3".into())],
         colour: 0x33_66_99,
-        ..Card::default()
+        text: String::new(),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::bot;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::mounting::Plan;
@@ -85,7 +84,6 @@ async fn unlock_and_open(
     let unlocked = remote::unlock(&store, Some(&plan.state_dir), &secret).await?;
     drop(secret);
     let mut settings = plan.options.settings(plan.state_dir.clone());
-    settings.buttons = plan.bot.as_ref().map_or_else(Vec::new, bot::card_buttons);
     if settings.access == Access::Write
         && let Some(note) = permissions::check_before_mount(&plan.site).await?
     {

@@ -147,18 +147,11 @@ impl Drive {
             field("Stored", size::Bytes(holding.pack_bytes).to_string()),
             field("State", state.to_owned()),
         ];
-        let button =
-            |(label, word): &(String, String)| (label.clone(), format!("{word}:{}", archive.id));
-        let buttons = match is_removed {
-            true => Vec::new(),
-            false => self.settings.buttons.iter().map(button).collect(),
-        };
         Ok(Card {
             title,
             fields,
             colour,
             text: String::new(),
-            buttons,
         })
     }
 

@@ -211,12 +211,11 @@ impl<'d> Change<'d> {
             }
         }
         let head = self.record.encode();
-        let body = match &self.body {
-            Body::Own(body) => body,
-            Body::Given => self.given,
+        let (seq, place) = match &self.body {
+            Body::Own(body) => self.drive.spool.append(&head, body)?,
+            Body::Given => self.drive.spool.append(&head, self.given)?,
         };
-        let (seq, place) = self.drive.spool.append(&head, body)?;
         self.state.apply(self.drive, seq, place, self.record);
-        Ok(body.len() as u64)
+        Ok(self.body.len() as u64)
     }
 }

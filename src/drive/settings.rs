@@ -44,9 +44,6 @@ pub struct Settings {
     pub tail_segments_max: u32,
     /// Are archive names shown on cards?
     pub names: Names,
-    /// Buttons on the cards: label, and the word that a press begins with; the archive's id follows it. None
-    /// unless somebody answers them.
-    pub buttons: Vec<(String, String)>,
     /// What this machine is called in the lease.
     pub holder: String,
     /// Owner of a new drive's root directory.
@@ -115,7 +112,6 @@ impl Settings {
             flight_bytes_max: 96 * MIB,
             tail_segments_max: 400,
             names: Names::Private,
-            buttons: Vec::new(),
             holder: String::from("this machine"),
             owner: (0, 0),
             access: Access::Write,

@@ -115,8 +115,6 @@ pub struct Card {
     pub colour: u32,
     /// Free text under the title; may be empty.
     pub text: String,
-    /// What can be pressed, where somebody answers: label, and what the press is called. At most five.
-    pub buttons: Vec<(String, String)>,
 }
 
 /// What a store knows of its own work; cheap to ask.

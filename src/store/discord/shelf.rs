@@ -29,8 +29,6 @@ const LABEL_CHARS_MAX: usize = 256;
 const VALUE_CHARS_MAX: usize = 1024;
 const EMBED_CHARS_MAX: usize = 6000;
 const THREAD_NAME_CHARS_MAX: usize = 100;
-/// Discord's limit of one row.
-const BUTTONS_MAX: usize = 5;
 
 /// Where people look at channels.
 pub(super) const PAGES: &str = "https://discord.com/channels";
@@ -46,7 +44,6 @@ impl Discord {
         let channel_id = self.transport.settings().archives_channel;
         let payload = json!({
             "embeds": [embed(card)],
-            "components": buttons(card),
             "nonce": nonce_for("shelf", label),
             "enforce_nonce": true,
             "allowed_mentions": { "parse": [] },
@@ -112,8 +109,7 @@ impl Discord {
             channel_id,
             message_id,
         };
-        let payload = json!({ "embeds": [embed(card)], "components": buttons(card) });
-        let ask = Ask::json(lane, &route, &payload, deed)?;
+        let ask = Ask::json(lane, &route, &json!({ "embeds": [embed(card)] }), deed)?;
         let deadline = tokio::time::Instant::now() + patience;
         self.transport.act(&ask, deadline).await.map(drop)
     }
@@ -169,20 +165,6 @@ fn embed(card: &Card) -> Value {
     })
 }
 
-/// The card's buttons, in one row.
-fn buttons(card: &Card) -> Value {
-    let buttons = card
-        .buttons
-        .iter()
-        .take(BUTTONS_MAX)
-        .map(|(label, id)| json!({ "type": 2, "style": 2, "label": label, "custom_id": id }));
-    let buttons: Vec<Value> = buttons.collect();
-    match buttons.is_empty() {
-        true => json!([]),
-        false => json!([{ "type": 1, "components": buttons }]),
-    }
-}
-
 /// Discord takes no empty text, and cuts blanks off the ends.
 fn text_or(text: &str, instead: &str, chars_max: usize) -> String {
     let text = cut(text, chars_max);
@@ -213,7 +195,6 @@ mod tests {
             fields: vec![("x".repeat(300), " ".into()); 40],
             colour: u32::MAX,
             text: "y".repeat(5000),
-            ..Card::default()
         };
         let embed = embed(&card);
         let chars = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());
