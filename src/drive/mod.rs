@@ -17,6 +17,7 @@
 //! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
+mod card;
 mod cards;
 pub mod catalogue;
 pub mod change;
@@ -48,11 +49,13 @@ mod record;
 mod recover;
 mod repack;
 pub mod repair;
+pub mod restore;
 pub mod scope;
 mod settings;
 mod splice;
 pub mod status;
 pub mod superblock;
+mod tallies;
 pub mod task;
 mod trust;
 mod upload;

@@ -21,6 +21,7 @@
 
 mod archives;
 mod backup;
+mod compare;
 mod delete;
 mod describe;
 mod desk;
@@ -69,6 +70,7 @@ pub use list::ListEntry;
 pub use list::Listing;
 pub use list::list;
 pub use put::Put;
+pub use put::Until;
 pub use put::put;
 pub use search::Found;
 pub use search::Hit;
