@@ -4,11 +4,14 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::bot;
 use crate::codec;
 use crate::drive;
 use crate::emulator;
 use crate::fs;
 use crate::fuse;
+use crate::import;
+use crate::legacy;
 use crate::service;
 use crate::store;
 
@@ -105,6 +108,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
         let codec = || cause.downcast_ref::<codec::Error>().map(of_codec);
         let service = || cause.downcast_ref::<service::Error>().and_then(of_service);
         let fuse = || cause.downcast_ref::<fuse::Error>().map(of_fuse);
+        let bot = || cause.downcast_ref::<bot::Error>().and_then(of_bot);
         let emulator = || cause.downcast_ref::<emulator::Error>().map(of_emulator);
         fault
             .or_else(drive)
@@ -112,6 +116,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
             .or_else(codec)
             .or_else(service)
             .or_else(fuse)
+            .or_else(bot)
             .or_else(emulator)
     });
     codes.into_iter().next().unwrap_or(Code::Other)
@@ -125,7 +130,7 @@ fn of_drive(error: &drive::Error) -> Code {
         drive::Error::Interrupted => Code::Interrupted,
         drive::Error::NotFound(_) => Code::NotFound,
         drive::Error::Damaged(_) | drive::Error::Malformed => Code::Damaged,
-        drive::Error::Timeout(_) => Code::TimedOut,
+        drive::Error::Timeout(_) | drive::Error::Busy => Code::TimedOut,
         drive::Error::Store(error) => of_store(error),
         drive::Error::Leased { .. } | drive::Error::TakenOver(_) => Code::Leased,
         drive::Error::Forked(_) => Code::Forked,
@@ -143,7 +148,28 @@ fn of_service(error: &service::Error) -> Option<Code> {
         service::Error::Host { .. } => Some(Code::Disk),
         service::Error::Drive(error) => Some(of_drive(error)),
         service::Error::File { source, .. } => Some(of_fs(source)),
+        service::Error::Import(error) => Some(of_import(error)),
         service::Error::Answer(_) => None,
+    }
+}
+
+fn of_import(error: &import::Error) -> Code {
+    match error {
+        import::Error::NotFound(_) => Code::NotFound,
+        import::Error::Usage(_) => Code::Usage,
+        import::Error::NoKey(_) | import::Error::Key(legacy::Error::NoKey(_)) => Code::Secrets,
+        import::Error::Key(_) => Code::Passphrase,
+        import::Error::Archive { .. } => Code::Damaged,
+        import::Error::Host { .. } => Code::Disk,
+        import::Error::Drive(error) => of_drive(error),
+        import::Error::File { source, .. } => of_fs(source),
+    }
+}
+
+fn of_bot(error: &bot::Error) -> Option<Code> {
+    match error {
+        bot::Error::Refused(_) => Some(Code::Token),
+        bot::Error::Store(error) => Some(of_store(error)),
     }
 }
 

@@ -9,6 +9,7 @@
 //! upload  download  resume ─ transfers      copies, which are written down while they go on
 //! list  search  about  history  stats  channels  describe  delete  backup ─ table
 //! sync  restore  configure  logbook  doctor  completions      what needs no open drive
+//! bot                                       the bot of a drive that is not mounted
 //! helper  demo  emulate                     mount(8) and umount(8); without an account
 //! render  progress  paint  ask_person  logger  exit       what people see
 //! sys  mounts  paths                        what the system gives
@@ -19,6 +20,7 @@ mod args;
 mod ask;
 mod ask_person;
 mod backup;
+mod bot;
 mod channels;
 mod client;
 mod completions;
@@ -38,6 +40,7 @@ pub mod fuzzing;
 mod gc;
 mod helper;
 mod history;
+mod import;
 mod init;
 mod invite;
 mod join;
@@ -49,6 +52,7 @@ mod meter;
 mod mount;
 mod mounting;
 mod mounts;
+mod opening;
 mod options;
 mod paint;
 mod passphrase;
@@ -128,8 +132,10 @@ fn run(args: &args::Ods) -> Result<()> {
         Command::Doctor(args) => block_on(doctor::run(args, config)),
         Command::Completions(args) => completions::completions(args),
         Command::Man(args) => completions::man(args),
+        Command::Import(args) => import::run(args, config),
         Command::Passphrase(args) => block_on(passphrase::run(args, config)),
         Command::Invite(args) => block_on(invite::run(args, config)),
+        Command::Bot(args) => bot::run(args, config),
         Command::Demo(args) => demo::run(args, config),
         Command::Emulator(args) => block_on(emulate::run(args)),
     }

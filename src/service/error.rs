@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::drive;
 use crate::fs;
+use crate::import;
 
 /// Why a wish could not be granted. `Display` names the thing and says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum Error {
         /// Why.
         source: fs::Error,
     },
+    /// An old archive cannot be brought at all.
+    #[error(transparent)]
+    Import(#[from] import::Error),
     /// An answer could not be written down.
     #[error("the answer could not be written: {0}")]
     Answer(#[from] serde_json::Error),

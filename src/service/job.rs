@@ -10,6 +10,7 @@ use crate::drive::repair;
 use crate::drive::task::Task;
 use crate::drive::task::Watcher;
 use crate::drive::verify;
+use crate::import;
 use crate::service::BackupTo;
 use crate::service::Delete;
 use crate::service::Desk;
@@ -96,6 +97,11 @@ pub enum Job {
         /// What to write about them.
         words: Words,
     },
+    /// [`crate::service::bring`].
+    Import {
+        /// Which archive, and what to do with it.
+        wish: import::Wish,
+    },
     /// [`crate::service::backup`].
     Backup {
         /// Where to.
@@ -113,6 +119,7 @@ impl Job {
             Job::Put { .. } | Job::Delete { .. } | Job::Describe { .. } | Job::Backup { .. } => {
                 Access::Write
             }
+            Job::Import { wish } if wish.mode == import::Mode::Write => Access::Write,
             Job::Verify { .. }
             | Job::Repair { .. }
             | Job::Gc { .. }
@@ -123,6 +130,7 @@ impl Job {
             | Job::Info { .. }
             | Job::Stats
             | Job::Channels
+            | Job::Import { .. }
             | Job::Fetch { .. } => Access::Read,
         }
     }
@@ -161,6 +169,7 @@ impl Job {
             Job::Describe { target, words } => {
                 serde_json::to_value(crate::service::describe(desk, target, words)?)
             }
+            Job::Import { wish } => serde_json::to_value(crate::service::bring(desk, wish, &task)?),
             Job::Backup { to } => serde_json::to_value(crate::service::backup(desk, to, &task)?),
         };
         Ok(value?)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! archives  history  list  search  info  stats  channels        look; on any open drive
-//! put  fetch  delete  describe  backup                           do; at a Desk
+//! put  fetch  delete  describe  bring  backup                    do; at a Desk
 //! verify  repair  gc                                             the drive's own, as a Job
 //! ```
 //!
@@ -21,6 +21,7 @@
 
 mod archives;
 mod backup;
+mod bring;
 mod compare;
 mod delete;
 mod describe;
@@ -32,6 +33,7 @@ mod info;
 mod job;
 mod list;
 mod put;
+mod receive;
 mod search;
 mod share;
 mod stats;
@@ -48,6 +50,7 @@ pub use archives::history;
 pub use backup::Backup;
 pub use backup::BackupTo;
 pub use backup::backup;
+pub use bring::bring;
 pub use delete::Delete;
 pub use delete::Deleted;
 pub use delete::delete;
@@ -72,6 +75,8 @@ pub use list::list;
 pub use put::Put;
 pub use put::Until;
 pub use put::put;
+pub use receive::Receive;
+pub use receive::receive;
 pub use search::Found;
 pub use search::Hit;
 pub use search::search;

@@ -15,6 +15,7 @@ pub mod discord;
 pub mod faulty;
 pub mod memory;
 mod shared;
+pub mod strangers;
 
 /// Where an object lies; small and opaque. Made by a store, kept in the index.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -309,6 +310,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Where people can look at a shelf, if they can.
     fn address(&self, _shelf: &Shelf) -> Option<String> {
+        None
+    }
+
+    /// Reads what other programs left where this store is; none where there can be nothing.
+    fn strangers(&self) -> Option<&dyn strangers::Strangers> {
         None
     }
 }

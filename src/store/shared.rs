@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::{
     Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
-    Together, Urgency,
+    Together, Urgency, strangers::Strangers,
 };
 
 impl<S: Store + ?Sized> Store for Arc<S> {
@@ -85,5 +85,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     }
     fn address(&self, shelf: &Shelf) -> Option<String> {
         (**self).address(shelf)
+    }
+    fn strangers(&self) -> Option<&dyn Strangers> {
+        (**self).strangers()
     }
 }

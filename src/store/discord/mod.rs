@@ -3,6 +3,7 @@
 //! ```text
 //!   put  get  listing  remove  shelf  pins        what the seam asks for
 //!           cdn  sizes                            what was learnt
+//!           messenger                             messages to people, for the bot
 //!                 transport                       sends, again where it helps
 //!                 gate  limiter                   not too fast
 //!                 http                            connections and bodies
@@ -14,7 +15,7 @@
 
 use std::{
     ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use twilight_model::id::{Id, marker::UserMarker};
 
 use crate::store::{
     Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
-    Together, Urgency,
+    Together, Urgency, strangers::Strangers,
 };
 
 use self::{
@@ -53,6 +54,7 @@ mod guild;
 mod http;
 mod limiter;
 mod listing;
+mod messenger;
 mod permissions;
 mod pins;
 mod put;
@@ -62,18 +64,21 @@ pub mod setup;
 mod shelf;
 mod sizes;
 mod skew;
+mod strangers;
 mod transport;
 mod wire;
 
 pub use self::{
+    http::offer_tls,
     limiter::Rates,
+    messenger::{Answering, Attached, Fetching, Gateway, Messenger, Posted},
     settings::{API_BASE, ATTACHMENT_BYTES_DEFAULT, Settings, Token},
 };
 
 /// A drive's place in a Discord server.
 #[derive(Debug)]
 pub struct Discord {
-    transport: Transport,
+    transport: Arc<Transport>,
     cdn: Cdn,
     puts: Puts,
     sizes: Mutex<Sizes>,
@@ -102,8 +107,14 @@ impl Discord {
             puts: Puts::new(),
             sizes: Mutex::new(sizes),
             user: OnceCell::new_with(settings.token.user()),
-            transport: Transport::new(settings)?,
+            transport: Arc::new(Transport::new(settings)?),
         })
+    }
+
+    /// Messages to people, under the same limits as everything else of this store.
+    #[must_use]
+    pub fn messenger(&self) -> Messenger {
+        Messenger::new(Arc::clone(&self.transport))
     }
 
     /// Our own user id: as the token says, or as Discord does.
@@ -234,5 +245,9 @@ impl Store for Discord {
     fn address(&self, shelf: &Shelf) -> Option<String> {
         let channel = Spot::read(shelf).ok()?.channel();
         Some(shelf::address(self.transport.settings().guild, channel))
+    }
+
+    fn strangers(&self) -> Option<&dyn Strangers> {
+        Some(self)
     }
 }
