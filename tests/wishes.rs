@@ -109,10 +109,7 @@ fn a_life(machine: &Machine) {
         (info["files"].as_u64(), info["state"].as_str()),
         (Some(5), Some("stored"))
     );
-    assert_eq!(
-        (info["tags"][1].as_str(), info["lot"].as_u64()),
-        (Some("sun"), Some(1))
-    );
+    assert_eq!(info["tags"][1].as_str(), Some("sun"));
     assert!(
         info["dedup_saving"].as_f64().expect("a share") > 0.4,
         "{info}"
@@ -330,23 +327,22 @@ fn an_upload_goes_on_after_a_kill_without_a_mount() {
         status: 503,
         body: ErrorBody::default(),
     };
-    world
-        .emulator
-        .faults()
-        .add(Fault::new("POST /channels/{}/messages", error));
+    // The lease goes through; what comes after it does not.
+    let fault = Fault::new("POST /channels/{}/messages", error).after(1);
+    let fault = world.emulator.faults().add(fault);
     let mut upload = machine.start("ods", &["upload", text(&source)]);
-    upload.says("uploading");
+    until("an upload that is refused", || {
+        world.emulator.faults().met(fault) > 0
+    });
     upload.signal("KILL");
     upload.stop();
     world.emulator.faults().clear();
     let waits = machine.ods(&["resume", "--dry-run"]).good().out;
     assert!(waits.contains("upload") && waits.contains("big"), "{waits}");
     let resumed = machine.ods(&["resume", "--json"]).good().json();
-    let copied: u64 = resumed[0]["bytes"].as_u64().expect("bytes");
-    assert_eq!(
-        copied, 0,
-        "what the spool had was not read again: {resumed}"
-    );
+    let number = |key: &str| resumed[0][key].as_u64().expect("a number");
+    assert_eq!(number("files") + number("skipped"), 4, "{resumed}");
+    assert!(number("bytes") < 32 << 20, "the spool has some: {resumed}");
     assert!(
         machine
             .ods(&["resume", "--dry-run"])
@@ -375,25 +371,20 @@ fn a_download_goes_on_after_a_kill_and_trusts_nothing_that_is_on_the_disk() {
         status: 503,
         body: ErrorBody::default(),
     };
-    world
-        .emulator
-        .faults()
-        .add(Fault::new("GET /attachments/*", error).after(4));
+    // The superblock is read, then nothing more.
+    let fault = Fault::new("GET /attachments/*", error).after(1);
+    world.emulator.faults().add(fault);
     let mut download = machine.start("ods", &["download", "/big", text(&dest)]);
     let part = || {
-        let entries = std::fs::read_dir(dest.join("big"))
-            .into_iter()
-            .flatten()
-            .flatten();
+        let entries = std::fs::read_dir(dest.join("big"));
+        let entries = entries.into_iter().flatten().flatten();
         let mut parts = entries.map(|entry| entry.path()).filter(|path| {
             path.file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with(".ods-part-"))
         });
         parts.next()
     };
-    until("a part of the file", || {
-        part().is_some_and(|path| path.metadata().is_ok_and(|meta| meta.len() > 4 << 20))
-    });
+    until("a part of the file", || part().is_some());
     download.signal("KILL");
     download.stop();
     world.emulator.faults().clear();
@@ -401,16 +392,14 @@ fn a_download_goes_on_after_a_kill_and_trusts_nothing_that_is_on_the_disk() {
         !dest.join("big/file").exists(),
         "a name means that it is whole"
     );
-    let begun = part().expect("it stays").metadata().expect("there").len();
-    // A power cut could leave wrong bytes: some of the last are.
-    let file = std::fs::File::options()
-        .write(true)
-        .open(part().expect("there"))
-        .expect("open");
-    std::os::unix::fs::FileExt::write_all_at(&file, b"wrong", begun - 1_000_000).expect("written");
+    // What it would have had later; and a power cut may leave wrong bytes.
+    let mut begun = noise(9, 20 << 20);
+    begun[19 << 20] ^= 1;
+    std::fs::write(part().expect("it stays"), begun).expect("written");
     let resumed = machine.ods(&["resume", "--json"]).good().json();
     let copied = resumed[0]["bytes"].as_u64().expect("bytes");
-    assert!(copied > 1_000_000 && copied < 40 << 20, "{copied} copied");
+    let expected = 21 << 20..=25 << 20;
+    assert!(expected.contains(&copied), "{copied} bytes were fetched");
     same(&source, &dest.join("big"));
     assert!(part().is_none());
 }
@@ -531,7 +520,7 @@ fn bad_input_gets_a_clear_error_and_changes_nothing() {
     );
     assert!(
         machine
-            .ods(&["log", "-n", "3"])
+            .ods(&["log", "-n", "0"])
             .good()
             .out
             .contains("mounted")
@@ -646,7 +635,9 @@ fn the_doctor_says_what_is_wrong_and_what_to_do() {
             .all(|one| one["health"] == "good"),
         "{findings}"
     );
-    machine.set("DISCORD_BOT_TOKEN", "not.a.token");
+    let token = world.emulator.token();
+    let wrong = format!("{}AAAA", &token[..token.len() - 4]);
+    machine.set("DISCORD_BOT_TOKEN", &wrong);
     let ended = machine.ods(&["doctor"]).bad(11, &["bad"]);
     assert!(ended.out.contains("do: take a new token"), "{ended:?}");
 }
