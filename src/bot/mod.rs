@@ -170,7 +170,9 @@ async fn run(bot: Arc<Bot>, stopping: watch::Receiver<bool>) -> Result<(), Error
     let mut session = std::pin::pin!(session);
     let talks = Arc::new(Semaphore::new(TALKS_MAX));
     let mut tasks = tokio::task::JoinSet::new();
-    bot.desk.drive().offer(CARD_BUTTONS);
+    if bot.settings.buttons == Switch::On {
+        bot.desk.drive().offer(CARD_BUTTONS);
+    }
     let result = loop {
         let heard = tokio::select! {
             result = &mut session => break result,
@@ -189,16 +191,6 @@ async fn run(bot: Arc<Bot>, stopping: watch::Receiver<bool>) -> Result<(), Error
     let said = async { while tasks.join_next().await.is_some() {} };
     drop(tokio::time::timeout(END_MAX, said).await);
     result
-}
-
-/// What the archives' cards have to press while a bot with these settings answers.
-#[must_use]
-pub fn card_buttons(settings: &Settings) -> Vec<(String, String)> {
-    let button = |label: &str, word: &str| (label.to_owned(), word.to_owned());
-    match settings.buttons {
-        Switch::On => vec![button("Info", "info"), button("Verify", "verify")],
-        Switch::Off => Vec::new(),
-    }
 }
 
 /// Makes the next start of a drive's bot tell Discord its commands again, whatever was told before.

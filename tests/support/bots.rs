@@ -77,8 +77,7 @@ async fn open(state: &std::path::Path, store: &Arc<Discord>) -> Arc<Drive> {
         .expect("it is taken");
     let keys = Keys::derive(&master, block.drive());
     let shared: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
-    let mut settings = drives::settings(state);
-    settings.buttons = bot::card_buttons(&Settings::default());
+    let settings = drives::settings(state);
     let opened = Drive::open(settings, block.drive(), keys, shared, &|_| {}).await;
     opened.expect("the drive opens")
 }
