@@ -12,6 +12,17 @@ fn readme() -> String {
     std::fs::read_to_string(path).expect("the README")
 }
 
+/// The source of `tests/FILE.rs` and of what lies in `tests/FILE/`.
+fn source(file: &str) -> String {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let mut text = std::fs::read_to_string(format!("{tests}/{file}.rs")).unwrap_or_default();
+    let below = std::fs::read_dir(format!("{tests}/{file}"));
+    for entry in below.into_iter().flatten().flatten() {
+        text.push_str(&std::fs::read_to_string(entry.path()).expect("a source"));
+    }
+    text
+}
+
 fn rows(text: &str, heading: &str) -> Vec<Vec<String>> {
     let (_, table) = text.split_once(heading).expect(heading);
     let rows = table
@@ -86,8 +97,7 @@ fn every_command_of_the_older_systems_has_its_successor_and_a_test() {
         assert!(ours.is_subset(&there), "{theirs}: {ours:?}");
         for test in shown_by.split('`').skip(1).step_by(2) {
             let (file, name) = test.split_once("::").expect("FILE::TEST");
-            let path = format!("{}/tests/{file}.rs", env!("CARGO_MANIFEST_DIR"));
-            let source = std::fs::read_to_string(&path).expect(&path);
+            let source = source(file);
             assert!(
                 source.contains(&format!("fn {name}(")),
                 "no test is called {test}"
