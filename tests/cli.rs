@@ -450,6 +450,34 @@ fn a_killed_daemon_loses_nothing() {
 }
 
 #[test]
+fn a_file_that_was_open_without_a_name_does_not_outlive_a_kill() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let (mnt, gone) = (machine.mnt(), machine.mnt().join("gone"));
+    let nodes = || {
+        let mut stat = std::process::Command::new("stat");
+        let output = stat.args(["-f", "-c", "%c %d"]).arg(&mnt).output();
+        output.expect("stat runs").stdout
+    };
+    let before = nodes();
+    std::fs::write(&gone, noise(3 << 20)).expect("written");
+    let file = std::fs::File::open(&gone).expect("open");
+    machine.ods(&["flush"]).good();
+    std::fs::remove_file(&gone).expect("unlinked");
+    assert_eq!(file.metadata().expect("it is still there").len(), 3 << 20);
+    assert_ne!(nodes(), before, "it counts while it is open");
+    kill(machine.daemon(), "KILL");
+    until("the daemon to die", || std::fs::metadata(&mnt).is_err());
+    drop(file);
+    machine.mount(&[]).good();
+    machine.ods(&["flush"]).good();
+    assert_eq!(nodes(), before);
+    machine.ods(&["verify"]).good();
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
 fn a_wait_that_takes_too_long_says_where_it_is() {
     let world = World::new();
     let machine = with_drive(&world);

@@ -14,10 +14,12 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::oneshot;
 
+use crate::bot;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
+use crate::cli::kernel::Kernel;
 use crate::cli::mounts;
 use crate::cli::opening;
 use crate::cli::options::Options;
@@ -38,6 +40,8 @@ use crate::fs::Fs;
 use crate::fuse;
 use crate::fuse::Session;
 use crate::fuse::Unmounted;
+use crate::service::Desk;
+use crate::store::discord::Messenger;
 
 /// How long giving the lease back may take when the end must come at once.
 const LAST_REQUESTS_MAX: Duration = Duration::from_secs(3);
@@ -52,6 +56,8 @@ pub(crate) const LAST: &str = "last-status";
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) site: Site,
+    /// The bot beside the mount, if one is wanted.
+    pub(crate) bot: Option<bot::Settings>,
     pub(crate) options: Options,
     pub(crate) mountpoint: PathBuf,
     pub(crate) state_dir: PathBuf,
@@ -106,12 +112,13 @@ impl Signals {
 /// once the drive is open.
 pub(crate) async fn run(plan: Plan, secret: Secret, listener: Listener) -> Result<()> {
     let mut signals = Signals::listen()?;
+    let store = plan.site.discord()?;
     let opened = tokio::select! {
-        opened = opening::open(&plan, secret, listener) => opened,
+        opened = opening::open_on(&plan, Arc::clone(&store), secret, listener) => opened,
         () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),
     };
     let drive = opened?;
-    let result = serve(&plan, &drive, listener, &mut signals).await;
+    let result = serve(&plan, &drive, &store.messenger(), listener, &mut signals).await;
     if result.is_err() {
         close(&drive).await;
     }
@@ -121,6 +128,7 @@ pub(crate) async fn run(plan: Plan, secret: Secret, listener: Listener) -> Resul
 async fn serve(
     plan: &Plan,
     drive: &Arc<Drive>,
+    messenger: &Messenger,
     listener: Listener,
     signals: &mut Signals,
 ) -> Result<()> {
@@ -132,10 +140,12 @@ async fn serve(
         format!("cannot listen at {}", socket.display())
     })?;
     let session = mount(plan, &fs).await?;
+    let audience = Arc::new(Kernel(Arc::clone(&session)));
+    let desk = Desk::mounted(Arc::clone(&fs), Arc::<Kernel>::clone(&audience));
     let daemon = Daemon::new(
         plan.name.clone(),
         session.mountpoint().to_owned(),
-        Arc::clone(drive),
+        Desk::mounted(fs, audience),
     );
     server::serve(control, &daemon);
     let entry = Running {
@@ -154,8 +164,12 @@ async fn serve(
     let result = match listener.mounted(&mounted) {
         Ok(()) => {
             let line = draw_line(&daemon, listener);
+            let bot = crate::cli::bot::beside(plan, desk, messenger);
             let end = stay(gone, &daemon, &session, listener, signals).await;
             line.abort();
+            if let Some(Err(error)) = end_of(bot).await {
+                log::debug!("bot: {error}");
+            }
             end
         }
         Err(error) => {
@@ -172,6 +186,10 @@ async fn serve(
     drop(std::fs::remove_file(&socket));
     daemon.end(&result);
     result
+}
+
+async fn end_of(bot: Option<bot::Running>) -> Option<Result<(), bot::Error>> {
+    Some(bot?.stop().await)
 }
 
 async fn mount(plan: &Plan, fs: &Arc<Fs>) -> Result<Arc<Session>> {

@@ -21,18 +21,29 @@ use crate::drive::Drive;
 use crate::drive::RebuildProgress;
 use crate::size::Bytes;
 use crate::store::Store;
+use crate::store::discord::Discord;
 
 /// How often it is looked whether Discord answers, before the drive is open.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Opens the drive of a plan, whether or not it is to be mounted.
 pub(crate) async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
+    open_on(plan, plan.site.discord()?, secret, listener).await
+}
+
+/// The same on a store that is connected already.
+pub(crate) async fn open_on(
+    plan: &Plan,
+    store: Arc<Discord>,
+    secret: Secret,
+    listener: Listener,
+) -> Result<Arc<Drive>> {
     listener.progress(&format!("{}: asking Discord", plan.name));
-    let store = plan.site.store()?;
+    let store: Arc<dyn Store> = store;
     let patience = plan.site.patience();
     tokio::select! {
         biased;
-        drive = open_on(plan, secret, listener, &store) => drive,
+        drive = unlock_and_open(plan, secret, listener, &store) => drive,
         never = tell_waiting(&store, patience, listener) => match never {},
     }
 }
@@ -63,7 +74,7 @@ async fn tell_waiting(
     }
 }
 
-async fn open_on(
+async fn unlock_and_open(
     plan: &Plan,
     secret: Secret,
     listener: Listener,

@@ -40,6 +40,8 @@ pub(crate) struct Options {
     tail: Option<u32>,
     names: Names,
     takeover: Takeover,
+    /// Is the bot wanted?
+    pub(crate) bot: bool,
     gc: Collecting,
     gc_delay: Option<Duration>,
     /// The configuration file.
@@ -76,6 +78,7 @@ Mount options (-o a,b=c):
   epoch=SIZE           so much is published without waiting for either (512M)
   tail=N               segments of the journal after which a checkpoint is written (400)
   names                show the names of top-level directories on the archives' cards
+  bot                  run the drive's bot in its Discord server too (nobot: not)
   takeover             take the drive although another machine holds it
   gc=auto|off          whether what no file needs any more is removed by itself, once a day (auto)
   gc_delay=TIME        how long it stays before that: a number and s, m, h or d (24h)
@@ -160,6 +163,8 @@ impl Options {
             "nonempty" => mount.nonempty = true,
             "names" => self.names = Names::Shown,
             "nonames" => self.names = Names::Private,
+            "bot" => self.bot = true,
+            "nobot" => self.bot = false,
             "takeover" => self.takeover = Takeover::Force,
             "noatime" => self.atime = fs::Atime::Never,
             "relatime" | "atime" => self.atime = fs::Atime::Relative,

@@ -98,6 +98,11 @@ impl Site {
 
     /// The store; nothing is sent yet.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
+        Ok(self.discord()?)
+    }
+
+    /// The same, for who talks to people besides.
+    pub(crate) fn discord(&self) -> Result<Arc<Discord>> {
         Ok(Arc::new(Discord::connect(self.settings())?))
     }
 

@@ -18,6 +18,7 @@
 
 pub mod archive;
 mod cards;
+pub mod catalogue;
 pub mod change;
 mod checkpoint;
 mod control;
@@ -35,6 +36,8 @@ mod history;
 mod journal;
 mod lease;
 mod losses;
+pub mod measure;
+mod memory;
 mod names;
 mod neighbours;
 mod open;
@@ -50,7 +53,9 @@ mod room;
 pub mod scope;
 mod settings;
 mod splice;
+mod split;
 pub mod status;
+mod strangers;
 pub mod superblock;
 pub mod task;
 mod trust;
@@ -107,7 +112,7 @@ pub struct Drive {
     index: Index,
     spool: Spool,
     cache: Cache,
-    memory: fetch::Memory,
+    memory: memory::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
     distrusted: trust::Distrust,
@@ -238,6 +243,18 @@ impl Drive {
     /// [`Error::NoSpace`], [`Error::Busy`], [`Error::Disk`].
     pub fn change<R, E: From<Error>>(
         &self,
+        make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.change_with(&[], make)
+    }
+
+    /// The same, with bytes for [`Change::write_given`].
+    ///
+    /// # Errors
+    /// As [`Drive::change`].
+    pub fn change_with<R, E: From<Error>>(
+        &self,
+        given: &[u8],
         mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         if let Some(why) = self.read_only() {
@@ -253,7 +270,7 @@ impl Drive {
                 .state
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let mut change = Change::begin(self, state);
+            let mut change = Change::begin(self, state, given);
             let result = make(&mut change)?;
             match change.commit() {
                 Ok(bytes) => break self.changed(result, bytes),

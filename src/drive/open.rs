@@ -21,6 +21,7 @@ use crate::drive::cards::Pace;
 use crate::drive::control::Control;
 use crate::drive::control::Stop;
 use crate::drive::fetch;
+use crate::drive::memory;
 use crate::drive::journal::Head;
 use crate::drive::names::Name;
 use crate::drive::rebuild::Watch;
@@ -220,7 +221,7 @@ impl Drive {
             index,
             spool,
             cache,
-            memory: fetch::Memory::new(settings.memory_bytes_max),
+            memory: memory::Memory::new(settings.memory_bytes_max),
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
             distrusted: crate::drive::trust::Distrust::default(),

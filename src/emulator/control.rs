@@ -14,7 +14,9 @@
 //! | `POST clock {advance_ms}` | moves the emulator's time |
 //! | `POST gateway {order}` | `reconnect` (opcode 7), `invalidate` (opcode 9) or `drop`, for all sessions |
 //! | `GET people`, `POST people {name, permissions?, roles?}` | everybody; a new member |
+//! | `GET people/{user}/overview` | what the person finds: channels, threads, people, roles, commands |
 //! | `PATCH people/{user} {permissions?, roles?}` | the permissions of its own role; its roles |
+//! | `GET interactions/{id}` | an interaction: its kind, token and first answer |
 //! | `GET events` | server-sent events: where something changed |
 //! | `POST roles {name, permissions}` | a new role |
 //!
@@ -45,9 +47,11 @@ use crate::emulator::app::App;
 use crate::emulator::events;
 use crate::emulator::fault::{Fault, FaultPlan};
 use crate::emulator::hub::Order;
+use crate::emulator::overview;
 use crate::emulator::people;
 use crate::emulator::reply::json_response;
 use crate::emulator::settings::MessageContent;
+use crate::emulator::snowflake::Snowflake;
 use crate::emulator::wire::WireHandle;
 
 const BODY_BYTES_MAX: usize = 16 << 20;
@@ -126,10 +130,20 @@ fn act(app: &App, method: &str, path: &str, body: Value) -> Result<Value, String
         }
         ("GET", "people") => Ok(people::list(app)),
         ("POST", "people") => people::add(app, &body),
+        ("GET", path) if path.starts_with("interactions/") => {
+            let id = path.trim_start_matches("interactions/").parse();
+            interaction(app, id.map_err(|_| "not an id")?)
+        }
         ("POST", "roles") => people::add_role(app, &body),
-        ("PATCH", path) if path.starts_with("people/") => {
-            let user = path.trim_start_matches("people/").parse();
-            people::change(app, user.map_err(|_| "not an id")?, &body)
+        (method, path) if path.starts_with("people/") => {
+            let rest = path.trim_start_matches("people/");
+            let (user, what) = rest.split_once('/').unwrap_or((rest, ""));
+            let user = user.parse().map_err(|_| "not an id")?;
+            match (method, what) {
+                ("PATCH", "") => people::change(app, user, &body),
+                ("GET", "overview") => overview::of(app, user),
+                _ => Err(format!("no such control: {method} {path}")),
+            }
         }
         _ => Err(format!("no such control: {method} {path}")),
     }
@@ -147,6 +161,17 @@ fn identity(app: &App) -> Value {
         "member_token": identity.member_token,
         "channels": world.rooms.keys().collect::<Vec<_>>(),
     })
+}
+
+fn interaction(app: &App, id: Snowflake) -> Result<Value, String> {
+    let desk = app.desk();
+    let found = desk.get(id).ok_or("no such interaction")?;
+    Ok(json!({
+        "id": found.id,
+        "type": found.kind.number(),
+        "token": found.token,
+        "answer": found.answer,
+    }))
 }
 
 fn fault_list(app: &App) -> Value {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::emulator::app::App;
 use crate::emulator::guilds;
-use crate::emulator::hub::Order;
+use crate::emulator::hub::{News, Order};
 use crate::emulator::permissions::bits;
 use crate::emulator::reply::text_response;
 use crate::emulator::route;
@@ -273,6 +273,7 @@ impl Connection {
         // An earlier session of this connection counted for itself.
         self.seq = 0;
         self.session = Some((id, news));
+        self.app.tell(News::Guild);
         self.forward().await
     }
 
@@ -290,6 +291,10 @@ impl Connection {
     }
 
     async fn close(mut self, why: Close) {
+        if let Some((id, _)) = &self.session {
+            self.app.hub.hang_up(id);
+        }
+        self.app.tell(News::Guild);
         if let Some(frame) = why.frame() {
             // The client may be gone already.
             drop(self.socket.send(Message::Close(Some(frame))).await);

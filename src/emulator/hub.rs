@@ -54,6 +54,13 @@ pub(crate) enum News {
     Guild,
 }
 
+/// Whether a session has a connection, or waits for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Up,
+    Down,
+}
+
 /// What the server asks of a client, or does to its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,6 +87,7 @@ pub(crate) struct Session {
     events: VecDeque<(u64, String)>,
     news: Arc<Notify>,
     order: Option<Order>,
+    link: Link,
     born: u64,
 }
 
@@ -106,6 +114,7 @@ impl Hub {
             events: VecDeque::new(),
             news: Arc::clone(&news),
             order: None,
+            link: Link::Up,
             born,
         };
         sessions.insert(id.to_owned(), session);
@@ -114,13 +123,17 @@ impl Hub {
 
     /// Takes a session up again, if it is this user's and still has what came after `seq`.
     pub(crate) fn resume(&self, id: &str, user: Snowflake, seq: u64) -> Option<Arc<Notify>> {
-        let sessions = self.lock();
-        let session = sessions.get(id).filter(|one| one.user == user)?;
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(id).filter(|one| one.user == user)?;
         let oldest = session
             .events
             .front()
             .map_or(session.seq + 1, |(first, _)| *first);
-        (seq <= session.seq && seq + 1 >= oldest).then(|| Arc::clone(&session.news))
+        if seq > session.seq || seq + 1 < oldest {
+            return None;
+        }
+        session.link = Link::Up;
+        Some(Arc::clone(&session.news))
     }
 
     pub(crate) fn end(&self, id: &str) {
@@ -134,11 +147,30 @@ impl Hub {
         }
     }
 
-    /// Puts one event into all sessions of a user, whatever they asked for; says how many.
+    /// The connection of a session is gone.
+    pub(crate) fn hang_up(&self, id: &str) {
+        if let Some(session) = self.lock().get_mut(id) {
+            session.link = Link::Down;
+        }
+    }
+
+    /// Connected sessions of a user.
+    pub(crate) fn connected(&self, user: Snowflake) -> usize {
+        let sessions = self.lock();
+        let all = sessions.values().filter(|one| one.user == user);
+        all.filter(|one| one.link == Link::Up).count()
+    }
+
+    /// Puts one event into all sessions of a user, whatever they asked for; says how many are
+    /// connected.
     pub(crate) fn push_to(&self, user: Snowflake, name: &str, data: &Value) -> usize {
         let mut sessions = self.lock();
-        let all = sessions.values_mut().filter(|one| one.user == user);
-        all.map(|session| session.push(name, data)).count()
+        let mut connected = 0;
+        for session in sessions.values_mut().filter(|one| one.user == user) {
+            session.push(name, data);
+            connected += usize::from(session.link == Link::Up);
+        }
+        connected
     }
 
     /// Gives every session an order; says how many there are.

@@ -2,14 +2,16 @@
 //!
 //! It imports nothing of ods, so that the two cannot be wrong together, and any other client can be
 //! pointed at it. Everything is at one address: the API at `/api/v10`, attachments at
-//! `/attachments`, the gateway at `/gateway`, and what tests want to know and change at `/_control`.
+//! `/attachments`, the gateway at `/gateway`, what tests want to know and change at `/_control`, and
+//! at `/` a page that shows it all to a person, who can post, press buttons and run commands there.
 //!
 //! One guild exists from the start, with one channel, a bot that has all the permissions ods needs,
 //! and an ordinary member who can post too. With a data directory all of it survives a restart and
 //! the death of the process; what was acknowledged is there.
 //!
 //! Reading order: `server` (the way of a request), `dispatch`, the handlers (`messages`, `edit`,
-//! `threads`, `channels`, `guilds`, `pins`, `reactions`, `cdn`), then what they change (`world`,
+//! `threads`, `channels`, `guilds`, `pins`, `reactions`, `cdn`), the way of an interaction (`people`,
+//! `invoke`, `press`, `begin`, `desk`, then `callback` and `followups`), then what they change (`world`,
 //! `model`, `log`, `blobs`) and how it looks (`view`).
 
 mod app;
@@ -44,6 +46,8 @@ mod log;
 mod messages;
 mod mishap;
 mod model;
+mod overview;
+mod page;
 mod payload;
 mod people;
 mod permissions;

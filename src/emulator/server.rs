@@ -18,7 +18,7 @@ use crate::emulator::route::{self, Found, Route};
 use crate::emulator::settings::{Limits, RateLimits, UserAgents};
 use crate::emulator::snowflake::Snowflake;
 use crate::emulator::wire::WireHandle;
-use crate::emulator::{cdn, control, dispatch, fault, gateway, guard, limited};
+use crate::emulator::{cdn, control, dispatch, fault, gateway, guard, limited, page};
 
 const API: &str = "/api/v10";
 
@@ -55,8 +55,13 @@ pub(crate) async fn handle(
             Some(refusal) => refusal,
         };
     }
-    if path == "/gateway" || path == "/gateway/" {
+    let is_socket = request.headers().contains_key(header::UPGRADE);
+    if path == "/gateway" || path == "/gateway/" || path == "/" && is_socket {
         return gateway::upgrade(app, request).await;
+    }
+    if page::has(path) {
+        let refusal = guard::refusal(&wire, request.headers());
+        return refusal.unwrap_or_else(|| page::handle(&request));
     }
     if path.starts_with("/attachments/") || path.starts_with("/ephemeral-attachments/") {
         return cdn::handle(&app, &wire, request.into_parts().0).await;

@@ -3,6 +3,8 @@
 use ods::emulator::{Emulator, permission};
 use reqwest::Method;
 use serde_json::{Value, json};
+use twilight_model::application::command::Command;
+use twilight_model::application::interaction::Interaction;
 
 use crate::client::{Answer, User, id_of, multipart, read};
 use crate::gateway::Shard;
@@ -55,6 +57,9 @@ impl Scene {
         self.act(act, body).await.expect_status(200);
         let event = self.shard.next().await;
         assert_eq!(event["t"], "INTERACTION_CREATE", "{event}");
+        // A client's own types understand it.
+        let understood = serde_json::from_value::<Interaction>(event["d"].clone());
+        assert!(understood.is_ok(), "{understood:?}: {event:#}");
         event["d"].clone()
     }
 
@@ -122,6 +127,8 @@ async fn commands_are_registered_changed_and_gone() {
         .expect_status(200);
     assert_eq!(bot.get(&one).await.code(), 10063);
     let list = bot.get(&all).await.body;
+    let understood = serde_json::from_value::<Vec<Command>>(list.clone());
+    assert_eq!(understood.expect("commands")[0].name, "other");
     assert_eq!(list.as_array().map(Vec::len), Some(1));
     assert_eq!(bot.get(&guild).await.body[0]["name"], "status");
     bot.delete(&format!("{guild}/{}", here.id()))
@@ -196,6 +203,7 @@ async fn a_command_arrives_with_what_its_options_stand_for() {
     let told = read(form).await.expect_status(200);
     assert_eq!(told.body["state"], "waiting");
     let event = scene.shard.next().await["d"].clone();
+    serde_json::from_value::<Interaction>(event.clone()).expect("it is understood");
     assert_eq!(event["type"], 2);
     assert_eq!(event["member"]["user"]["id"], scene.member.to_string());
     assert_eq!(

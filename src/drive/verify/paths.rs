@@ -29,7 +29,7 @@ impl Drive {
         if inodes.contains(&InodeNo::ROOT) {
             paths.insert(InodeNo::ROOT, vec![String::from("/")]);
         }
-        let mut directories = HashMap::from([(InodeNo::ROOT, Vec::new())]);
+        let mut directories = HashMap::new();
         let (from, to) = key::all(b'D');
         for row in self
             .index
@@ -108,12 +108,17 @@ impl Drive {
         at == Some(ino) || path.contains(char::REPLACEMENT_CHARACTER)
     }
 
-    /// The path of a directory, without a slash at its end.
-    fn directory_path(
+    /// The path of a directory, with a slash at its beginning and none at its end; nothing for the top.
+    /// What is found on the way is kept in `known`, which begins with the top or empty.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn directory_path(
         &self,
         directory: InodeNo,
         known: &mut HashMap<InodeNo, Vec<u8>>,
     ) -> Result<Vec<u8>, Error> {
+        known.entry(InodeNo::ROOT).or_default();
         let (mut upwards, mut at) = (Vec::new(), directory);
         let mut path = loop {
             if let Some(path) = known.get(&at) {
