@@ -6,9 +6,13 @@ mod bots;
 mod discord;
 #[path = "support/drives.rs"]
 mod drives;
+#[path = "support/ods.rs"]
+mod programs;
 
 #[path = "bot/commands.rs"]
 mod commands;
+#[path = "bot/daemon.rs"]
+mod daemon;
 #[path = "bot/private.rs"]
 mod private;
 #[path = "bot/session.rs"]

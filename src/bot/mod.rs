@@ -120,6 +120,9 @@ pub(crate) struct Bot {
     is_ending: AtomicBool,
 }
 
+/// Buttons on the cards of archives, while the bot is there to answer them.
+const CARD_BUTTONS: &[(&str, &str)] = &[("info", "Info"), ("verify", "Verify")];
+
 /// A bot that was started. Dropping it ends it.
 #[derive(Debug)]
 pub struct Running {
@@ -167,6 +170,9 @@ async fn run(bot: Arc<Bot>, stopping: watch::Receiver<bool>) -> Result<(), Error
     let mut session = std::pin::pin!(session);
     let talks = Arc::new(Semaphore::new(TALKS_MAX));
     let mut tasks = tokio::task::JoinSet::new();
+    if bot.settings.buttons == Switch::On {
+        bot.desk.drive().offer(CARD_BUTTONS);
+    }
     let result = loop {
         let heard = tokio::select! {
             result = &mut session => break result,
@@ -181,6 +187,7 @@ async fn run(bot: Arc<Bot>, stopping: watch::Receiver<bool>) -> Result<(), Error
         });
     };
     bot.is_ending.store(true, Ordering::SeqCst);
+    bot.desk.drive().offer(&[]);
     let said = async { while tasks.join_next().await.is_some() {} };
     drop(tokio::time::timeout(END_MAX, said).await);
     result

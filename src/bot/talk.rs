@@ -64,6 +64,8 @@ pub(in crate::bot) struct Talk {
     pub(in crate::bot) channel: u64,
     /// When the interaction's token is not used any more.
     ends: Option<Instant>,
+    /// Did the answer move into the channel?
+    is_moved: bool,
 }
 
 impl Talk {
@@ -83,6 +85,7 @@ impl Talk {
             user,
             channel,
             ends: Some(Instant::now() + life),
+            is_moved: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl Talk {
             user,
             channel,
             ends: None,
+            is_moved: false,
         }
     }
 
@@ -163,6 +167,12 @@ impl Talk {
                 self.state = State::Open(posted);
                 Ok(())
             }
+            State::Open(posted) if self.is_moved => {
+                let page = self.moved(page);
+                self.messenger
+                    .change(*posted, &page.body(), page.files())
+                    .await
+            }
             State::Open(posted) => {
                 self.messenger
                     .change(*posted, &page.body(), page.files())
@@ -188,19 +198,25 @@ impl Talk {
     /// The interaction is over: what is left to say becomes a message of the channel, where others read
     /// along, so only what is for everybody is said.
     async fn move_on(&mut self, page: &Page) -> Result<(), Error> {
-        let page = match self.audience {
+        let page = self.moved(page);
+        let posted = self
+            .messenger
+            .post(self.channel, &page.body(), page.files())
+            .await?;
+        self.state = State::Open(posted);
+        self.is_moved = true;
+        Ok(())
+    }
+
+    /// A page as it is said in the channel, after it began elsewhere: with who is meant, and with what was for
+    /// the asker alone left out.
+    fn moved(&self, page: &Page) -> Page {
+        let mut open = match self.audience {
             Audience::Asker => page.opened(),
             Audience::Channel => page.clone(),
         };
-        let mut open = page.clone();
-        open.text = format!("<@{}>: {}", self.user, page.text);
-        let posted = self
-            .messenger
-            .post(self.channel, &open.body(), page.files())
-            .await?;
-        self.state = State::Open(posted);
-        self.audience = Audience::Channel;
-        Ok(())
+        open.text = format!("<@{}>: {}", self.user, open.text);
+        open
     }
 
     /// Gives what can be chosen while something is typed.

@@ -27,6 +27,7 @@ use crate::service::Copied;
 use crate::service::Error;
 use crate::service::HostPath;
 use crate::service::Put;
+use crate::service::Until;
 use crate::service::Words;
 use crate::store::discord::Fetching;
 
@@ -119,6 +120,7 @@ async fn once(
                 words: Words::default(),
                 check: Check::Times,
                 consent,
+                until: Until::Kept,
             };
             let put = move |bot: &Bot, task: &Task<'_>| {
                 let copied = service::put(&bot.desk, &wish, task)?;

@@ -7,9 +7,29 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::cli::about::About;
+use crate::cli::backup::Backup;
+use crate::cli::channels::Channels;
+use crate::cli::completions::Completions;
+use crate::cli::completions::Man;
+use crate::cli::configure::ConfigArgs;
+use crate::cli::delete::Delete;
+use crate::cli::describe::Describe;
+use crate::cli::doctor::Doctor;
+use crate::cli::download::Download;
 use crate::cli::exit::Code;
+use crate::cli::history::History;
+use crate::cli::list::List;
+use crate::cli::logbook::Log;
 use crate::cli::options;
+use crate::cli::restore::Restore;
+use crate::cli::resume::Resume;
+use crate::cli::search::Search;
 use crate::cli::secret::SecretArgs;
+use crate::cli::stats::StatsArgs;
+use crate::cli::sync::Sync;
+use crate::cli::upload::Upload;
+use crate::cli::work::Where;
 
 /// A drive that lives in a Discord server: encrypted, deduplicated, crash-safe.
 #[derive(Debug, Parser)]
@@ -33,6 +53,9 @@ Examples:
   ods demo /mnt/drive            try it: no account needed
   ods init                       make a drive on Discord, step by step
   ods-mount /mnt/drive           mount it
+  ods upload photos              copy a directory into it, mounted or not
+  ods list                       the archives there are
+  ods download '#291126-01' .    copy one back
   ods flush                      wait until everything is on Discord
   ods umount                     the same, then unmount
   ods init --join                the same drive on another machine
@@ -52,6 +75,26 @@ pub(crate) enum Command {
     Verify(Verify),
     Repair(Repair),
     Gc(Gc),
+    Upload(Upload),
+    Download(Download),
+    Resume(Resume),
+    #[command(visible_alias = "ls")]
+    List(List),
+    Search(Search),
+    Info(About),
+    History(History),
+    Stats(StatsArgs),
+    Channels(Channels),
+    Describe(Describe),
+    Delete(Delete),
+    Backup(Backup),
+    Restore(Restore),
+    Sync(Sync),
+    Config(ConfigArgs),
+    Log(Log),
+    Doctor(Doctor),
+    Completions(Completions),
+    Man(Man),
     Import(crate::cli::import::Import),
     Passphrase(Passphrase),
     Invite(Invite),
@@ -140,14 +183,8 @@ pub(crate) struct DriveArgs {
     /// [default: all of the running demo, or of the default drive]
     #[arg(value_name = "PATH|#ID")]
     pub(crate) what: Option<String>,
-    /// Drive, if it is not the default one; a path is then one from its top directory
-    #[arg(long, value_name = "DRIVE")]
-    pub(crate) drive: Option<String>,
     #[command(flatten)]
-    pub(crate) secrets: SecretArgs,
-    /// Where Discord is; for the emulator
-    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
-    pub(crate) api_base: Option<String>,
+    pub(crate) at: Where,
 }
 
 /// Check that everything is there, and whole

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &args::Gc, config: Option<&Path>) -> Result<()> {
         delay_s,
         extent: Extent::Full,
     };
-    let answer = work::run(target, Job::Gc { wish }, &args.drive, config)?;
+    let answer = work::run(target, Job::Gc { wish }, &args.drive.at, config)?;
     let report: Report = serde_json::from_value(answer.clone())?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::cli::args::DriveArgs;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
@@ -16,6 +15,7 @@ use crate::cli::secret;
 use crate::cli::secret::SecretArgs;
 use crate::cli::target::Target;
 use crate::cli::work;
+use crate::cli::work::Where;
 use crate::import::Existing;
 use crate::import::Mode;
 use crate::import::Report;
@@ -91,8 +91,7 @@ pub(crate) fn run(args: &Import, config: Option<&Path>) -> Result<()> {
         },
     };
     let target = Target::find(&Paths::find(config)?, args.drive.as_deref())?;
-    let drive = DriveArgs {
-        what: None,
+    let drive = Where {
         drive: args.drive.clone(),
         secrets: args.secrets.clone(),
         api_base: args.api_base.clone(),

@@ -46,7 +46,7 @@ pub(crate) fn run(args: &args::Repair, config: Option<&Path>) -> Result<()> {
         },
         from,
     };
-    let answer = work::run(target, Job::Repair { wish }, &args.drive, config)?;
+    let answer = work::run(target, Job::Repair { wish }, &args.drive.at, config)?;
     let report: Report = serde_json::from_value(answer.clone())?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,

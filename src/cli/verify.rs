@@ -34,7 +34,7 @@ pub(crate) fn run(args: &args::Verify, config: Option<&Path>) -> Result<()> {
     let job = Job::Verify {
         wish: Wish { scope, depth },
     };
-    let answer = work::run(target, job, &args.drive, config)?;
+    let answer = work::run(target, job, &args.drive.at, config)?;
     let report: Report = serde_json::from_value(answer.clone())?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,

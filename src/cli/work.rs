@@ -44,9 +44,49 @@ use crate::drive::Drive;
 use crate::drive::scope::Scope;
 use crate::drive::task::Go;
 use crate::drive::task::Progress;
+use crate::service;
 use crate::service::Desk;
 use crate::service::Job;
 
+/// Which drive, and how to open it when it is not mounted.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Where {
+    /// Drive, if it is not the default one; a path is then one from its top directory
+    #[arg(long, value_name = "DRIVE")]
+    pub(crate) drive: Option<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Where Discord is; for the emulator
+    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
+    pub(crate) api_base: Option<String>,
+}
+
+/// Finds the drive and what of it is meant, where one thing has to be named: an archive, a range of them, or a
+/// path, as [`aim`] takes it.
+pub(crate) fn point(
+    what: &str,
+    at: &Where,
+    config: Option<&Path>,
+) -> Result<(Target, service::Target)> {
+    let wish = service::Target::parse(what)?;
+    if !matches!(wish, service::Target::Path(_)) {
+        let target = Target::find(&Paths::find(config)?, at.drive.as_deref())?;
+        return Ok((target, wish));
+    }
+    let args = DriveArgs {
+        what: Some(what.to_owned()),
+        at: at.clone(),
+    };
+    let (target, scope) = aim(&args, config)?;
+    Ok((
+        target,
+        match scope {
+            Scope::Drive => service::Target::Path(Vec::new()),
+            Scope::Path(path) => service::Target::Path(path),
+            Scope::Archive(id) => service::Target::Archive(id),
+        },
+    ))
+}
 /// How often it is shown how much is not on Discord yet.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
 
@@ -55,7 +95,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(500);
 /// from the drive's top directory.
 pub(crate) fn aim(args: &DriveArgs, config: Option<&Path>) -> Result<(Target, Scope)> {
     let paths = Paths::find(config)?;
-    let drive = args.drive.as_deref();
+    let drive = args.at.drive.as_deref();
     let Some(what) = args.what.as_deref() else {
         return Ok((Target::find(&paths, drive)?, Scope::Drive));
     };
@@ -81,7 +121,7 @@ pub(crate) fn aim(args: &DriveArgs, config: Option<&Path>) -> Result<(Target, Sc
 }
 
 /// A path whose last component may itself be a link, which is meant then.
-fn without_links(path: &Path) -> PathBuf {
+pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => {
             mounts::resolve(parent).join(name)
@@ -96,12 +136,7 @@ fn with_slash(mount: &Path) -> String {
 }
 
 /// Does the work, wherever it can be done, and gives its answer.
-pub(crate) fn run(
-    target: Target,
-    job: Job,
-    args: &DriveArgs,
-    config: Option<&Path>,
-) -> Result<Value> {
+pub(crate) fn run(target: Target, job: Job, args: &Where, config: Option<&Path>) -> Result<Value> {
     let answer = match target {
         Target::Idle { name, state_dir } => {
             let secrets = (&args.secrets, args.api_base.as_deref());

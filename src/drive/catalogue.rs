@@ -7,7 +7,10 @@ use crate::drive::Change;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
+use crate::drive::view;
+use crate::drive::view::Row;
 use crate::id::ArchiveNo;
+use crate::id::ChunkId;
 use crate::id::InodeNo;
 use crate::index::archive::Archive;
 use crate::index::archive::Holding;
@@ -74,18 +77,18 @@ impl Drive {
 
     /// What a person wrote about an archive.
     pub(in crate::drive) fn caption(&self, no: ArchiveNo) -> Result<Caption, Error> {
-        let (from, to) = key::captions(no);
-        let rows = self
-            .index
-            .scan(Bound::Included(&from), Bound::Excluded(&to));
-        let mut value = Vec::new();
-        for row in rows {
-            value.extend_from_slice(&row?.1);
-        }
+        let rows = self.rows_of_caption(no)?;
+        let value: Vec<u8> = rows.into_iter().flat_map(|(_, value)| value).collect();
         match value.is_empty() {
             true => Ok(Caption::default()),
             false => Ok(Caption::decode(&value)?),
         }
+    }
+
+    /// The pieces of what a person wrote about an archive.
+    pub(in crate::drive) fn rows_of_caption(&self, no: ArchiveNo) -> Result<Vec<Row>, Error> {
+        let (from, to) = key::captions(no);
+        view::scan(&self.index, &from, &to, usize::MAX)
     }
 
     /// What an archive's content comes to.
@@ -121,6 +124,23 @@ impl Drive {
             archives.extend(view.inode(ino)?.map(|inode| inode.archive));
         }
         Ok(archives)
+    }
+
+    /// Bytes of files that are only on this machine.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> u64 {
+        let spooled = {
+            let view = self.view();
+            let frozen = view.state.frozen.as_ref();
+            view.state.gathering.spooled_bytes() + frozen.map_or(0, |frozen| frozen.spooled_bytes())
+        };
+        spooled.saturating_sub(self.control.board().epoch_done_bytes)
+    }
+
+    /// Are these the bytes of the chunk of this name?
+    #[must_use]
+    pub fn is_chunk(&self, id: &ChunkId, bytes: &[u8]) -> bool {
+        self.keys.chunk_id(bytes) == *id
     }
 
     /// Where the store keeps everything, shelves aside.

@@ -17,6 +17,7 @@
 //! stays out of reach), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
+mod card;
 mod cards;
 pub mod catalogue;
 pub mod change;
@@ -49,6 +50,7 @@ mod record;
 mod recover;
 mod repack;
 pub mod repair;
+pub mod restore;
 mod room;
 pub mod scope;
 mod settings;
@@ -57,6 +59,7 @@ mod split;
 pub mod status;
 mod strangers;
 pub mod superblock;
+mod tallies;
 pub mod task;
 mod trust;
 mod upload;

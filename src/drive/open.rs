@@ -50,12 +50,12 @@ const FAREWELL_MAX: Duration = Duration::from_secs(10);
 const SEGMENTS_MIN: u64 = 8;
 
 /// Memory that the index may use for its pages, bytes.
-const INDEX_CACHE_BYTES: u64 = 64 * MIB;
+pub(in crate::drive) const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
 const FIRST_NUMBER: u64 = 16;
 
-fn lock(state_dir: &Path) -> Result<Lock, Error> {
+pub(in crate::drive) fn lock(state_dir: &Path) -> Result<Lock, Error> {
     let disk = |error: std::io::Error| {
         Error::State(format!("cannot use {}: {error}", state_dir.display()))
     };
@@ -78,7 +78,7 @@ fn lock(state_dir: &Path) -> Result<Lock, Error> {
 }
 
 /// The random name of this state directory, made with it, and a check that it is this drive's.
-fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
+pub(in crate::drive) fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
     let path = state_dir.join("identity");
     let fault = |what: String| Error::State(format!("{}: {what}", path.display()));
     if let Ok(mut file) = File::open(&path) {

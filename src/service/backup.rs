@@ -7,6 +7,7 @@ use crate::drive::task::Task;
 use crate::service::Desk;
 use crate::service::Error;
 use crate::service::HostPath;
+use crate::service::put::until_stored;
 
 /// Where a backup of the index goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,14 +26,20 @@ pub struct Backup {
     pub epoch: u64,
     /// Its length, bytes, sealed.
     pub bytes: u64,
-    /// In how many parts.
-    pub parts: u64,
 }
 
-/// Backs the index up.
+/// Backs the index up, once everything written so far is on the store.
 ///
 /// # Errors
 /// When the drive, the store or the file takes nothing.
-pub fn backup(_desk: &Desk, _to: &BackupTo, _task: &Task<'_>) -> Result<Backup, Error> {
-    Err(Error::Usage(String::from("this comes with the next step")))
+pub fn backup(desk: &Desk, to: &BackupTo, task: &Task<'_>) -> Result<Backup, Error> {
+    until_stored(desk, task)?;
+    let kept = match to {
+        BackupTo::Discord => desk.drive().checkpoint_now(task)?,
+        BackupTo::File(path) => desk.drive().back_up(path.path(), task)?,
+    };
+    Ok(Backup {
+        epoch: kept.epoch,
+        bytes: kept.bytes,
+    })
 }

@@ -22,6 +22,7 @@
 mod archives;
 mod backup;
 mod bring;
+mod compare;
 mod delete;
 mod describe;
 mod desk;
@@ -72,6 +73,7 @@ pub use list::ListEntry;
 pub use list::Listing;
 pub use list::list;
 pub use put::Put;
+pub use put::Until;
 pub use put::put;
 pub use receive::Receive;
 pub use receive::receive;

@@ -38,7 +38,7 @@ pub struct Counts {
     pub remove_objects: u64,
     /// Calls of `shelf`.
     pub shelves: u64,
-    /// Calls of `describe`.
+    /// Calls of `describe` and `show_again`.
     pub describes: u64,
     /// Calls of `remove_shelf`.
     pub removes_shelf: u64,
@@ -157,6 +157,15 @@ impl<S: Store> Store for Counting<S> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         self.tally().describes += 1;
         self.inner.describe(shelf, card)
+    }
+
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        self.tally().describes += 1;
+        self.inner.show_again(shelf, card)
     }
 
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {

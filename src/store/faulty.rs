@@ -32,7 +32,7 @@ pub enum Verb {
     Remove,
     /// `shelf`.
     Shelf,
-    /// `describe`.
+    /// `describe` and `show_again`.
     Describe,
     /// `remove_shelf`.
     RemoveShelf,
@@ -258,6 +258,14 @@ impl<S: Store> Store for Faulty<S> {
         card: &'a Card,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(Verb::Describe, self.inner.describe(shelf, card), same))
+    }
+
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        Box::pin(self.call(Verb::Describe, self.inner.show_again(shelf, card), same))
     }
 
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {

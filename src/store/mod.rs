@@ -115,6 +115,20 @@ pub struct Card {
     pub colour: u32,
     /// Free text under the title; may be empty.
     pub text: String,
+    /// Buttons, at most [`ACTIONS_MAX`]; only where somebody answers them.
+    pub actions: Vec<Action>,
+}
+
+/// Most buttons on a card: one row of them.
+pub const ACTIONS_MAX: usize = 5;
+
+/// A button on a card.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Action {
+    /// What whoever answers is told; at most 100 characters.
+    pub id: String,
+    /// What stands on it.
+    pub label: String,
 }
 
 /// What a store knows of its own work; cheap to ask.
@@ -262,6 +276,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// the view, and [`Error::Missing`] means that somebody removed the card by hand.
     fn describe<'a>(&'a self, shelf: &'a Shelf, card: &'a Card)
     -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Makes a card again that somebody removed by hand. Gives the shelf as it is called from then on;
+    /// what lies on it stays where it is. [`Error::Missing`] when the shelf is gone too.
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        Box::pin(async move { self.describe(shelf, card).await.map(|()| shelf.clone()) })
+    }
 
     /// Removes a shelf and everything on it.
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>>;

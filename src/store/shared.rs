@@ -58,6 +58,13 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     ) -> BoxFuture<'a, Result<(), Error>> {
         (**self).describe(shelf, card)
     }
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        (**self).show_again(shelf, card)
+    }
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {
         (**self).remove_shelf(shelf)
     }

@@ -46,13 +46,13 @@ async fn what_can_be_looked_at_is_told() {
         .await;
     wrong.has(&["none"]);
     let stats = stage.run(admin, "stats", json!({})).await;
-    stats.has(&["2 files in 1 archive", "packs", "request"]);
+    stats.has(&["2 files in", "packs", "request"]);
     let help = stage.run(admin, "help", json!({})).await;
     help.has(&["/cleanup", "/upload", "#DDMMYY-NN"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_file_is_sent() {
+async fn a_small_file_is_sent_and_an_archive_goes_to_the_machine() {
     let stage = Stage::new().await;
     let goal = stage.dir.path().join("out");
     let stage = started(
@@ -74,6 +74,20 @@ async fn a_small_file_is_sent() {
         })
         .await;
     assert_eq!(stage.fetched(&told).await, b"blue");
+    let id = stage.archive();
+    let away = stage
+        .run(stage.admin, "download", json!({"what": id}))
+        .await;
+    let away = stage
+        .message(stage.admin, &away.id, |said| {
+            said.text.contains("on the machine")
+        })
+        .await;
+    away.has(&["2 files"]);
+    assert_eq!(
+        std::fs::read(goal.join("Photos/sea.jpg")).expect("a file"),
+        b"blue"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,6 +175,19 @@ async fn a_path_of_the_machine_is_uploaded_from_listed_directories_only() {
         },
     )
     .await;
+    let path = inside.join("book.txt");
+    let body = json!({"path": path, "to": "Books"});
+    let said = stage.run(stage.admin, "upload", body).await;
+    stage
+        .message(stage.admin, &said.id, |said| said.text.contains("1 file"))
+        .await;
+    assert_eq!(
+        ods::service::list(&stage.drive, b"Books", 0, 0)
+            .expect("it")
+            .entries[0]
+            .name,
+        "book.txt"
+    );
     let path = stage.dir.path().join("secret.txt");
     let refused = stage
         .run(stage.admin, "upload", json!({"path": path}))
@@ -198,13 +225,9 @@ async fn work_is_done_and_its_end_is_told_where_the_owner_wants_it() {
     resumed.has(&["are on Discord"]);
     let again = stage.run(stage.admin, "resume", json!({})).await;
     again.has(&["Nothing waits"]);
-    let posted = stage.place.emulator.counts();
-    let told = posted
-        .routes
-        .get("POST /channels/{}/messages")
-        .copied()
-        .unwrap_or(0);
-    assert!(told >= 5, "each end is told in the channel: {posted:?}");
+    let told = stage.asked("POST", "/channels/{channel_id}/messages");
+    // Five ends of work, the card of the archive, and what the work itself put.
+    assert!(told >= 6, "{:?}", stage.place.emulator.counts());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,4 +415,32 @@ async fn the_same_words_are_heard_where_the_intent_is_granted() {
         stage.asked("POST", "/messages") == sent + 1
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_have_buttons_that_answer_who_presses_them() {
+    let stage = Stage::with(settings()).await;
+    stage.file("Later", "one", b"1").await;
+    stage.file("Later", "two", b"2").await;
+    stage.flush().await;
+    let (id, channel) = (stage.archive(), stage.place.archives);
+    let cards = stage.cards().await;
+    let is_it = |said: &&crate::bots::Said| {
+        let title = said.raw["embeds"][0]["title"].as_str();
+        title.is_some_and(|title| title.contains(&id))
+    };
+    let card = cards.iter().find(is_it).expect("a card");
+    // The channel of the archives is private.
+    let owner = stage.person(ods::emulator::permission::ADMINISTRATOR).await;
+    for (label, says) in [("Info", "2 files"), ("Verify", "nothing is wrong")] {
+        let body = json!({"message": card.id, "custom_id": card.button(label)});
+        let told = stage.act_in(channel, owner, "clicks", &body).await;
+        let told = told.expect("a click");
+        assert_eq!(told["answer"]["ephemeral"], true, "{told}");
+        let answer = told["answer"]["message"].as_str().expect("a message");
+        let seen = stage.seen_in(channel, owner).await;
+        let said = seen.iter().find(|said| said.id == answer).expect("it");
+        assert!(said.text.contains(says), "{said:?}");
+    }
+    assert_eq!(card.buttons().len(), 2);
 }

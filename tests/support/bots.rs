@@ -175,6 +175,18 @@ impl Stage {
         drives::flush(&self.drive).await;
     }
 
+    /// The bot's messages in the channel of the archives, newest first.
+    pub(crate) async fn cards(&self) -> Vec<Said> {
+        let (base, channel) = (self.place.emulator.api_url(), self.place.archives);
+        let url = format!("{base}/channels/{channel}/messages");
+        let token = format!("Bot {}", self.place.emulator.token());
+        let asking = self.http.get(url).header("authorization", token);
+        let asking = asking.header("user-agent", "DiscordBot (https://localhost, 1)");
+        let messages = asking.send().await.expect("an answer").json_value().await;
+        let messages = messages.as_array().expect("messages").iter();
+        messages.map(Said::of).collect()
+    }
+
     /// The id of the newest archive.
     pub(crate) fn archive(&self) -> String {
         let query = ods::service::Query::default();
@@ -213,7 +225,17 @@ impl Stage {
 
     /// Somebody acts in the channel; gives what the control port says.
     pub(crate) async fn act(&self, user: u64, act: &str, body: &Value) -> Result<Value, String> {
-        let (base, channel) = (self.place.emulator.base_url(), self.channel());
+        self.act_in(self.channel(), user, act, body).await
+    }
+
+    pub(crate) async fn act_in(
+        &self,
+        channel: u64,
+        user: u64,
+        act: &str,
+        body: &Value,
+    ) -> Result<Value, String> {
+        let base = self.place.emulator.base_url();
         let url = format!("{base}/_control/people/{user}/channels/{channel}/{act}");
         self.post(&url, "application/json", body.to_string().into())
             .await
@@ -297,7 +319,11 @@ impl Stage {
 
     /// What somebody sees in the channel, newest first.
     pub(crate) async fn seen(&self, user: u64) -> Vec<Said> {
-        let (base, channel) = (self.place.emulator.base_url(), self.channel());
+        self.seen_in(self.channel(), user).await
+    }
+
+    pub(crate) async fn seen_in(&self, channel: u64, user: u64) -> Vec<Said> {
+        let base = self.place.emulator.base_url();
         let url = format!("{base}/_control/people/{user}/channels/{channel}/messages");
         let answer = self.http.get(url).send().await.expect("an answer");
         let messages: Value = answer.json_value().await;

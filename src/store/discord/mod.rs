@@ -63,6 +63,7 @@ mod settings;
 pub mod setup;
 mod shelf;
 mod sizes;
+mod skew;
 mod strangers;
 mod transport;
 mod wire;
@@ -192,6 +193,14 @@ impl Store for Discord {
         card: &'a Card,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.describe_shelf(shelf, card))
+    }
+
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        Box::pin(self.make_card_again(shelf, card))
     }
 
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {

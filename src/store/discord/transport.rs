@@ -27,6 +27,7 @@ use super::{
     http::{Clients, Form, Progress, reason},
     limiter::Lane,
     settings::Settings,
+    skew::Skew,
 };
 use crate::store::{Error, Status, Urgency};
 
@@ -144,6 +145,7 @@ pub(super) struct Transport {
     authorization: HeaderValue,
     gate: Gate,
     tally: Mutex<Tally>,
+    pub(super) skew: Skew,
 }
 
 impl Transport {
@@ -159,6 +161,7 @@ impl Transport {
             authorization,
             settings,
             tally: Mutex::default(),
+            skew: Skew::default(),
         })
     }
 
@@ -307,6 +310,7 @@ impl Transport {
     ) -> Result<Bytes, Fail> {
         let status = response.status().as_u16();
         let headers: HeaderMap = response.headers().clone();
+        self.skew.hear(&headers);
         let body = self.body(response, ANSWER_BYTES_MAX).await;
         let known = body.as_deref().unwrap_or_default();
         permit.done(&hear(status, &headers, known, limited_least));
