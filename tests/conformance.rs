@@ -115,8 +115,7 @@ fn pjdfstest() {
     );
 }
 
-fn fsx(seed: u32, operations: u32, config: &str) {
-    let mut mounted = Mounted::draining();
+fn fsx(mut mounted: Mounted, seed: u32, operations: u32, config: &str) {
     let elsewhere = tempfile::tempdir().expect("a directory");
     let (operations, seed) = (operations.to_string(), seed.to_string());
     let arguments = ["-N", &operations, "-S", &seed, "-f"];
@@ -134,21 +133,30 @@ fn fsx(seed: u32, operations: u32, config: &str) {
     );
 }
 
+/// Everything stays in the spool until the end.
 #[test]
 #[ignore = "needs fsx"]
-fn fsx_full() {
+fn fsx_on_the_spool() {
     let (seeds, operations) = if is_long() {
         (3, 1_000_000)
     } else {
-        (1, 20_000)
+        (1, 10_000)
     };
     for seed in 1..=seeds {
-        fsx(seed, operations, "fsx.toml");
+        fsx(Mounted::new(), seed, operations, "fsx.toml");
     }
 }
 
 #[test]
 #[ignore = "needs fsx"]
+fn fsx_while_the_drain_runs() {
+    let operations = if is_long() { 200_000 } else { 10_000 };
+    fsx(Mounted::draining(), 4, operations, "fsx.toml");
+}
+
+#[test]
+#[ignore = "needs fsx"]
 fn fsx_big() {
-    fsx(4, if is_long() { 50_000 } else { 1_500 }, "fsx-big.toml");
+    let operations = if is_long() { 50_000 } else { 1_500 };
+    fsx(Mounted::draining(), 5, operations, "fsx-big.toml");
 }

@@ -10,10 +10,12 @@ use std::path::PathBuf;
 /// The ladder, bottom rung first. A room may use the rungs below its own, and nothing else.
 const LADDER: &[&[&str]] = &[
     &["id", "size", "clock", "durable", "emulator"],
-    &["codec"],
+    &["codec", "legacy"],
     &["store", "index", "spool", "cache"],
     &["drive"],
     &["fs"],
+    &["import"],
+    &["service"],
     &["fuse", "web", "bot"],
     &["cli"],
     &["fuzzing"],
@@ -35,6 +37,15 @@ const KEPT: &[(&str, &[&str])] = &[
     ("scrypt", &["codec"]),
     ("hkdf", &["codec"]),
     ("fastcdc", &["codec"]),
+    ("aes", &["legacy"]),
+    ("aes_gcm", &["legacy"]),
+    ("cbc", &["legacy"]),
+    ("ctr", &["legacy"]),
+    ("ghash", &["legacy"]),
+    ("hmac", &["legacy"]),
+    ("pbkdf2", &["legacy"]),
+    ("tar", &["legacy"]),
+    ("flate2", &["legacy", "import"]),
     ("anyhow", &["cli", "bin"]),
 ];
 

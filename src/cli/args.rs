@@ -52,8 +52,10 @@ pub(crate) enum Command {
     Verify(Verify),
     Repair(Repair),
     Gc(Gc),
+    Import(crate::cli::import::Import),
     Passphrase(Passphrase),
     Invite(Invite),
+    Bot(Bot),
     Demo(Demo),
     Emulator(Emulator),
 }
@@ -111,10 +113,10 @@ pub(crate) struct Umount {
     pub(crate) force: bool,
 }
 
-/// Wait until everything written so far is on Discord
+/// Wait until everything written so far is on Discord: the whole drive, whatever path in it is given
 #[derive(Debug, Args)]
 pub(crate) struct Flush {
-    /// Drive, or a path in it [default: the running demo, or the default drive]
+    /// Drive, or any path in it [default: the running demo, or the default drive]
     pub(crate) target: Option<String>,
     /// Give up waiting after so many seconds; the upload goes on
     #[arg(long, value_name = "SECONDS")]
@@ -265,6 +267,24 @@ pub(crate) struct Demo {
     pub(crate) supervised: bool,
 }
 
+/// Run the bot of a drive that is not mounted, until Ctrl-C
+///
+/// It answers commands in the drive's own Discord server: /status, /archives, /upload and others; `[drive.NAME.bot]`
+/// in the configuration says who may ask what. A mounted drive has its bot in the same process: `ods-mount --bot`.
+#[derive(Debug, Args)]
+pub(crate) struct Bot {
+    /// Drive [default: the default drive]
+    pub(crate) drive: Option<String>,
+    /// Tell Discord the commands again, also when they are the same as last time
+    #[arg(long)]
+    pub(crate) register: bool,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Where Discord is; for the emulator
+    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
+    pub(crate) api_base: Option<String>,
+}
+
 /// Run a Discord on loopback, for trials and tests
 #[derive(Debug, Args)]
 pub(crate) struct Emulator {
@@ -302,6 +322,9 @@ pub(crate) struct Mount {
     /// Take the drive although another machine holds it (-o takeover)
     #[arg(long)]
     pub(crate) takeover: bool,
+    /// Run the drive's bot in its Discord server too (-o bot)
+    #[arg(long)]
+    pub(crate) bot: bool,
     /// A read waits so many seconds for Discord (-o read_timeout)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) read_timeout: Option<u64>,

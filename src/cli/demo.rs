@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use zeroize::Zeroizing;
 
+use crate::bot;
 use crate::cli::args;
 use crate::cli::daemon;
 use crate::cli::daemon::Handed;
@@ -109,6 +110,7 @@ async fn serve(wish: Wish, listener: Listener) -> Result<()> {
     let plan = Plan {
         name: String::from(NAME),
         site,
+        bot: wish.options.bot.then(bot::Settings::default),
         options: wish.options,
         mountpoint: wish.mountpoint,
         state_dir: data.join("state"),

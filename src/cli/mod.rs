@@ -5,7 +5,8 @@
 //! init  join  passphrase  invite            a drive's beginning, and its keys      ─ remote
 //! mount ─ daemon ─ mounting                 a mount from beginning to end          ─ server ┐ control
 //! ask ─ target ─ registry                   status, flush, umount                  ─ client ┘ socket
-//! verify  repair ─ work ─ job ─ meter       long work, in the daemon or without one
+//! verify  repair  gc ─ work ─ meter         jobs, in the daemon or without one
+//! bot                                       the bot of a drive that is not mounted
 //! helper  demo  emulate                     mount(8) and umount(8); without an account
 //! render  progress  logger  exit            what people see
 //! sys  mounts  paths                        what the system gives
@@ -13,6 +14,7 @@
 
 mod args;
 mod ask;
+mod bot;
 mod client;
 mod config;
 mod daemon;
@@ -24,15 +26,17 @@ mod exit;
 pub mod fuzzing;
 mod gc;
 mod helper;
+mod import;
 mod init;
 mod invite;
-mod job;
 mod join;
+mod kernel;
 mod logger;
 mod meter;
 mod mount;
 mod mounting;
 mod mounts;
+mod opening;
 mod options;
 mod passphrase;
 mod paths;
@@ -84,8 +88,10 @@ fn run(args: &args::Ods) -> Result<()> {
         Command::Verify(args) => verify::run(args, config),
         Command::Repair(args) => repair::run(args, config),
         Command::Gc(args) => gc::run(args, config),
+        Command::Import(args) => import::run(args, config),
         Command::Passphrase(args) => block_on(passphrase::run(args, config)),
         Command::Invite(args) => block_on(invite::run(args, config)),
+        Command::Bot(args) => bot::run(args, config),
         Command::Demo(args) => demo::run(args, config),
         Command::Emulator(args) => block_on(emulate::run(args)),
     }

@@ -7,7 +7,6 @@ use anyhow::Result;
 use crate::cli::args;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::job::Job;
 use crate::cli::progress;
 use crate::cli::render::counted;
 use crate::cli::work;
@@ -16,6 +15,7 @@ use crate::drive::verify::Depth;
 use crate::drive::verify::Problem;
 use crate::drive::verify::Report;
 use crate::drive::verify::Wish;
+use crate::service::Job;
 use crate::size::Bytes;
 
 /// Paths that a problem shows in text; `--json` has all.

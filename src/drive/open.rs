@@ -1,6 +1,5 @@
 //! Opening a drive, which is recovering it; and closing it.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -22,6 +21,7 @@ use crate::drive::cards::Pace;
 use crate::drive::control::Control;
 use crate::drive::control::Stop;
 use crate::drive::fetch;
+use crate::drive::memory;
 use crate::drive::journal::Head;
 use crate::drive::names::Name;
 use crate::drive::rebuild::Watch;
@@ -221,7 +221,7 @@ impl Drive {
             index,
             spool,
             cache,
-            memory: fetch::Memory::new(settings.memory_bytes_max),
+            memory: memory::Memory::new(settings.memory_bytes_max),
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
             distrusted: crate::drive::trust::Distrust::default(),
@@ -235,7 +235,8 @@ impl Drive {
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
-            damaged: Mutex::new(HashMap::new()),
+            damaged: Mutex::default(),
+            damaged_paths: Mutex::default(),
             instance,
             settings,
             _lock: lock,

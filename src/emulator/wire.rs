@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) struct Wires {
 
 /// All connections that are open.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OpenWires(Arc<Mutex<Vec<Weak<Ends>>>>);
+pub(crate) struct OpenWires(Arc<Mutex<Vec<Weak<Ends>>>>, Arc<AtomicUsize>);
 
 /// One connection.
 #[derive(Debug)]
@@ -91,6 +91,12 @@ impl OpenWires {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|one| one.strong_count() > 0);
         all.push(Arc::downgrade(ends));
+        self.1.fetch_max(all.len(), Ordering::SeqCst);
+    }
+
+    /// The largest number that was open at once.
+    pub(crate) fn most(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
     }
 }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
-    Urgency,
+    Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
+    Together, Urgency,
 };
 
 /// What was asked since the start or the last [`Counting::take`]. Calls count when they begin.
@@ -181,5 +181,13 @@ impl<S: Store> Store for Counting<S> {
 
     fn status(&self) -> Status {
         self.inner.status()
+    }
+
+    fn places(&self) -> Vec<Landmark> {
+        self.inner.places()
+    }
+
+    fn address(&self, shelf: &Shelf) -> Option<String> {
+        self.inner.address(shelf)
     }
 }

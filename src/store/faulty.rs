@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
-    Urgency,
+    Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
+    Together, Urgency,
 };
 
 /// Which call a rule is for.
@@ -278,5 +278,13 @@ impl<S: Store> Store for Faulty<S> {
 
     fn status(&self) -> Status {
         self.inner.status()
+    }
+
+    fn places(&self) -> Vec<Landmark> {
+        self.inner.places()
+    }
+
+    fn address(&self, shelf: &Shelf) -> Option<String> {
+        self.inner.address(shelf)
     }
 }

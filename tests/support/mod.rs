@@ -121,6 +121,7 @@ impl Mounted {
     pub fn with_spool(drain: Drain, spool_bytes_max: u64) -> Mounted {
         let limit = |settings| Settings {
             spool_bytes_max,
+            write_timeout: Duration::from_secs(1),
             ..settings
         };
         Mounted::made(drain, limit, Options::default(), &options())

@@ -30,6 +30,14 @@ const VALUE_CHARS_MAX: usize = 1024;
 const EMBED_CHARS_MAX: usize = 6000;
 const THREAD_NAME_CHARS_MAX: usize = 100;
 
+/// Where people look at channels.
+pub(super) const PAGES: &str = "https://discord.com/channels";
+
+/// The address that shows a channel or thread of a server.
+pub(super) fn address(server: u64, channel: u64) -> String {
+    format!("{PAGES}/{server}/{channel}")
+}
+
 impl Discord {
     pub(super) async fn make_shelf(&self, label: &str, card: &Card) -> Result<Shelf, Error> {
         let deadline = self.transport.deadline();

@@ -33,11 +33,23 @@ use crate::store::{Error, Status, Urgency};
 /// Longest answer that is read from the API: a page of messages is below a megabyte.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The drive: a failure is one of the drive's.
+    Drive,
+    /// A conversation: its failures say nothing about the drive.
+    Talk,
+    /// The answer to an interaction, which has a token of its own in its path and needs no other.
+    Hook,
+}
+
 /// One request to the API, to be sent once or more often.
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     lane: Lane,
     urgency: Urgency,
+    side: Side,
     request: Request,
     form: Option<Form>,
     /// For errors.
@@ -50,6 +62,7 @@ impl Ask {
         Self {
             lane,
             urgency: Urgency::Background,
+            side: Side::Drive,
             request: Request::from_route(route),
             form: None,
             deed,
@@ -63,6 +76,7 @@ impl Ask {
         Ok(Self {
             lane,
             urgency,
+            side: Side::Drive,
             request,
             form: None,
             deed,
@@ -89,6 +103,17 @@ impl Ask {
             form: Some(form),
             ..Self::new(lane, route, deed)
         }
+    }
+
+    /// Length of its form, if it has one.
+    pub(super) fn form_bytes(&self) -> u64 {
+        self.form.as_ref().map_or(0, Form::bytes)
+    }
+
+    /// Said when it is not for the drive.
+    pub(super) fn on(mut self, side: Side) -> Self {
+        self.side = side;
+        self
     }
 
     /// Said when somebody waits for the answer.
@@ -208,7 +233,9 @@ impl Transport {
     ) -> Result<Bytes, Fail> {
         let entered = self.gate.enter(ask.lane, ask.urgency, deadline).await;
         let permit = entered.map_err(|error| {
-            self.failed(&error.to_string());
+            if ask.side == Side::Drive {
+                self.failed(&error.to_string());
+            }
             Fail::Gave(error)
         })?;
         self.count(ask.lane.kind);
@@ -227,8 +254,10 @@ impl Transport {
             })),
         };
         match &outcome {
-            Ok(_) => self.tally().last_error = None,
-            Err(fail) => self.failed(&fail.in_words(&ask.deed)),
+            Ok(_) if ask.side == Side::Drive => self.tally().last_error = None,
+            Ok(_) => {}
+            Err(fail) if ask.side == Side::Drive => self.failed(&fail.in_words(&ask.deed)),
+            Err(fail) => log::debug!("discord: {}", fail.in_words(&ask.deed)),
         }
         outcome
     }
@@ -246,8 +275,11 @@ impl Transport {
         let left = deadline.saturating_duration_since(Instant::now());
         let building = client
             .request(method(request.method()), url)
-            .header(AUTHORIZATION, self.authorization.clone())
             .timeout(own.min(left));
+        let building = match ask.side {
+            Side::Hook => building,
+            Side::Drive | Side::Talk => building.header(AUTHORIZATION, self.authorization.clone()),
+        };
         let sent_bytes = match (form, request.body()) {
             (Some(form), _) => form.bytes(),
             (None, body) => body.map_or(0, |body| body.len() as u64),
