@@ -211,11 +211,13 @@ impl<'d> Change<'d> {
             }
         }
         let head = self.record.encode();
-        let (seq, place) = match &self.body {
-            Body::Own(body) => self.drive.spool.append(&head, body)?,
-            Body::Given => self.drive.spool.append(&head, self.given)?,
+        let body = match &self.body {
+            Body::Own(body) => body,
+            Body::Given => self.given,
         };
+        let (seq, place) = self.drive.spool.append(&head, body)?;
+        let bytes = body.len() as u64;
         self.state.apply(self.drive, seq, place, self.record);
-        Ok(self.body.len() as u64)
+        Ok(bytes)
     }
 }
