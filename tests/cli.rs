@@ -335,7 +335,7 @@ fn what_is_gone_or_out_of_reach_is_told() {
         "1 s at most",
         "14",
     ];
-    machine.mount(&["-o", "patience=1"]).bad(14, &waits);
+    machine.mount(&["-o", "patience=4"]).bad(14, &waits);
     machine.set("ODS_API_BASE", &world.emulator.base_url());
     let config = std::fs::read_to_string(machine.path("config/ods/config.toml"));
     let config = config.expect("readable");

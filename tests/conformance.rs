@@ -140,7 +140,7 @@ fn fsx_on_the_spool() {
     let (seeds, operations) = if is_long() {
         (3, 1_000_000)
     } else {
-        (1, 10_000)
+        (1, 8_000)
     };
     for seed in 1..=seeds {
         fsx(Mounted::new(), seed, operations, "fsx.toml");
@@ -150,7 +150,7 @@ fn fsx_on_the_spool() {
 #[test]
 #[ignore = "needs fsx"]
 fn fsx_while_the_drain_runs() {
-    let operations = if is_long() { 200_000 } else { 10_000 };
+    let operations = if is_long() { 200_000 } else { 8_000 };
     fsx(Mounted::draining(), 4, operations, "fsx.toml");
 }
 

@@ -482,7 +482,7 @@ async fn commands(api: &mut Checked) {
         {"type": 1, "name": "get", "description": "d"},
         {"type": 2, "name": "set", "description": "d", "options": [
             {"type": 1, "name": "one", "description": "d", "options": [
-                {"type": 3, "name": "value", "description": "d"}]}]}]});
+                {"type": 3, "name": "value", "description": "d", "autocomplete": true}]}]}]});
     let menu = json!({"name": "Look at this", "type": 3});
     for place in [
         "/applications/{application_id}/commands",
@@ -531,6 +531,7 @@ async fn interact(api: &mut Checked, emulator: &Emulator, act: &str, body: Value
 async fn interactions(api: &mut Checked, emulator: &Emulator) {
     const CALLBACK: &str = "POST /interactions/{interaction_id}/{interaction_token}/callback";
     const HOOK: &str = "/webhooks/{webhook_id}/{webhook_token}";
+    let before = api.values["message_id"].clone();
     let find = json!({"command": "config get"});
     let rows = json!([{"type": 1, "components": [
         {"type": 2, "style": 1, "custom_id": "b", "label": "b"}]}]);
@@ -576,7 +577,7 @@ async fn interactions(api: &mut Checked, emulator: &Emulator) {
     api.get(&original).await;
     api.call(204, &format!("DELETE {original}"), "", Value::Null)
         .await;
-    let typed = json!({"command": "find", "options": {"a": "x"}, "focused": "a"});
+    let typed = json!({"command": "config set one", "options": {"value": "x"}, "focused": "value"});
     interact(api, emulator, "completions", typed).await;
     let choices = json!({"type": 8, "data": {"choices": [{"name": "n", "value": "v"}]}});
     api.call(204, CALLBACK, "", choices).await;
@@ -585,6 +586,7 @@ async fn interactions(api: &mut Checked, emulator: &Emulator) {
     api.set("webhook_token", "wrong");
     api.call(401, &format!("GET {original}"), "", Value::Null)
         .await;
+    api.set("message_id", before);
     // What was answered is in the channel's history, with what it answers.
     api.get(MESSAGES).await;
 }

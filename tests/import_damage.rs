@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use ods::drive::Drive;
 use ods::drive::task::Go;
+use ods::drive::task::Progress;
 use ods::drive::task::Task;
+use ods::drive::task::Watcher;
 use ods::fs::Fs;
 use ods::fs::Name;
 use ods::id::InodeNo;
@@ -67,6 +69,10 @@ impl Bench {
     }
 
     fn import(&self, key: &str) -> Result<Report, Error> {
+        self.watched(key, &|_| Go::On)
+    }
+
+    fn watched(&self, key: &str, watcher: &Watcher<'_>) -> Result<Report, Error> {
         let key = Some(OldKey::new(key));
         let wish = Wish {
             source: Source::Folder(self.folder()),
@@ -79,7 +85,7 @@ impl Bench {
             existing: Existing::Keep,
         };
         let fs = Fs::new(Arc::clone(&self.drive), ods::fs::Options::default());
-        ods::import::import(&fs, &Nobody, &wish, &Task::new(&|_| Go::On))
+        ods::import::import(&fs, &Nobody, &wish, &Task::new(watcher))
     }
 
     /// Every file of the drive, with its content.
@@ -313,6 +319,24 @@ fn a_batch_made_to_do_harm_does_none() {
     assert!(lost(&report, "/etc/evil").why.contains("absolute"));
     let again = bench.import(python_bots::MASTER).expect("in part");
     assert_eq!((again.files, again.skipped), (0, 5), "{again:?}");
+}
+
+#[test]
+fn who_interrupts_finds_nothing_half_and_the_same_again_goes_on() {
+    let bench = Bench::new();
+    let (tar, _) = tar();
+    let files = (TAR_FILES, TAR_BYTES);
+    python_bots::write_batch(&bench.folder(), &tar, files, 64 << 10, 100_000);
+    let stop = |progress: &Progress| match progress.doing.as_str() {
+        "importing" => Go::Stop,
+        _ => Go::On,
+    };
+    let report = bench.watched(python_bots::MASTER, &stop);
+    let report = report.expect("an answer all the same");
+    assert!(!report.complete && report.files == 0, "{report:?}");
+    assert_eq!(bench.names(), [""; 0]);
+    let report = bench.import(python_bots::MASTER).expect("comes");
+    assert!(report.complete && report.files == 5, "{report:?}");
 }
 
 #[test]

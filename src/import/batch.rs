@@ -222,7 +222,7 @@ impl Unpack<'_, '_> {
         {
             Ok(bytes) => {
                 self.report.write(shown(&place), bytes);
-                self.task.done(1, bytes)?;
+                self.task.done(1, 0)?;
                 Ok(Ok(()))
             }
             Err(Stopped::Read(error)) => Ok(Err(error)),

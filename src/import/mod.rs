@@ -66,7 +66,7 @@ pub trait Hears: Sync {
 pub fn import(fs: &Fs, hears: &dyn Hears, wish: &Wish, task: &Task<'_>) -> Result<Report, Error> {
     let Found { origin, system } = find(fs, wish, task)?;
     let mut report = Report::new(wish.mode);
-    let mut target = Target::new(fs, hears, wish)?;
+    let mut target = Target::new(fs, hears, wish, task)?;
     let done = match system {
         System::Sliced(manifests) => {
             sliced::import(&*origin, &manifests, wish, (&mut target, &mut report), task)

@@ -99,7 +99,7 @@ pub(in crate::import) fn import(
                 drop(belt.next());
             }
             told(plan, done, report)?;
-            task.done(1, plan.file.bytes.unwrap_or(0))?;
+            task.done(1, 0)?;
         }
         Ok(())
     })

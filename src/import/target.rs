@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::io;
 
 use crate::clock::Time;
+use crate::drive::task::Task;
 use crate::fs;
 use crate::fs::Caller;
 use crate::fs::Fs;
@@ -63,6 +64,7 @@ pub(in crate::import) enum Stopped {
 /// The drive, and where in it.
 pub(in crate::import) struct Target<'a> {
     fs: &'a Fs,
+    task: &'a Task<'a>,
     hears: &'a dyn Hears,
     caller: Caller,
     existing: Existing,
@@ -78,10 +80,12 @@ impl<'a> Target<'a> {
         fs: &'a Fs,
         hears: &'a dyn Hears,
         wish: &Wish,
+        task: &'a Task<'a>,
     ) -> Result<Target<'a>, Error> {
         let root = fs.getattr(InodeNo::ROOT).map_err(Error::file(b""))?.inode;
         Ok(Target {
             fs,
+            task,
             hears,
             caller: Caller {
                 uid: root.uid,
@@ -199,7 +203,7 @@ impl<'a> Target<'a> {
         content: &mut dyn Proven,
     ) -> Result<u64, Stopped> {
         if self.mode == Mode::DryRun {
-            let bytes = io::copy(content, &mut io::sink()).map_err(Stopped::Read)?;
+            let bytes = self.pour(content, |_, _| Ok(()))?;
             content.prove().map_err(Stopped::Read)?;
             return Ok(bytes);
         }
@@ -253,17 +257,31 @@ impl<'a> Target<'a> {
     }
 
     fn fill(&self, ino: InodeNo, path: &Path, content: &mut dyn Proven) -> Result<u64, Stopped> {
-        let mut buffer = vec![0; STEP];
-        let mut offset = 0;
-        loop {
-            let len = full(content, &mut buffer).map_err(Stopped::Read)?;
-            let mut rest = &buffer[..len];
+        self.pour(content, |mut offset, mut rest| {
             while !rest.is_empty() {
                 let written = self.fs.write(ino, offset, rest, Privileges::Keep);
                 let written = written.map_err(|error| stopped(path, error))?;
                 offset += u64::from(written);
                 rest = &rest[written as usize..];
             }
+            Ok(())
+        })
+    }
+
+    /// Reads to the end, unless whoever watches wants no more; gives the length.
+    fn pour(
+        &self,
+        content: &mut dyn Proven,
+        mut into: impl FnMut(u64, &[u8]) -> Result<(), Stopped>,
+    ) -> Result<u64, Stopped> {
+        let mut buffer = vec![0; STEP];
+        let mut offset = 0;
+        loop {
+            let len = full(content, &mut buffer).map_err(Stopped::Read)?;
+            into(offset, &buffer[..len])?;
+            offset += len as u64;
+            let told = self.task.done(0, len as u64);
+            told.map_err(|error| Stopped::All(error.into()))?;
             if len < buffer.len() {
                 return Ok(offset);
             }

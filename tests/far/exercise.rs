@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::forget_pages;
 use crate::sys;
 use crate::sys::Map;
 
@@ -131,7 +130,7 @@ impl Exercise {
             80..82 => self.sync(),
             82..84 => self.reopen(),
             84..86 => self.seek(),
-            _ => forget_pages(&self.file),
+            _ => self.forget(),
         }
         let size = self.file.metadata().expect("stat").len();
         assert_eq!(size, self.bytes.len() as u64, "{}", self.told.join("\n"));
@@ -227,6 +226,10 @@ impl Exercise {
         self.file = open(&self.path);
     }
 
+    fn forget(&self) {
+        sys::forget_pages(&self.file).expect("posix_fadvise");
+    }
+
     /// What lies between two pieces of data is nothing but zeros.
     fn seek(&mut self) {
         let Some((at, _)) = self.inside() else {
@@ -242,7 +245,7 @@ impl Exercise {
 
     /// The bytes as they must be, after all of them were compared.
     pub(crate) fn end(self) -> Vec<u8> {
-        forget_pages(&self.file);
+        self.forget();
         let found = std::fs::read(&self.path).expect("read");
         assert_eq!(found.len(), self.bytes.len());
         self.same(0, &found);

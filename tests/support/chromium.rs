@@ -1,7 +1,6 @@
 //! Chromium without a window, driven over its DevTools protocol.
 #![allow(dead_code, unreachable_pub)]
 
-use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,7 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Milliseconds after which a page that does not come to what is awaited has failed.
-const PATIENCE_MS: u64 = 30_000;
+const PATIENCE_MS: u64 = 120_000;
 
 /// One page in a browser of its own. Dropped, the browser ends.
 pub struct Page {
@@ -22,7 +21,7 @@ pub struct Page {
     socket: WebSocketStream<TcpStream>,
     session: String,
     next: u64,
-    events: VecDeque<Value>,
+    loaded: bool,
     /// Every address the page asked for.
     pub asked: Vec<String>,
     /// What scripts reported as an error, and what the browser refused.
@@ -96,7 +95,7 @@ impl Page {
             socket,
             session: String::new(),
             next: 0,
-            events: VecDeque::new(),
+            loaded: false,
             asked: Vec::new(),
             faults: Vec::new(),
             _profile: profile,
@@ -111,8 +110,20 @@ impl Page {
             page.call(&format!("{domain}.enable"), json!({})).await;
         }
         page.size(width, height).await;
+        page.loaded = false;
         page.call("Page.navigate", json!({"url": url})).await;
+        while !page.loaded {
+            let event = page.receive().await;
+            page.note(&event);
+        }
         page
+    }
+
+    /// The next message of the browser.
+    async fn receive(&mut self) -> Value {
+        let message = self.socket.next().await.expect("open").expect("a message");
+        let text = message.to_text().expect("text");
+        serde_json::from_str(text).unwrap_or_default()
     }
 
     /// Calls a method and gives its result.
@@ -126,13 +137,7 @@ impl Page {
         let sent = self.socket.send(Message::text(body.to_string())).await;
         sent.expect("sent");
         loop {
-            let message = self.socket.next().await.expect("open").expect("a message");
-            let Ok(text) = message.to_text() else {
-                continue;
-            };
-            let Ok(message) = serde_json::from_str::<Value>(text) else {
-                continue;
-            };
+            let message = self.receive().await;
             if message["id"] == id {
                 assert!(message["error"].is_null(), "{method}: {message}");
                 return message["result"].clone();
@@ -148,6 +153,7 @@ impl Page {
                 let url = params["request"]["url"].as_str().unwrap_or_default();
                 self.asked.push(url.to_owned());
             }
+            Some("Page.loadEventFired") => self.loaded = true,
             Some("Runtime.exceptionThrown") => self.faults.push(params.to_string()),
             Some("Log.entryAdded") if params["entry"]["level"] == "error" => {
                 self.faults.push(params["entry"].to_string());

@@ -186,6 +186,15 @@ pub fn copy_range(from: &File, mut at: i64, to: &File, mut to_at: i64, len: usiz
     check(done as i64)
 }
 
+/// Takes the pages of a file from the kernel, as far as they are clean.
+pub fn forget_pages(file: &File) -> Answer<()> {
+    let advice = libc::POSIX_FADV_DONTNEED;
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) } {
+        0 => Ok(()),
+        errno => Err(errno),
+    }
+}
+
 pub fn flock(file: &File, operation: i32) -> Answer<i64> {
     check(unsafe { libc::flock(file.as_raw_fd(), operation) })
 }

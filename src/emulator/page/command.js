@@ -106,7 +106,10 @@ export function commands({ state, act, notice, told, world }) {
       const { options, files } = values(fields);
       run(one, options, files, send);
     };
-    form.onkeydown = (event) => event.key === "Escape" && !event.defaultPrevented && leave();
+    // No value is returned: `false` would keep every key from the fields.
+    form.onkeydown = (event) => {
+      if (event.key === "Escape" && !event.defaultPrevented) leave();
+    };
     form.hidden = false;
     $("composer").hidden = true;
     form.querySelector("input, select")?.focus();
