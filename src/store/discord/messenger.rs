@@ -7,10 +7,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::BASE64URL_NOPAD;
-use reqwest::{Response, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use twilight_http::routing::Route;
 use twilight_model::id::{
     Id,
@@ -21,7 +20,7 @@ use zeroize::Zeroizing;
 use super::{
     answer::{Fail, Said, code},
     deed::Deed,
-    http::{Form, reason},
+    http::Form,
     limiter::Lane,
     transport::{Ask, Side, Transport, parse},
 };
@@ -31,13 +30,11 @@ use crate::store::{Error, Urgency};
 const CALLBACK_MAX: Duration = Duration::from_millis(2800);
 /// Other messages to people are worth no more waiting than this.
 const MESSAGE_MAX: Duration = Duration::from_secs(15);
-/// Where Discord keeps what people attach.
-const ATTACHMENT_HOSTS: [&str; 2] = ["cdn.discordapp.com", "media.discordapp.net"];
 
 /// Sends messages to people. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Messenger {
-    transport: Arc<Transport>,
+    pub(super) transport: Arc<Transport>,
 }
 
 /// Whom an answer goes to. Its token is as good as a password for fifteen minutes, so it is never shown.
@@ -284,82 +281,8 @@ impl Messenger {
         self.transport.act(&ask, deadline).await.map(drop)
     }
 
-    /// Begins to fetch what somebody attached to a message or an interaction.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when the address is not one of Discord's; [`Error::Unavailable`].
-    pub async fn fetch(&self, url: &str) -> Result<Fetching, Error> {
-        if !self.is_attachment(url) {
-            return Err(Error::Refused {
-                what: "an attachment that does not lie with Discord is not fetched".into(),
-            });
-        }
-        self.transport.count("GET attachment");
-        let sent = self.transport.clients.cdn.get(url).send().await;
-        let response = sent.map_err(broken_off)?;
-        match response.status().as_u16() {
-            200 => Ok(Fetching {
-                transport: Arc::clone(&self.transport),
-                response,
-            }),
-            403 | 404 => Err(Error::Missing {
-                what: "the attachment".into(),
-            }),
-            status => Err(Error::Unavailable {
-                what: format!("Discord's CDN answered {status}"),
-                retry_after: None,
-            }),
-        }
-    }
-
-    /// Is it where Discord keeps attachments, or on the machine that stands for Discord?
-    fn is_attachment(&self, url: &str) -> bool {
-        let Ok(url) = Url::parse(url) else {
-            return false;
-        };
-        let base = Url::parse(&self.transport.settings().api_base).ok();
-        let same = |base: &Url| {
-            base.scheme() == "http" && url.host() == base.host() && url.port() == base.port()
-        };
-        let is_known = url
-            .host_str()
-            .is_some_and(|host| ATTACHMENT_HOSTS.contains(&host));
-        url.scheme() == "https" && is_known || base.is_some_and(|base| same(&base))
-    }
-
     fn deadline(&self, ask: &Ask) -> Instant {
         Instant::now() + MESSAGE_MAX + self.transport.time_for(ask.form_bytes())
-    }
-}
-
-/// An attachment on its way here.
-pub struct Fetching {
-    transport: Arc<Transport>,
-    response: Response,
-}
-
-impl Fetching {
-    /// The next bytes of it; none at its end.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when it stopped in the middle.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        let patience = self.transport.settings().silence_timeout;
-        let piece = timeout(patience, self.response.chunk()).await;
-        let piece = piece.map_err(|_| Error::Unavailable {
-            what: "the attachment stopped in the middle".into(),
-            retry_after: None,
-        })?;
-        let piece = piece.map_err(broken_off)?;
-        self.transport
-            .received(piece.as_ref().map_or(0, Bytes::len));
-        Ok(piece)
-    }
-}
-
-impl fmt::Debug for Fetching {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fetching").finish_non_exhaustive()
     }
 }
 
@@ -411,13 +334,6 @@ fn hook_error(fail: Fail) -> Error {
                 .into(),
         },
         fail => fail.error(&answering()),
-    }
-}
-
-fn broken_off(error: reqwest::Error) -> Error {
-    Error::Unavailable {
-        what: format!("the attachment could not be fetched: {}", reason(error)),
-        retry_after: None,
     }
 }
 

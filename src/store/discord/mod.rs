@@ -42,6 +42,8 @@ use self::{
 };
 
 mod answer;
+mod ask;
+mod attachment;
 mod backoff;
 mod cdn;
 mod deed;
@@ -69,9 +71,10 @@ mod transport;
 mod wire;
 
 pub use self::{
+    attachment::Fetching,
     http::offer_tls,
     limiter::Rates,
-    messenger::{Answering, Attached, Fetching, Gateway, Messenger, Posted},
+    messenger::{Answering, Attached, Gateway, Messenger, Posted},
     settings::{API_BASE, ATTACHMENT_BYTES_DEFAULT, Settings, Token},
 };
 
