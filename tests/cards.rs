@@ -22,7 +22,8 @@ fn cards(world: &World, channel: &str) -> Vec<(u64, Value)> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
     let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
-    let messages: Vec<Value> = serde_json::from_str(body).expect("JSON");
+    let messages: Vec<Value> =
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}"));
     let shown = |message: &Value| {
         let id = message["id"].as_str()?.parse().ok()?;
         Some((id, message["embeds"].get(0)?.clone()))

@@ -58,8 +58,12 @@ fn there() -> BTreeSet<String> {
     let help = String::from_utf8(help.expect("it runs").stdout).expect("text");
     let (_, list) = help.split_once("Commands:\n").expect("commands");
     let lines = list.lines().take_while(|line| !line.is_empty());
-    let words = lines.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
-    words
+    // What a long line goes on with is indented further.
+    let begun = lines
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '));
+    begun
+        .filter_map(|line| line.split_whitespace().next())
         .filter(|word| *word != "help")
         .map(str::to_owned)
         .collect()
