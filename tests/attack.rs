@@ -9,8 +9,6 @@
 
 #[path = "badday/desk.rs"]
 mod desk;
-#[path = "support/dice.rs"]
-mod dice;
 #[path = "support/discord.rs"]
 mod discord;
 #[path = "support/emulator_client.rs"]

@@ -88,7 +88,6 @@ fn card(title: &str) -> Card {
         fields: vec![("Files".into(), "3".into())],
         colour: 0x33_66_99,
         text: String::new(),
-        actions: Vec::new(),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::cli::exit::Code;
 use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::exit::told;
+use crate::cli::job::Job;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
@@ -37,8 +38,6 @@ use crate::cli::sys::Unmount;
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::task::Go;
-use crate::service::Desk;
-use crate::service::Job;
 
 /// How often a waiting client hears how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -60,8 +59,6 @@ pub(crate) struct Daemon {
     pub(crate) mountpoint: PathBuf,
     /// The drive.
     pub(crate) drive: Arc<Drive>,
-    /// Where its files are changed without the kernel.
-    pub(crate) desk: Desk,
     /// Is asked to end at once.
     pub(crate) stop: tokio::sync::Notify,
     state: Mutex<State>,
@@ -77,12 +74,11 @@ struct State {
 }
 
 impl Daemon {
-    pub(crate) fn new(name: String, mountpoint: PathBuf, desk: Desk) -> Arc<Daemon> {
+    pub(crate) fn new(name: String, mountpoint: PathBuf, drive: Arc<Drive>) -> Arc<Daemon> {
         Arc::new(Daemon {
             name,
             mountpoint,
-            drive: Arc::clone(desk.drive()),
-            desk,
+            drive,
             stop: tokio::sync::Notify::new(),
             state: Mutex::default(),
             bell: Condvar::new(),
@@ -246,7 +242,7 @@ fn work(daemon: &Daemon, job: &Job, client: &mut Client) -> Result<()> {
         }
     });
     let talker = Mutex::new(&mut *client);
-    let value = job.run(&daemon.desk, &|progress| {
+    let value = job.run(&daemon.drive, &|progress| {
         let progress = progress.clone();
         let mut client = talker.lock().unwrap_or_else(PoisonError::into_inner);
         let said = client.say(&Answer::Work { progress });

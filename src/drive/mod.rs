@@ -14,12 +14,10 @@
 //!
 //! Memory is bounded, each part by a setting or a constant: the two layers ([`Settings::changes_bytes_max`]
 //! for each; a change that finds no room waits as for space in the spool, and is refused when the store
-//! stays out of reach), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
+//! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
-mod card;
 mod cards;
-pub mod catalogue;
 pub mod change;
 mod checkpoint;
 mod control;
@@ -37,8 +35,6 @@ mod history;
 mod journal;
 mod lease;
 mod losses;
-pub mod measure;
-mod memory;
 mod names;
 mod neighbours;
 mod open;
@@ -50,16 +46,11 @@ mod record;
 mod recover;
 mod repack;
 pub mod repair;
-pub mod restore;
-mod room;
 pub mod scope;
 mod settings;
 mod splice;
-mod split;
 pub mod status;
-mod strangers;
 pub mod superblock;
-mod tallies;
 pub mod task;
 mod trust;
 mod upload;
@@ -102,7 +93,6 @@ pub use view::View;
 use control::Control;
 use dirty::Dirty;
 use record::Record;
-use room::Room;
 
 /// An open drive.
 pub struct Drive {
@@ -115,7 +105,7 @@ pub struct Drive {
     index: Index,
     spool: Spool,
     cache: Cache,
-    memory: memory::Memory,
+    memory: fetch::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
     distrusted: trust::Distrust,
@@ -130,8 +120,6 @@ pub struct Drive {
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,
-    /// What damaged files were called when they were last looked for; none for one without a name.
-    damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,
     instance: [u8; 8],
     /// Kept for its lock on the state directory.
     _lock: open::Lock,
@@ -243,49 +231,39 @@ impl Drive {
     ///
     /// # Errors
     /// What `make` returned, or why the change could not be kept: [`Error::ReadOnly`],
-    /// [`Error::NoSpace`], [`Error::Busy`], [`Error::Disk`].
+    /// [`Error::NoSpace`], [`Error::Disk`].
     pub fn change<R, E: From<Error>>(
         &self,
-        make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
-    ) -> Result<R, E> {
-        self.change_with(&[], make)
-    }
-
-    /// The same, with bytes for [`Change::write_given`].
-    ///
-    /// # Errors
-    /// As [`Drive::change`].
-    pub fn change_with<R, E: From<Error>>(
-        &self,
-        given: &[u8],
         mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         if let Some(why) = self.read_only() {
             return Err(Error::ReadOnly(why).into());
         }
-        let mut patience = room::Patience::new();
+        let mut waited = control::Patience::new();
         loop {
             if self.control.weight() >= self.settings.changes_bytes_max {
-                self.wait_for_room(Room::Memory, &mut patience)?;
-                continue;
+                if self.wait_for_space(&mut waited) {
+                    continue;
+                }
+                return Err(Error::NoSpace.into());
             }
             let state = self
                 .state
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let mut change = Change::begin(self, state, given);
+            let mut change = Change::begin(self, state);
             let result = make(&mut change)?;
             match change.commit() {
-                Ok(bytes) => break self.changed(result, bytes),
-                Err(Error::NoSpace) => self.wait_for_room(Room::Spool, &mut patience)?,
+                Ok(()) => break self.changed(result),
+                Err(Error::NoSpace) if self.wait_for_space(&mut waited) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn changed<R, E>(&self, result: R, bytes: u64) -> Result<R, E> {
+    fn changed<R, E>(&self, result: R) -> Result<R, E> {
         self.control.changed();
-        self.slow_down(bytes);
+        self.slow_down();
         Ok(result)
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::codec::pack;
@@ -22,9 +23,8 @@ use crate::store::Object;
 use crate::store::Shelf;
 use crate::store::Span;
 
-/// Puts that are under way at once: as many as Discord takes in one window. Their bytes have a limit too,
-/// [`crate::drive::Settings::flight_bytes_max`].
-const PUTS_MAX: usize = 5;
+/// Puts that are under way at once. One is on the wire while the next is answered.
+const PUTS_MAX: usize = 3;
 
 /// Chunks in one pack at most: what is said of a pack must fit one record of the spool.
 pub(in crate::drive) const FRAMES_MAX: usize = 8192;
@@ -39,9 +39,8 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 pub(in crate::drive) struct Uploads<'d> {
     drive: &'d Drive,
     waiting: HashMap<ArchiveNo, Vec<Pack>>,
-    /// Bytes of the packs in `puts`.
-    flying: u64,
-    puts: JoinSet<Result<u64, Error>>,
+    flight: Arc<Semaphore>,
+    puts: JoinSet<Result<(), Error>>,
 }
 
 impl Drive {
@@ -65,7 +64,7 @@ impl<'d> Uploads<'d> {
         Uploads {
             drive,
             waiting: HashMap::new(),
-            flying: 0,
+            flight: Arc::new(Semaphore::new(PUTS_MAX)),
             puts: JoinSet::new(),
         }
     }
@@ -117,20 +116,16 @@ impl<'d> Uploads<'d> {
         if packs.is_empty() {
             return Ok(());
         }
-        let bytes: u64 = packs.iter().map(|pack| pack.body.len()).sum();
-        let bytes_max = self.drive.settings.flight_bytes_max;
-        while self.puts.len() >= PUTS_MAX
-            || (!self.puts.is_empty() && self.flying + bytes > bytes_max)
-        {
+        while self.puts.len() >= PUTS_MAX {
             self.reap()?;
         }
         let Some(drive) = self.drive.shared() else {
             return Err(Error::Closing);
         };
-        self.flying += bytes;
+        let flight = Arc::clone(&self.flight);
         let put = async move {
-            put_until_done(&drive, archive, packs).await?;
-            Ok(bytes)
+            let _permit = flight.acquire_owned().await.map_err(|_| Error::Closing)?;
+            put_until_done(&drive, archive, packs).await
         };
         self.puts.spawn_on(put, &self.drive.runtime);
         Ok(())
@@ -141,9 +136,7 @@ impl<'d> Uploads<'d> {
         let Some(done) = self.drive.wait_for(async { Ok(next.await) })? else {
             return Ok(());
         };
-        let put = done.map_err(|error| Error::State(format!("an upload task ended: {error}")))?;
-        self.flying = self.flying.saturating_sub(put?);
-        Ok(())
+        done.map_err(|error| Error::State(format!("an upload task ended: {error}")))?
     }
 
     /// Sends what is left and waits until the store has everything.

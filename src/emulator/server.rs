@@ -18,7 +18,7 @@ use crate::emulator::route::{self, Found, Route};
 use crate::emulator::settings::{Limits, RateLimits, UserAgents};
 use crate::emulator::snowflake::Snowflake;
 use crate::emulator::wire::WireHandle;
-use crate::emulator::{cdn, control, dispatch, fault, gateway, guard, limited, page};
+use crate::emulator::{cdn, control, dispatch, fault, gateway, limited};
 
 const API: &str = "/api/v10";
 
@@ -50,20 +50,12 @@ pub(crate) async fn handle(
 ) -> Response<Body> {
     let path = request.uri().path();
     if path == "/_control" || path.starts_with("/_control/") {
-        return match guard::refusal(&wire, request.headers()) {
-            None => control::handle(&app, wire, request).await,
-            Some(refusal) => refusal,
-        };
+        return control::handle(&app, request).await;
     }
-    let is_socket = request.headers().contains_key(header::UPGRADE);
-    if path == "/gateway" || path == "/gateway/" || path == "/" && is_socket {
+    if path == "/gateway" || path == "/gateway/" {
         return gateway::upgrade(app, request).await;
     }
-    if page::has(path) {
-        let refusal = guard::refusal(&wire, request.headers());
-        return refusal.unwrap_or_else(|| page::handle(&request));
-    }
-    if path.starts_with("/attachments/") || path.starts_with("/ephemeral-attachments/") {
+    if path.starts_with("/attachments/") {
         return cdn::handle(&app, &wire, request.into_parts().0).await;
     }
     if path.starts_with("/media/") {
@@ -167,8 +159,8 @@ async fn answer(
         Found::Nothing => return Refusal::NotFound.response(),
     };
     match authorize(app, headers) {
-        _ if route.is_open() => call.user = app.world().identity.bot,
         Some(user) => call.user = user,
+        None if route == Route::Gateway => {}
         None => return Refusal::Unauthorized.response(),
     }
     let enforced = limits.rate_limits == RateLimits::Enforced;
@@ -198,12 +190,7 @@ fn rate(
 ) -> Result<Option<Standing>, Box<Response<Body>>> {
     let app = call.app;
     let now_ms = app.now_ms();
-    let over = match route.is_open() {
-        // Neither interactions nor their webhooks count against the global limit.
-        true => None,
-        false => app.limiter().take_global(call.user, limits, now_ms),
-    };
-    if let Some(wait_ms) = over {
+    if let Some(wait_ms) = app.limiter().take_global(call.user, limits, now_ms) {
         return Err(Box::new(too_many(
             fault::Scope::Global,
             wait_ms,

@@ -214,8 +214,7 @@ impl Fs {
             return Err(Error::FileTooLarge);
         }
         let end = offset + u64::from(len);
-        let bytes = &bytes[..len as usize];
-        self.change_with(bytes, |c| {
+        self.change(|c| {
             let mut inode = regular(c, ino)?;
             let hidden = match offset < inode.size {
                 true => c.stored_before(ino, offset, end)?,
@@ -226,7 +225,7 @@ impl Fs {
             inode.mtime = c.now();
             inode.ctime = c.now();
             strip(c, ino, &mut inode, privileges)?;
-            c.write_given(ino, offset, len);
+            c.write(ino, offset, &bytes[..len as usize]);
             c.put_inode(ino, &inode);
             Ok(len)
         })

@@ -50,7 +50,6 @@
 
 pub mod archive;
 mod batch;
-pub mod caption;
 pub mod chunk;
 mod delta;
 pub mod dirent;
@@ -67,7 +66,6 @@ mod power;
 pub mod record;
 mod scan;
 mod sums;
-pub mod tally;
 mod words;
 
 use std::{

@@ -203,7 +203,6 @@ impl Drive {
             report.known.bytes += used.bytes;
             report.live_bytes += used.live_bytes;
         }
-        report.notes.extend(marked.foreign_note());
         task.check()?;
         Ok(marked)
     }
