@@ -8,6 +8,7 @@ use crate::cli;
 use crate::codec;
 use crate::drive;
 use crate::index;
+use crate::legacy;
 use crate::spool;
 use crate::store::discord;
 
@@ -23,6 +24,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("superblock", codec::fuzzing::superblock),
     ("recovery_key", codec::fuzzing::recovery_key),
     ("wire", codec::fuzzing::wire),
+    ("legacy_manifest", legacy::fuzzing::manifest),
+    ("legacy_meta", legacy::fuzzing::meta),
+    ("legacy_stream", legacy::fuzzing::stream),
     ("values", index::fuzzing::values),
     ("keys", index::fuzzing::keys),
     ("batch", index::fuzzing::batch),

@@ -48,6 +48,17 @@ pub struct ArchiveId {
     pub number: u16,
 }
 
+impl ArchiveId {
+    /// The beginning of its day (UTC), seconds since 1970; 0 when there is no such day.
+    #[must_use]
+    pub fn day_s(&self) -> i64 {
+        let date = time::Month::try_from(self.month).ok().and_then(|month| {
+            time::Date::from_calendar_date(2000 + i32::from(self.year), month, self.day).ok()
+        });
+        date.map_or(0, |date| date.midnight().assume_utc().unix_timestamp())
+    }
+}
+
 impl fmt::Display for ArchiveId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -100,5 +111,7 @@ mod tests {
             number: 7,
         };
         assert_eq!(id.to_string(), "#051126-07");
+        assert_eq!(id.day_s(), 1_793_836_800);
+        assert_eq!(ArchiveId { month: 13, ..id }.day_s(), 0);
     }
 }

@@ -54,11 +54,13 @@
 //!
 //! ```text
 //!         cli                              commands, settings, exit codes
-//!         fuse                             translate, call, reply
+//!         fuse  bot                        translate, call, reply
+//!        service                           what a person asks of a drive
+//!        import                            old archives become files
 //!          fs                              what a file is
 //!         drive                            the engine
 //!  index  spool  cache  store              four rooms that do not know each other
-//!         codec                            plain ⇄ sealed; pure
+//!         codec  legacy                    plain ⇄ sealed; what other systems sealed; pure
 //!  id  size  clock  durable  (emulator)    words; and a Discord that imports nothing of ods
 //! ```
 //!
@@ -70,6 +72,7 @@
 //! instead of a database that is written on every operation), [`index::manifest`] (extents that split
 //! instead of chunks that are cut again), `drive/lease.rs` (leases that time alone does not end).
 
+pub mod bot;
 pub mod cache;
 pub mod cli;
 pub mod clock;
@@ -83,7 +86,10 @@ pub mod fuse;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;
+pub mod import;
 pub mod index;
+pub mod legacy;
+pub mod service;
 pub mod size;
 pub mod spool;
 pub mod store;

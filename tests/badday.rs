@@ -5,6 +5,8 @@
 mod blip;
 #[path = "badday/day.rs"]
 mod day;
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "badday/final.rs"]
 mod finals;
 #[path = "badday/outage.rs"]

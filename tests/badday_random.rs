@@ -9,6 +9,8 @@
 
 #[path = "badday/desk.rs"]
 mod desk;
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/discord.rs"]
 mod discord;
 
@@ -20,9 +22,9 @@ use std::time::Instant;
 
 use desk::Chosen;
 use desk::Desk;
-use desk::Dice;
 use desk::assert_same;
 use desk::contents;
+use dice::Dice;
 use discord::Place;
 use discord::place_with;
 use ods::codec::pack::pack_name;

@@ -328,7 +328,14 @@ fn what_is_gone_or_out_of_reach_is_told() {
     let world = World::new();
     let mut machine = with_drive(&world);
     machine.set("ODS_API_BASE", "http://127.0.0.1:9");
-    machine.mount(&["-o", "patience=1"]).bad(14, &[]);
+    // What is waited for, and how long, is said before it is given up; in the background too.
+    let waits = [
+        "does not answer",
+        "could not be reached",
+        "1 s at most",
+        "14",
+    ];
+    machine.mount(&["-o", "patience=4"]).bad(14, &waits);
     machine.set("ODS_API_BASE", &world.emulator.base_url());
     let config = std::fs::read_to_string(machine.path("config/ods/config.toml"));
     let config = config.expect("readable");
@@ -439,6 +446,34 @@ fn a_killed_daemon_loses_nothing() {
     world.emulator.faults().clear();
     machine.mount(&[]).good();
     check(&mnt);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_file_that_was_open_without_a_name_does_not_outlive_a_kill() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let (mnt, gone) = (machine.mnt(), machine.mnt().join("gone"));
+    let nodes = || {
+        let mut stat = std::process::Command::new("stat");
+        let output = stat.args(["-f", "-c", "%c %d"]).arg(&mnt).output();
+        output.expect("stat runs").stdout
+    };
+    let before = nodes();
+    std::fs::write(&gone, noise(3 << 20)).expect("written");
+    let file = std::fs::File::open(&gone).expect("open");
+    machine.ods(&["flush"]).good();
+    std::fs::remove_file(&gone).expect("unlinked");
+    assert_eq!(file.metadata().expect("it is still there").len(), 3 << 20);
+    assert_ne!(nodes(), before, "it counts while it is open");
+    kill(machine.daemon(), "KILL");
+    until("the daemon to die", || std::fs::metadata(&mnt).is_err());
+    drop(file);
+    machine.mount(&[]).good();
+    machine.ods(&["flush"]).good();
+    assert_eq!(nodes(), before);
+    machine.ods(&["verify"]).good();
     machine.ods(&["umount"]).good();
 }
 

@@ -8,118 +8,15 @@
 
 #[path = "support/discord.rs"]
 mod discord;
+#[path = "support/ondemand.rs"]
+mod ondemand;
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use discord::Place;
 use discord::place;
-use ods::codec::key::Keys;
-use ods::codec::key::MasterKey;
-use ods::drive::Drive;
-use ods::drive::Settings;
-use ods::emulator::Counts;
-use ods::fs::Fs;
-use ods::fs::Options;
-use ods::fuse;
-use ods::fuse::MountOptions;
-use ods::fuse::Session;
-use ods::id::DriveId;
-use tempfile::TempDir;
-
-/// A drive on the emulator, mounted; dropping it unmounts.
-struct Mount {
-    session: Session,
-    drive: Arc<Drive>,
-    state: TempDir,
-    dir: TempDir,
-}
-
-impl Mount {
-    async fn new(place: &Place) -> Mount {
-        let (state, dir) = (
-            TempDir::new().expect("a directory"),
-            TempDir::new().expect("a directory"),
-        );
-        let drive = DriveId([5; 16]);
-        let keys = Keys::derive(&MasterKey::from_bytes([6; 32]), drive);
-        let settings = Settings {
-            reserve_bytes: 0,
-            linger: Duration::from_secs(3600),
-            age_max: Duration::from_secs(3600),
-            ..Settings::new(state.path().to_owned())
-        };
-        let store = Arc::new(place.store());
-        let drive = Drive::open(settings, drive, keys, store, &|_| {})
-            .await
-            .expect("the drive opens");
-        let fs = Arc::new(Fs::new(Arc::clone(&drive), Options::default()));
-        let session = fuse::mount(fs, dir.path(), &MountOptions::default()).expect("FUSE mounts");
-        Mount {
-            session,
-            drive,
-            state,
-            dir,
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().to_owned()
-    }
-
-    /// Runs something that uses the mount, away from the tasks that serve it.
-    async fn work<R: Send + 'static>(&self, work: impl FnOnce(&Path) -> R + Send + 'static) -> R {
-        let path = self.path();
-        tokio::task::spawn_blocking(move || work(&path))
-            .await
-            .expect("the work is done")
-    }
-
-    async fn flush(&self) {
-        let drive = Arc::clone(&self.drive);
-        tokio::task::spawn_blocking(move || drive.flush(|| true))
-            .await
-            .expect("the flush does not panic")
-            .expect("the flush works");
-    }
-
-    /// Unmounts, gives the lease back and forgets everything local.
-    async fn lose(self) {
-        let Mount {
-            session,
-            drive,
-            state,
-            dir,
-        } = self;
-        tokio::task::spawn_blocking(move || session.unmount())
-            .await
-            .expect("no panic")
-            .expect("unmounted");
-        drive.close().await;
-        drop((drive, state, dir));
-    }
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
-}
-
-fn told(what: &str, counts: &Counts) {
-    println!(
-        "{what}: {} requests, {:?}; {} from the CDN, {} bytes of it",
-        counts.requests, counts.routes, counts.cdn_requests, counts.bytes_served
-    );
-}
+use ondemand::Mount;
+use ondemand::noise;
+use ondemand::told;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_small_files_take_at_most_fifteen_requests() {
@@ -155,7 +52,7 @@ async fn ten_thousand_small_files_take_at_most_fifteen_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cold_mebibyte_takes_one_ranged_get_and_at_most_one_refresh() {
+async fn a_cold_mebibyte_takes_one_range_and_at_most_one_refresh() {
     let place = place().await;
     let mount = Mount::new(&place).await;
     let expected = noise(1, 1 << 20);
@@ -175,7 +72,11 @@ async fn a_cold_mebibyte_takes_one_ranged_get_and_at_most_one_refresh() {
     let counts = place.emulator.counts();
     told("1 MiB cold", &counts);
     assert!(read == expected);
-    assert_eq!(counts.cdn_requests, 1, "one ranged GET");
+    assert!(
+        (1..=4).contains(&counts.cdn_requests),
+        "one range, in at most four parts side by side: {}",
+        counts.cdn_requests
+    );
     assert!(
         counts.requests <= 1,
         "at most one refresh of addresses: {:?}",

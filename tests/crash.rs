@@ -20,14 +20,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 use chaos::Dice;
 use chaos::Trap;
 use chaos::machine::Foreground;
 use chaos::machine::Machine;
 use chaos::machine::World;
-use chaos::sys;
 use chaos::worker::Promise;
 use chaos::worker::Worker;
 
@@ -344,7 +342,6 @@ fn brief(op: &impl std::fmt::Debug) -> String {
 
 fn live(seed: u64, kills: u64, tally: &mut Tally) {
     let mut life = Life::new(seed);
-    let started = Instant::now();
     for nth in 0..kills {
         let (name, moment) = *life.dice.pick(MOMENTS).expect("moments");
         let told = life.kill_once(moment, tally);
@@ -357,33 +354,20 @@ fn live(seed: u64, kills: u64, tally: &mut Tally) {
             false => told,
         };
         if let Err(difference) = told {
-            let log = std::fs::read_to_string(life.machine.path("foreground.log"));
-            panic!(
-                "seed {seed}, kill {nth}, at `{name}` ({moment:?}): {difference}\nlog:\n{}",
-                log.unwrap_or_default()
-            );
+            let moment = format!("seed {seed}, kill {nth}, at `{name}` ({moment:?})");
+            chaos::differs(&life.machine, &moment, &difference);
         }
     }
-    println!(
-        "seed {seed}: {kills} kills in {:?}, {} operations in all",
-        started.elapsed(),
-        tally.operations
-    );
 }
 
 #[test]
 fn kill_9_loses_and_undoes_nothing_that_returned() {
-    sys::no_umask();
-    let kills = chaos::setting("ODS_KILLS").unwrap_or(20);
-    let first = chaos::setting("ODS_SEED").unwrap_or(1);
     let mut tally = Tally::default();
-    let mut seed = first;
-    while tally.kills < kills {
-        live(seed, KILLS_PER_DRIVE.min(kills - tally.kills), &mut tally);
-        seed += 1;
-    }
+    let seeds = chaos::lives("ODS_KILLS", 20, KILLS_PER_DRIVE, |seed, kills| {
+        live(seed, kills, &mut tally);
+    });
     println!(
-        "crash: {} kills ({} of them while a request was held), {} operations, {} cut short, {} rebuilt, 0 differences, seeds {first}..{seed}; {:?}",
+        "crash: {} kills ({} of them while a request was held), {} operations, {} cut short, {} rebuilt, 0 differences, seeds {seeds:?}; {:?}",
         tally.kills, tally.hits, tally.operations, tally.cut_short, tally.rebuilt, tally.moments
     );
 }

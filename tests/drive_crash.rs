@@ -17,6 +17,10 @@ use ods::drive::Drive;
 use ods::drive::Error;
 use ods::drive::Settings;
 use ods::drive::Takeover;
+use ods::drive::scope::Scope;
+use ods::drive::task::Go;
+use ods::drive::task::Task;
+use ods::drive::verify;
 use ods::id::InodeNo;
 use ods::index::key;
 use ods::store::Entry;
@@ -196,6 +200,19 @@ async fn a_forked_drive_is_read_as_it_was_here() {
     let copy = copied(&copy);
     let again = open_as(reading(copy.path()), &store).await.unwrap();
     assert_eq!(content(&again, ino).await, b"mine");
+    // Whoever reads it hears which side that is.
+    let side = "this machine's side is shown";
+    let told = again.status().unwrap().forked.expect("it is told");
+    assert!(told.contains(side), "{told}");
+    let reader = Arc::clone(&again);
+    let wish = verify::Wish {
+        scope: Scope::Drive,
+        depth: verify::Depth::Quick,
+    };
+    let verified =
+        tokio::task::spawn_blocking(move || reader.verify(&wish, &Task::new(&|_| Go::On)));
+    let notes = verified.await.unwrap().unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains(side)), "{notes:?}");
     again.close().await;
 }
 

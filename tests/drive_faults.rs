@@ -10,11 +10,13 @@
 mod drives;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drives::*;
 use ods::drive::Drive;
 use ods::drive::Error;
 use ods::drive::FileState;
+use ods::drive::Settings;
 use ods::store::Mark;
 use ods::store::Shelf;
 use ods::store::Span;
@@ -142,12 +144,9 @@ async fn without_the_store_local_data_is_at_hand_and_it_recovers_without_help() 
     let bytes = noise(3, 2 << 20);
     write(&drive, ino, 0, &bytes);
     let late = Arc::clone(&drive);
-    let mut calls = 0;
     let waiting = tokio::task::spawn_blocking(move || {
-        late.flush(|| {
-            calls += 1;
-            calls < 8
-        })
+        let is_unaware = || late.status().unwrap().last_error.is_none();
+        late.flush(is_unaware)
     });
     assert!(matches!(waiting.await.unwrap(), Err(Error::Timeout(_))));
     let status = drive.status().unwrap();
@@ -260,4 +259,81 @@ async fn writing_again_heals_what_somebody_deleted_on_the_store() {
         "the same chunks are there again"
     );
     again.close().await;
+}
+
+const MIB: usize = 1 << 20;
+
+/// Writes more than the spool holds; tells how many mebibytes were kept before one was refused.
+fn overfill(drive: &Drive) -> (u64, Option<Error>) {
+    let ino = create(drive);
+    for nth in 0..40 {
+        if let Err(error) = try_write(drive, ino, nth * MIB as u64, &noise(nth, MIB)) {
+            return (nth, Some(error));
+        }
+    }
+    (40, None)
+}
+
+async fn open_with_little_room(
+    dir: &TempDir,
+    store: &Arc<Faulty<Arc<Memory>>>,
+    write_timeout: Duration,
+) -> Arc<Drive> {
+    let settings = Settings {
+        spool_bytes_max: 16 << 20,
+        write_timeout,
+        ..settings(dir.path())
+    };
+    let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
+    let drive = Drive::open(settings, DRIVE, keys(), store, &|_| {}).await;
+    drive.expect("the drive opens")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_fault_of_the_store_does_not_refuse_a_write_into_a_full_spool() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open_with_little_room(&dir, &store, Duration::from_secs(3600)).await;
+    flush(&drive).await;
+    store.add(Rule {
+        times: 3,
+        ..Rule::next(Verb::Put, Fault::Unavailable)
+    });
+    let writer = Arc::clone(&drive);
+    let (kept, refused) = tokio::task::spawn_blocking(move || overfill(&writer))
+        .await
+        .unwrap();
+    assert!(refused.is_none(), "after {kept} MiB: {refused:?}");
+    assert_eq!(store.struck(), 3, "the store was away");
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_stays_away_or_refuses_ends_the_wait_for_room() {
+    for (fault, write_timeout) in [
+        (Fault::Unavailable, Duration::from_millis(200)),
+        // What does not pass by itself is not waited for.
+        (Fault::Refused, Duration::from_secs(3600)),
+    ] {
+        let (store, dir) = (faulty(), TempDir::new().unwrap());
+        let drive = open_with_little_room(&dir, &store, write_timeout).await;
+        flush(&drive).await;
+        store.add(Rule::always(Verb::Put, fault));
+        let writer = Arc::clone(&drive);
+        let (kept, refused) = tokio::task::spawn_blocking(move || overfill(&writer))
+            .await
+            .unwrap();
+        assert!(matches!(refused, Some(Error::NoSpace)), "{refused:?}");
+        assert!(kept >= 8, "{kept} MiB fitted into 16");
+        let told = drive.status().unwrap().refusing.expect("it is told");
+        assert!(told.contains("spool"), "{told}");
+        store.clear();
+        flush(&drive).await;
+        let writer = Arc::clone(&drive);
+        let (_, refused) = tokio::task::spawn_blocking(move || overfill(&writer))
+            .await
+            .unwrap();
+        assert!(refused.is_none(), "{refused:?}");
+        assert_eq!(drive.status().unwrap().refusing, None);
+        drive.close().await;
+    }
 }

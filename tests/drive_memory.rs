@@ -7,6 +7,7 @@ mod drives;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use drives::*;
 use ods::drive::Drive;
@@ -30,6 +31,7 @@ const FILE_BYTES_MIN: usize = 150;
 async fn open_small<S: Store>(dir: &Path, store: &Arc<S>) -> Arc<Drive> {
     let settings = Settings {
         changes_bytes_max: CHANGES_BYTES_MAX,
+        write_timeout: Duration::from_millis(100),
         ..settings(dir)
     };
     let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;

@@ -8,6 +8,8 @@ mod client;
 mod faults;
 #[path = "emulator/gateway.rs"]
 mod gateway;
+#[path = "emulator/interactions.rs"]
+mod interactions;
 #[path = "emulator/kept.rs"]
 mod kept;
 #[path = "emulator/limits.rs"]

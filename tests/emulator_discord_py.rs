@@ -54,6 +54,7 @@ async fn satisfied(compression: &str) {
     // Short windows: discord.py waits them out, as it would the real ones.
     settings.limits.routes.create_message = RouteLimit::new(5, 300);
     settings.limits.routes.bulk_delete = RouteLimit::new(1, 100);
+    settings.limits.routes.overwrite_commands = RouteLimit::new(2, 100);
     let emulator = Emulator::start(settings).await.expect("it starts");
     let mut command = Command::new(python);
     command
@@ -69,6 +70,7 @@ async fn satisfied(compression: &str) {
         .args([
             emulator.guild_id().to_string(),
             emulator.channel_id().to_string(),
+            emulator.member_id().to_string(),
         ])
         .arg(compression);
     let output = tokio::task::spawn_blocking(move || run("discord.py", &mut command)).await;
@@ -81,7 +83,7 @@ async fn satisfied(compression: &str) {
     );
     assert_eq!(counts.cdn_with_authorization, 0);
     assert_eq!(counts.gateway_sessions, 1);
-    assert_eq!(counts.cdn_statuses[&200], 2);
+    assert_eq!(counts.cdn_statuses[&200], 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

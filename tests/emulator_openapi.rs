@@ -20,6 +20,8 @@ const UNDOCUMENTED: &[&str] = &["POST /attachments/refresh-urls"];
 
 /// Every route of the emulator: each must have been driven.
 const ROUTES: &[&str] = &[
+    "DELETE /applications/{application_id}/commands/{command_id}",
+    "DELETE /applications/{application_id}/guilds/{guild_id}/commands/{command_id}",
     "DELETE /channels/{channel_id}",
     "DELETE /channels/{channel_id}/messages/{message_id}",
     "DELETE /channels/{channel_id}/messages/{message_id}/reactions",
@@ -31,7 +33,13 @@ const ROUTES: &[&str] = &[
     "DELETE /channels/{channel_id}/pins/{message_id}",
     "DELETE /channels/{channel_id}/thread-members/@me",
     "DELETE /channels/{channel_id}/thread-members/{user_id}",
+    "DELETE /webhooks/{webhook_id}/{webhook_token}/messages/@original",
+    "DELETE /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}",
     "GET /applications/@me",
+    "GET /applications/{application_id}/commands",
+    "GET /applications/{application_id}/commands/{command_id}",
+    "GET /applications/{application_id}/guilds/{guild_id}/commands",
+    "GET /applications/{application_id}/guilds/{guild_id}/commands/{command_id}",
     "GET /channels/{channel_id}",
     "GET /channels/{channel_id}/messages",
     "GET /channels/{channel_id}/messages/pins",
@@ -54,8 +62,16 @@ const ROUTES: &[&str] = &[
     "GET /users/@me",
     "GET /users/@me/guilds",
     "GET /users/{user_id}",
+    "GET /webhooks/{webhook_id}/{webhook_token}/messages/@original",
+    "GET /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}",
+    "PATCH /applications/{application_id}/commands/{command_id}",
+    "PATCH /applications/{application_id}/guilds/{guild_id}/commands/{command_id}",
     "PATCH /channels/{channel_id}",
     "PATCH /channels/{channel_id}/messages/{message_id}",
+    "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/@original",
+    "PATCH /webhooks/{webhook_id}/{webhook_token}/messages/{message_id}",
+    "POST /applications/{application_id}/commands",
+    "POST /applications/{application_id}/guilds/{guild_id}/commands",
     "POST /attachments/refresh-urls",
     "POST /channels/{channel_id}/messages",
     "POST /channels/{channel_id}/messages/bulk-delete",
@@ -63,6 +79,10 @@ const ROUTES: &[&str] = &[
     "POST /channels/{channel_id}/threads",
     "POST /channels/{channel_id}/typing",
     "POST /guilds/{guild_id}/channels",
+    "POST /interactions/{interaction_id}/{interaction_token}/callback",
+    "POST /webhooks/{webhook_id}/{webhook_token}",
+    "PUT /applications/{application_id}/commands",
+    "PUT /applications/{application_id}/guilds/{guild_id}/commands",
     "PUT /channels/{channel_id}/messages/pins/{message_id}",
     "PUT /channels/{channel_id}/messages/{message_id}/reactions/{emoji_name}/@me",
     "PUT /channels/{channel_id}/permissions/{overwrite_id}",
@@ -235,18 +255,22 @@ async fn every_answer_is_what_the_openapi_file_says() {
     api.set("channel_id", emulator.channel_id());
     api.set("user_id", emulator.member_id());
     api.set("emoji_name", "%F0%9F%91%8D");
+    api.set("application_id", emulator.bot_id());
+    api.set("webhook_id", emulator.bot_id());
 
     whole_guild(&mut api).await;
     messages(&mut api).await;
     pins_and_reactions(&mut api).await;
     threads(&mut api).await;
     channels(&mut api).await;
+    commands(&mut api).await;
+    interactions(&mut api, &emulator).await;
     refusals(&mut api, &emulator).await;
 
     let driven: BTreeSet<String> = emulator.counts().routes.into_keys().collect();
     let known: BTreeSet<String> = ROUTES.iter().map(|route| (*route).to_owned()).collect();
     assert_eq!(driven, known);
-    assert!(api.spec.checked > 80, "{} answers", api.spec.checked);
+    assert!(api.spec.checked > 130, "{} answers", api.spec.checked);
 }
 
 async fn whole_guild(api: &mut Checked) {
@@ -438,6 +462,133 @@ async fn channels(api: &mut Checked) {
     api.call(201, "POST /channels/{channel_id}/threads", "", post)
         .await;
     api.set("channel_id", general);
+}
+
+async fn commands(api: &mut Checked) {
+    let slash = json!({"name": "find", "description": "d", "default_member_permissions": "32",
+        "name_localizations": {"de": "finde"}, "options": [
+        {"type": 3, "name": "a", "description": "d", "required": true, "autocomplete": true},
+        {"type": 3, "name": "b", "description": "d", "min_length": 1, "max_length": 9,
+            "choices": [{"name": "n", "value": "v"}]},
+        {"type": 4, "name": "c", "description": "d", "min_value": 1, "max_value": 9},
+        {"type": 10, "name": "d", "description": "d", "choices": [{"name": "n", "value": 1.5}]},
+        {"type": 5, "name": "e", "description": "d"},
+        {"type": 6, "name": "f", "description": "d"},
+        {"type": 7, "name": "g", "description": "d", "channel_types": [0, 11]},
+        {"type": 8, "name": "h", "description": "d"},
+        {"type": 9, "name": "i", "description": "d"},
+        {"type": 11, "name": "j", "description": "d"}]});
+    let nested = json!({"name": "config", "description": "d", "options": [
+        {"type": 1, "name": "get", "description": "d"},
+        {"type": 2, "name": "set", "description": "d", "options": [
+            {"type": 1, "name": "one", "description": "d", "options": [
+                {"type": 3, "name": "value", "description": "d", "autocomplete": true}]}]}]});
+    let menu = json!({"name": "Look at this", "type": 3});
+    for place in [
+        "/applications/{application_id}/commands",
+        "/applications/{application_id}/guilds/{guild_id}/commands",
+    ] {
+        let post = format!("POST {place}");
+        let made = api.call(201, &post, "", slash.clone()).await;
+        api.call(200, &post, "", slash.clone()).await;
+        api.set("command_id", made.id());
+        let one = format!("{place}/{{command_id}}");
+        api.get(&one).await;
+        let patch = format!("PATCH {one}");
+        api.call(200, &patch, "", json!({"description": "e"})).await;
+        api.get(place).await;
+        api.call(204, &format!("DELETE {one}"), "", Value::Null)
+            .await;
+        api.call(404, &format!("GET {one}"), "", Value::Null).await;
+        api.call(400, &post, "", json!({"name": "No"})).await;
+        let all = json!([slash, nested, menu]);
+        api.call(200, &format!("PUT {place}"), "", all).await;
+        let localised = "?with_localizations=true";
+        api.call(200, &format!("GET {place}"), localised, Value::Null)
+            .await;
+    }
+}
+
+/// A person acts through the control port; the interaction's id and token are set.
+async fn interact(api: &mut Checked, emulator: &Emulator, act: &str, body: Value) {
+    let base = emulator.base_url();
+    let (user, channel) = (emulator.member_id(), emulator.channel_id());
+    let url = format!("{base}/_control/people/{user}/channels/{channel}/{act}?wait_ms=0");
+    let request = api.user.http.post(url);
+    let request = request.header("content-type", "application/json");
+    let told = read(request.body(body.to_string()))
+        .await
+        .expect_status(200)
+        .body;
+    let id = told["interaction"].as_str().expect("an id").to_owned();
+    let known = format!("{base}/_control/interactions/{id}");
+    let known = read(api.user.http.get(known)).await.expect_status(200).body;
+    api.set("interaction_id", &id);
+    api.set("interaction_token", known["token"].as_str().expect("one"));
+    api.set("webhook_token", known["token"].as_str().expect("one"));
+}
+
+async fn interactions(api: &mut Checked, emulator: &Emulator) {
+    const CALLBACK: &str = "POST /interactions/{interaction_id}/{interaction_token}/callback";
+    const HOOK: &str = "/webhooks/{webhook_id}/{webhook_token}";
+    let before = api.values["message_id"].clone();
+    let find = json!({"command": "config get"});
+    let rows = json!([{"type": 1, "components": [
+        {"type": 2, "style": 1, "custom_id": "b", "label": "b"}]}]);
+    interact(api, emulator, "commands", find.clone()).await;
+    let answer = json!({"type": 4, "data": {"content": "x", "components": rows}});
+    let said = api
+        .call(200, CALLBACK, "?with_response=true", answer.clone())
+        .await;
+    let card = said.body["resource"]["message"]["id"].clone();
+    api.call(400, CALLBACK, "", answer.clone()).await;
+    let messages = format!("{HOOK}/messages");
+    let followup = json!({"content": "y", "embeds": [{"title": "t"}]});
+    let hook = format!("POST {HOOK}");
+    let more = api.call(200, &hook, "", followup).await;
+    api.set("message_id", more.id());
+    for which in ["@original", "{message_id}"] {
+        let one = format!("{messages}/{which}");
+        api.get(&one).await;
+        let change = json!({"content": "z"});
+        api.call(200, &format!("PATCH {one}"), "", change).await;
+    }
+    let one = format!("{messages}/{{message_id}}");
+    api.call(204, &format!("DELETE {one}"), "", Value::Null)
+        .await;
+    api.call(404, &format!("GET {one}"), "", Value::Null).await;
+    let click = json!({"message": card, "custom_id": "b"});
+    interact(api, emulator, "clicks", click.clone()).await;
+    let update = json!({"type": 7, "data": {"content": "w"}});
+    api.call(200, CALLBACK, "?with_response=true", update).await;
+    interact(api, emulator, "clicks", click.clone()).await;
+    api.call(204, CALLBACK, "", json!({"type": 6})).await;
+    interact(api, emulator, "clicks", click).await;
+    let modal = json!({"type": 9, "data": {"custom_id": "m", "title": "t", "components": [
+        {"type": 18, "label": "l", "component": {"type": 4, "custom_id": "t", "style": 1}}]}});
+    api.call(204, CALLBACK, "", modal).await;
+    let opened = api.values["interaction_id"].clone();
+    let filled = json!({"interaction": opened, "values": {"t": "text"}});
+    interact(api, emulator, "modals", filled).await;
+    let whisper = json!({"type": 5, "data": {"flags": 64}});
+    api.call(200, CALLBACK, "?with_response=true", whisper)
+        .await;
+    let original = format!("{messages}/@original");
+    api.get(&original).await;
+    api.call(204, &format!("DELETE {original}"), "", Value::Null)
+        .await;
+    let typed = json!({"command": "config set one", "options": {"value": "x"}, "focused": "value"});
+    interact(api, emulator, "completions", typed).await;
+    let choices = json!({"type": 8, "data": {"choices": [{"name": "n", "value": "v"}]}});
+    api.call(204, CALLBACK, "", choices).await;
+    api.set("interaction_token", "wrong");
+    api.call(404, CALLBACK, "", answer).await;
+    api.set("webhook_token", "wrong");
+    api.call(401, &format!("GET {original}"), "", Value::Null)
+        .await;
+    api.set("message_id", before);
+    // What was answered is in the channel's history, with what it answers.
+    api.get(MESSAGES).await;
 }
 
 async fn refusals(api: &mut Checked, emulator: &Emulator) {

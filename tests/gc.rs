@@ -22,10 +22,13 @@ use ods::drive::gc::Amount;
 use ods::drive::gc::Extent;
 use ods::id::ArchiveNo;
 use ods::id::InodeNo;
+use ods::id::PackId;
 use ods::index::archive::Archive;
+use ods::index::chunk::PackPlace;
 use ods::index::inode::Inode;
 use ods::index::inode::Kind;
 use ods::index::key;
+use ods::store::Store;
 use ods::store::faulty::Fault;
 use ods::store::faulty::Rule;
 use ods::store::faulty::Verb;
@@ -292,6 +295,71 @@ async fn packs_that_no_epoch_told_of_are_found_and_removed() {
     assert_eq!(world.packs(), before);
     world.rebuilt(&[(kept, noise(1, 3 * MIB))]).await;
     world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_in_a_place_of_another_store_is_left_alone_and_named() {
+    let world = World::new().await;
+    let kept = create(&world.drive);
+    fill(&world.drive, kept, &noise(1, 3 * MIB));
+    let foreign = PackId([7; 16]);
+    let place = PackPlace {
+        archive: ArchiveNo(0),
+        bytes: 5,
+        locator: b"elsewhere".to_vec(),
+    };
+    let put = world.drive.change(|change| -> Result<(), Error> {
+        change.put(key::pack(&foreign), place.encode());
+        Ok(())
+    });
+    put.expect("it is kept");
+    flush(&world.drive).await;
+    let packs = world.packs();
+    for dry_run in [true, false] {
+        let report = world.wish(dry_run, None, Extent::Full).await;
+        assert!(report.complete, "{report:?}");
+        let name = foreign.to_string();
+        assert!(
+            report.notes.iter().any(|note| note.contains(&name)),
+            "{report:?}"
+        );
+        assert_eq!(report.dead.packs, 0);
+    }
+    assert_eq!(world.packs(), packs);
+    assert!(
+        world
+            .keys()
+            .iter()
+            .any(|(key, _)| *key == key::pack(&foreign))
+    );
+    assert!(content(&world.drive, kept).await == noise(1, 3 * MIB));
+    world.drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_with_its_shelf_is_not_counted_again() {
+    let world = World::new().await;
+    let (lost, dead, fresh) = (
+        create(&world.drive),
+        create(&world.drive),
+        create(&world.drive),
+    );
+    fill(&world.drive, lost, &noise(1, 3 * MIB));
+    flush(&world.drive).await;
+    let (shelf, _) = world.memory.cards().into_iter().next().unwrap();
+    world.memory.remove_shelf(&shelf).await.unwrap();
+    // Putting something finds out.
+    fill(&world.drive, fresh, &noise(2, 3 * MIB));
+    flush(&world.drive).await;
+    fill(&world.drive, dead, &noise(3, 3 * MIB));
+    flush(&world.drive).await;
+    let held = || world.drive.status().unwrap().archives[0].packs;
+    assert_eq!(held(), 2, "what is on the new shelf");
+    remove(&world.drive, dead);
+    let report = world.collect().await;
+    assert_eq!(report.dead.packs, 1, "{report:?}");
+    assert_eq!(held(), 1);
+    world.drive.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,18 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::Machine;
 use support::World;
-
-/// Content that no compressor makes small, the same for the same seed.
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    });
-    next.take(bytes).collect()
-}
+use support::noise;
 
 fn put(dir: &Path, name: &str, seed: u64) {
     let path = dir.join(name);

@@ -73,7 +73,10 @@ fn work(mnt: &Path, seed: u64) -> (Kept, Vec<i32>) {
 fn on_a_disk_of(world: &World, bytes: usize) -> bool {
     let machine = with_drive(world);
     let disk = SmallDisk::of(&machine.path("disk"), bytes);
-    let state = format!("state={},reserve=0,patience=5", disk.path().display());
+    let state = format!(
+        "state={},reserve=0,patience=5,write_timeout=5",
+        disk.path().display()
+    );
     let mounted = machine.mount(&["-o", &state]);
     if mounted.code != 0 {
         // Too small to begin: it says so in words, and once there is room it begins.
@@ -157,7 +160,7 @@ fn a_full_spool_without_discord_refuses_writes_keeps_the_rest_and_recovers() {
     let world = World::new();
     let machine = with_drive(&world);
     machine
-        .mount(&["-o", "spool=16M,reserve=0,patience=2"])
+        .mount(&["-o", "spool=16M,reserve=0,patience=2,write_timeout=4"])
         .good();
     let mnt = machine.mnt();
     unreachable(&world);
@@ -190,6 +193,39 @@ fn a_full_spool_without_discord_refuses_writes_keeps_the_rest_and_recovers() {
     machine.ods(&["init", "--join"]).good();
     machine.mount(&[]).good();
     check(&mnt, &kept);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn writers_wait_for_room_while_discord_is_briefly_away() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine
+        .mount(&["-o", "spool=16M,reserve=0,patience=1"])
+        .good();
+    let mnt = machine.mnt();
+    unreachable(&world);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut file = File::create(mnt.join("big")).expect("a file");
+            for nth in 0..40 {
+                file.write_all(&noise(nth, MIB)).expect("room comes");
+            }
+        });
+        // All the room is taken, and calls to Discord have failed for good and been made anew.
+        until("a full spool and a failure", || {
+            let status = machine.ods(&["status", "--json"]).good().json();
+            let error = status["last_error"].as_str().unwrap_or_default().to_owned();
+            let bytes = status["spool"]["bytes"].as_u64().expect("a number");
+            error.contains("503") && bytes > 14 << 20
+        });
+        world.emulator.faults().clear();
+        writer.join().expect("every write is kept");
+    });
+    machine.ods(&["flush"]).good();
+    let read = fs::read(mnt.join("big")).expect("readable");
+    let expected: Vec<u8> = (0..40).flat_map(|nth| noise(nth, MIB)).collect();
+    assert!(read == expected);
     machine.ods(&["umount"]).good();
 }
 

@@ -118,6 +118,13 @@ fn wrong_bytes_are_never_given_out() {
         Ok(b"damaged".to_vec())
     );
     assert_eq!(read(&mounted.path("near")), Ok(b"near".to_vec()));
+    // It is told by its path, also after that has changed.
+    let told = || mounted.drive().status().expect("it is told").damaged;
+    assert!(told()[0].1.starts_with("far: "), "{:?}", told());
+    fs::create_dir(mounted.path("dir")).expect("a directory");
+    fs::rename(mounted.path("far"), mounted.path("dir/off")).expect("renamed");
+    assert!(told()[0].1.starts_with("dir/off: "), "{:?}", told());
+    assert_eq!(told().len(), 1);
 }
 
 /// Writes files of 1 MiB until one fails; tells how many are whole, and why the next is not.

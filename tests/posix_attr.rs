@@ -335,6 +335,25 @@ fn the_drive_tells_about_a_file() {
     );
 }
 
+#[test]
+fn the_drive_knows_when_a_file_was_born() {
+    let mut mounted = Mounted::new();
+    let path = mounted.path("file");
+    let meta = fs::File::create(&path).and_then(|file| file.metadata());
+    let meta = meta.expect("a new file");
+    let born = format!("{}.{:09}", meta.ctime(), meta.ctime_nsec());
+    fs::write(&path, b"later").expect("write");
+    sys::utimens(&path, [(5, 5), (5, 5)], 0).expect("utimens");
+    mounted.flush();
+    mounted.remount(Forget::Everything);
+    let told = sys::get_xattr(&path, "user.ods.birth").expect("told");
+    assert_eq!(String::from_utf8(told).expect("text"), born);
+    assert_eq!(
+        sys::set_xattr(&path, "user.ods.birth", b"0.0", 0),
+        Err(libc::EPERM)
+    );
+}
+
 /// An ACL as the kernel writes it: tag, permissions, id.
 fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let mut value = 2_u32.to_le_bytes().to_vec();

@@ -280,6 +280,40 @@ fn rename_meets_everything_there_can_be() {
 }
 
 #[test]
+fn a_rename_can_leave_a_whiteout() {
+    let mut mounted = Mounted::new();
+    for name in ["dir/a", "dir/b", "other/c"] {
+        fs::create_dir_all(mounted.path(name).parent().expect("a directory")).expect("mkdir");
+        fs::write(mounted.path(name), name).expect("write");
+    }
+    let with = |mounted: &Mounted, from: &str, to: &str, flags| {
+        sys::rename2(
+            mounted.path(from),
+            mounted.path(to),
+            flags | libc::RENAME_WHITEOUT,
+        )
+    };
+    assert_eq!(
+        with(&mounted, "dir/a", "dir/b", libc::RENAME_NOREPLACE),
+        Err(libc::EEXIST)
+    );
+    assert_eq!(with(&mounted, "dir/a", "dir/b", 0), Ok(0));
+    assert_eq!(
+        with(&mounted, "dir/b", "other/b", libc::RENAME_NOREPLACE),
+        Ok(0)
+    );
+    mounted.flush();
+    mounted.remount(Forget::Everything);
+    assert_eq!(fs::read(mounted.path("other/b")).expect("read"), b"dir/a");
+    for name in ["dir/a", "dir/b"] {
+        let meta = fs::symlink_metadata(mounted.path(name)).expect("stat");
+        assert!(meta.file_type().is_char_device(), "{name}");
+        assert_eq!((meta.rdev(), meta.mode() & 0o7777), (0, 0), "{name}");
+    }
+    assert_eq!(names(&mounted.path("dir")).len(), 2);
+}
+
+#[test]
 fn rename_knows_what_makes_no_sense() {
     let mounted = Mounted::new();
     fs::create_dir_all(mounted.path("a/b/c")).expect("mkdir");
@@ -291,15 +325,13 @@ fn rename_knows_what_makes_no_sense() {
         code(fs::rename(mounted.path("a"), mounted.path("a"))),
         Ok(())
     );
-    assert_eq!(
-        sys::rename2(mounted.path("a"), mounted.path("x"), libc::RENAME_WHITEOUT),
-        Err(libc::EINVAL)
-    );
-    let both = libc::RENAME_NOREPLACE | libc::RENAME_EXCHANGE;
-    assert_eq!(
-        sys::rename2(mounted.path("a"), mounted.path("x"), both),
-        Err(libc::EINVAL)
-    );
+    for with in [libc::RENAME_NOREPLACE, libc::RENAME_WHITEOUT] {
+        let both = libc::RENAME_EXCHANGE | with;
+        assert_eq!(
+            sys::rename2(mounted.path("a"), mounted.path("x"), both),
+            Err(libc::EINVAL)
+        );
+    }
     let other = tempfile::tempdir().expect("elsewhere");
     assert_eq!(
         code(fs::rename(mounted.path("a"), other.path().join("a"))),

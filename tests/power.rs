@@ -23,7 +23,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 use chaos::Dice;
 use chaos::Trap;
@@ -251,7 +250,6 @@ impl Life {
 
 fn live(seed: u64, cuts: u64, tally: &mut Tally) {
     let mut life = Life::new(seed);
-    let started = Instant::now();
     for nth in 0..=cuts {
         let (name, moment) = *life.dice.pick(MOMENTS).expect("moments");
         let told = match nth == cuts {
@@ -259,37 +257,24 @@ fn live(seed: u64, cuts: u64, tally: &mut Tally) {
             false => life.cut_once(moment, tally),
         };
         if let Err(difference) = told {
-            let log = std::fs::read_to_string(life.machine.path("foreground.log"));
-            panic!(
-                "seed {seed}, cut {nth}, before `{name}`: {difference}\nlog:\n{}",
-                log.unwrap_or_default()
-            );
+            let moment = format!("seed {seed}, cut {nth}, before `{name}`");
+            chaos::differs(&life.machine, &moment, &difference);
         }
         if nth < cuts {
             tally.cuts += 1;
             *tally.moments.entry(name).or_default() += 1;
         }
     }
-    println!(
-        "seed {seed}: {cuts} cuts in {:?}, {} operations in all",
-        started.elapsed(),
-        tally.operations
-    );
 }
 
 #[test]
 fn what_was_synced_survives_the_power_and_nothing_is_torn() {
-    sys::no_umask();
-    let cuts = chaos::setting("ODS_CUTS").unwrap_or(16);
-    let first = chaos::setting("ODS_SEED").unwrap_or(1);
     let mut tally = Tally::default();
-    let mut seed = first;
-    while tally.cuts < cuts {
-        live(seed, CUTS_PER_DRIVE.min(cuts - tally.cuts), &mut tally);
-        seed += 1;
-    }
+    let seeds = chaos::lives("ODS_CUTS", 16, CUTS_PER_DRIVE, |seed, cuts| {
+        live(seed, cuts, &mut tally);
+    });
     println!(
-        "power: {} cuts, {} operations, {} not synced and gone, 0 differences, seeds {first}..{seed}; {:?}",
+        "power: {} cuts, {} operations, {} not synced and gone, 0 differences, seeds {seeds:?}; {:?}",
         tally.cuts, tally.operations, tally.lost, tally.moments
     );
 }

@@ -9,6 +9,8 @@
 
 #[path = "badday/desk.rs"]
 mod desk;
+#[path = "support/dice.rs"]
+mod dice;
 #[path = "support/discord.rs"]
 mod discord;
 

@@ -88,6 +88,7 @@ fn card(title: &str) -> Card {
         fields: vec![("Files".into(), "3".into())],
         colour: 0x33_66_99,
         text: String::new(),
+        actions: Vec::new(),
     }
 }
 

@@ -137,6 +137,36 @@ fn who_lost_the_drive_turns_read_only_says_so_and_keeps_its_data() {
 }
 
 #[test]
+fn a_lease_of_another_state_directory_of_this_machine_says_where_it_is_and_what_to_do() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&["-o", "linger=3600,age=3600"]).good();
+    fs::write(machine.mnt().join("waits"), "for its upload").expect("written");
+    machine.ods(&["umount", "--force"]).good();
+    machine.ods(&["init", "--join", "--name", "again"]).good();
+    let state = machine.state("main");
+    let (mnt, old) = (machine.mnt(), text(&state).to_owned());
+    let mount = |words: &[&str]| {
+        let mut all = words.to_vec();
+        all.extend(["--daemon", "again", text(&mnt)]);
+        machine.end(machine.command(Path::new(env!("CARGO_BIN_EXE_ods-mount")), &all))
+    };
+    let option = format!("state={old}");
+    mount(&[]).bad(17, &["this machine", "not on Discord", &option, "takeover"]);
+    // Where the changes are out of reach, that is said, and they are not waited for.
+    let away = machine.path("away");
+    fs::rename(&state, &away).expect("moved");
+    mount(&[]).bad(17, &[&old, "not here any more", "takeover"]);
+    fs::rename(&away, &state).expect("moved back");
+    machine.mount(&["-o", &option]).good();
+    machine.ods(&["umount"]).good();
+    mount(&[]).good();
+    let read = fs::read(mnt.join("waits")).expect("readable");
+    assert_eq!(read, b"for its upload");
+    machine.ods(&["umount", "again"]).good();
+}
+
+#[test]
 fn taking_over_from_a_machine_that_is_gone_is_all_it_takes() {
     let world = World::new();
     let first = with_drive(&world);

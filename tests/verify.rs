@@ -14,18 +14,8 @@ use ods::emulator::When;
 use serde_json::Value;
 use support::Machine;
 use support::World;
+use support::noise;
 use support::until;
-
-fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    });
-    next.take(bytes).collect()
-}
 
 /// A drive with two archives, mounted, everything on Discord.
 fn mounted(world: &World) -> Machine {

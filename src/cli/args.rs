@@ -7,9 +7,29 @@ use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::cli::about::About;
+use crate::cli::backup::Backup;
+use crate::cli::channels::Channels;
+use crate::cli::completions::Completions;
+use crate::cli::completions::Man;
+use crate::cli::configure::ConfigArgs;
+use crate::cli::delete::Delete;
+use crate::cli::describe::Describe;
+use crate::cli::doctor::Doctor;
+use crate::cli::download::Download;
 use crate::cli::exit::Code;
+use crate::cli::history::History;
+use crate::cli::list::List;
+use crate::cli::logbook::Log;
 use crate::cli::options;
+use crate::cli::restore::Restore;
+use crate::cli::resume::Resume;
+use crate::cli::search::Search;
 use crate::cli::secret::SecretArgs;
+use crate::cli::stats::StatsArgs;
+use crate::cli::sync::Sync;
+use crate::cli::upload::Upload;
+use crate::cli::work::Where;
 
 /// A drive that lives in a Discord server: encrypted, deduplicated, crash-safe.
 #[derive(Debug, Parser)]
@@ -33,6 +53,9 @@ Examples:
   ods demo /mnt/drive            try it: no account needed
   ods init                       make a drive on Discord, step by step
   ods-mount /mnt/drive           mount it
+  ods upload photos              copy a directory into it, mounted or not
+  ods list                       the archives there are
+  ods download '#291126-01' .    copy one back
   ods flush                      wait until everything is on Discord
   ods umount                     the same, then unmount
   ods init --join                the same drive on another machine
@@ -52,8 +75,30 @@ pub(crate) enum Command {
     Verify(Verify),
     Repair(Repair),
     Gc(Gc),
+    Upload(Upload),
+    Download(Download),
+    Resume(Resume),
+    #[command(visible_alias = "ls")]
+    List(List),
+    Search(Search),
+    Info(About),
+    History(History),
+    Stats(StatsArgs),
+    Channels(Channels),
+    Describe(Describe),
+    Delete(Delete),
+    Backup(Backup),
+    Restore(Restore),
+    Sync(Sync),
+    Config(ConfigArgs),
+    Log(Log),
+    Doctor(Doctor),
+    Completions(Completions),
+    Man(Man),
+    Import(crate::cli::import::Import),
     Passphrase(Passphrase),
     Invite(Invite),
+    Bot(Bot),
     Demo(Demo),
     Emulator(Emulator),
 }
@@ -111,10 +156,10 @@ pub(crate) struct Umount {
     pub(crate) force: bool,
 }
 
-/// Wait until everything written so far is on Discord
+/// Wait until everything written so far is on Discord: the whole drive, whatever path in it is given
 #[derive(Debug, Args)]
 pub(crate) struct Flush {
-    /// Drive, or a path in it [default: the running demo, or the default drive]
+    /// Drive, or any path in it [default: the running demo, or the default drive]
     pub(crate) target: Option<String>,
     /// Give up waiting after so many seconds; the upload goes on
     #[arg(long, value_name = "SECONDS")]
@@ -138,14 +183,8 @@ pub(crate) struct DriveArgs {
     /// [default: all of the running demo, or of the default drive]
     #[arg(value_name = "PATH|#ID")]
     pub(crate) what: Option<String>,
-    /// Drive, if it is not the default one; a path is then one from its top directory
-    #[arg(long, value_name = "DRIVE")]
-    pub(crate) drive: Option<String>,
     #[command(flatten)]
-    pub(crate) secrets: SecretArgs,
-    /// Where Discord is; for the emulator
-    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
-    pub(crate) api_base: Option<String>,
+    pub(crate) at: Where,
 }
 
 /// Check that everything is there, and whole
@@ -265,6 +304,24 @@ pub(crate) struct Demo {
     pub(crate) supervised: bool,
 }
 
+/// Run the bot of a drive that is not mounted, until Ctrl-C
+///
+/// It answers commands in the drive's own Discord server: /status, /archives, /upload and others; `[drive.NAME.bot]`
+/// in the configuration says who may ask what. A mounted drive has its bot in the same process: `ods-mount --bot`.
+#[derive(Debug, Args)]
+pub(crate) struct Bot {
+    /// Drive [default: the default drive]
+    pub(crate) drive: Option<String>,
+    /// Tell Discord the commands again, also when they are the same as last time
+    #[arg(long)]
+    pub(crate) register: bool,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Where Discord is; for the emulator
+    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
+    pub(crate) api_base: Option<String>,
+}
+
 /// Run a Discord on loopback, for trials and tests
 #[derive(Debug, Args)]
 pub(crate) struct Emulator {
@@ -302,6 +359,9 @@ pub(crate) struct Mount {
     /// Take the drive although another machine holds it (-o takeover)
     #[arg(long)]
     pub(crate) takeover: bool,
+    /// Run the drive's bot in its Discord server too (-o bot)
+    #[arg(long)]
+    pub(crate) bot: bool,
     /// A read waits so many seconds for Discord (-o read_timeout)
     #[arg(long, value_name = "SECONDS")]
     pub(crate) read_timeout: Option<u64>,

@@ -15,12 +15,12 @@ use anyhow::Result;
 
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::job::Job;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
 use crate::drive::task;
+use crate::service::Job;
 
 /// Longest path that a socket's address takes on every system, bytes.
 const ADDRESS_BYTES_MAX: usize = 100;

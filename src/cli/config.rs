@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::bot;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
@@ -56,6 +57,9 @@ pub(crate) struct DriveConfig {
     /// Where the drive's state lies, if elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) state_dir: Option<PathBuf>,
+    /// The bot of the drive, in a table of its own, which only people write.
+    #[serde(skip_serializing)]
+    pub(crate) bot: Option<bot::Settings>,
     /// Mount options, as after `-o`; those of the command line come after them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) options: Option<String>,

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use zeroize::Zeroizing;
 
+use crate::bot;
 use crate::cli::args;
 use crate::cli::daemon;
 use crate::cli::daemon::Handed;
@@ -103,11 +104,13 @@ async fn serve(wish: Wish, listener: Listener) -> Result<()> {
         ..Settings::default()
     })
     .await?;
+    listener.warn(&format!("See it at {}/", emulator.base_url()));
     let passphrase = passphrase(&data.join("passphrase"))?;
     let site = prepare(&emulator, &passphrase).await?;
     let plan = Plan {
         name: String::from(NAME),
         site,
+        bot: wish.options.bot.then(bot::Settings::default),
         options: wish.options,
         mountpoint: wish.mountpoint,
         state_dir: data.join("state"),

@@ -34,10 +34,11 @@ pub(crate) async fn run(args: &args::Emulator) -> Result<()> {
             "server": server.to_string(),
             "channel": emulator.channel_id().to_string(),
             "member_token": emulator.member_token(),
+            "page": format!("{url}/"),
         })
         .to_string(),
         false => format!(
-            "url: {url}\ntoken: {token}\nserver: {server}\nchannel: {}\nmember token: {}",
+            "url: {url}\ntoken: {token}\nserver: {server}\nchannel: {}\nmember token: {}\nsee it at {url}/",
             emulator.channel_id(),
             emulator.member_token()
         ),

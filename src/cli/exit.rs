@@ -4,10 +4,15 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::bot;
 use crate::codec;
 use crate::drive;
 use crate::emulator;
+use crate::fs;
 use crate::fuse;
+use crate::import;
+use crate::legacy;
+use crate::service;
 use crate::store;
 
 macro_rules! codes {
@@ -48,6 +53,8 @@ codes! {
     Kept = 25, "stopped early: the spool keeps what is not on Discord yet";
     Interrupted = 26, "interrupted: what was done is kept, and the same command goes on";
     NotFound = 27, "there is no such path or archive in the drive";
+    Conflict = 28, "something would be replaced or deleted, and nobody agreed (`--yes` does)";
+    Partly = 29, "some files could not be copied, which the message names; the others were";
 }
 
 impl Code {
@@ -99,13 +106,17 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
         let drive = || cause.downcast_ref::<drive::Error>().map(of_drive);
         let store = || cause.downcast_ref::<store::Error>().map(of_store);
         let codec = || cause.downcast_ref::<codec::Error>().map(of_codec);
+        let service = || cause.downcast_ref::<service::Error>().and_then(of_service);
         let fuse = || cause.downcast_ref::<fuse::Error>().map(of_fuse);
+        let bot = || cause.downcast_ref::<bot::Error>().and_then(of_bot);
         let emulator = || cause.downcast_ref::<emulator::Error>().map(of_emulator);
         fault
             .or_else(drive)
             .or_else(store)
             .or_else(codec)
+            .or_else(service)
             .or_else(fuse)
+            .or_else(bot)
             .or_else(emulator)
     });
     codes.into_iter().next().unwrap_or(Code::Other)
@@ -119,12 +130,68 @@ fn of_drive(error: &drive::Error) -> Code {
         drive::Error::Interrupted => Code::Interrupted,
         drive::Error::NotFound(_) => Code::NotFound,
         drive::Error::Damaged(_) | drive::Error::Malformed => Code::Damaged,
-        drive::Error::Timeout(_) => Code::TimedOut,
+        drive::Error::Timeout(_) | drive::Error::Busy => Code::TimedOut,
         drive::Error::Store(error) => of_store(error),
         drive::Error::Leased { .. } | drive::Error::TakenOver(_) => Code::Leased,
         drive::Error::Forked(_) => Code::Forked,
         drive::Error::State(_) => Code::State,
         drive::Error::Newer(_) => Code::Newer,
+    }
+}
+
+/// None when a cause of it says more.
+fn of_service(error: &service::Error) -> Option<Code> {
+    match error {
+        service::Error::Usage(_) => Some(Code::Usage),
+        service::Error::NotFound(_) => Some(Code::NotFound),
+        service::Error::Conflict(_) => Some(Code::Conflict),
+        service::Error::Host { .. } => Some(Code::Disk),
+        service::Error::Drive(error) => Some(of_drive(error)),
+        service::Error::File { source, .. } => Some(of_fs(source)),
+        service::Error::Import(error) => Some(of_import(error)),
+        service::Error::Answer(_) => None,
+    }
+}
+
+fn of_import(error: &import::Error) -> Code {
+    match error {
+        import::Error::NotFound(_) => Code::NotFound,
+        import::Error::Usage(_) => Code::Usage,
+        import::Error::NoKey(_) | import::Error::Key(legacy::Error::NoKey(_)) => Code::Secrets,
+        import::Error::Key(_) => Code::Passphrase,
+        import::Error::Archive { .. } => Code::Damaged,
+        import::Error::Host { .. } => Code::Disk,
+        import::Error::Drive(error) => of_drive(error),
+        import::Error::File { source, .. } => of_fs(source),
+    }
+}
+
+fn of_bot(error: &bot::Error) -> Option<Code> {
+    match error {
+        bot::Error::Refused(_) => Some(Code::Token),
+        bot::Error::Store(error) => Some(of_store(error)),
+    }
+}
+
+fn of_fs(error: &fs::Error) -> Code {
+    match error {
+        fs::Error::NotFound | fs::Error::Stale | fs::Error::NoAttribute => Code::NotFound,
+        fs::Error::Exists | fs::Error::NotEmpty => Code::Conflict,
+        fs::Error::Drive(error) => of_drive(error),
+        fs::Error::NotADirectory
+        | fs::Error::IsADirectory
+        | fs::Error::NameTooLong
+        | fs::Error::Invalid
+        | fs::Error::NotPermitted
+        | fs::Error::TooManyLinks
+        | fs::Error::FileTooLarge
+        | fs::Error::AttributesFull
+        | fs::Error::AttributeTooLong
+        | fs::Error::OutOfRange
+        | fs::Error::NoSuchOffset
+        | fs::Error::BadHandle
+        | fs::Error::Unsupported
+        | fs::Error::ReadOnly => Code::Other,
     }
 }
 

@@ -7,7 +7,6 @@ use anyhow::Result;
 use crate::cli::args;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::job::Job;
 use crate::cli::options;
 use crate::cli::progress;
 use crate::cli::render;
@@ -18,6 +17,7 @@ use crate::drive::gc::Extent;
 use crate::drive::gc::Report;
 use crate::drive::gc::Wish;
 use crate::drive::scope::Scope;
+use crate::service::Job;
 use crate::size::Bytes;
 
 /// Runs the command.
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &args::Gc, config: Option<&Path>) -> Result<()> {
         delay_s,
         extent: Extent::Full,
     };
-    let answer = work::run(target, Job::Gc { wish }, &args.drive, config)?;
+    let answer = work::run(target, Job::Gc { wish }, &args.drive.at, config)?;
     let report: Report = serde_json::from_value(answer.clone())?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,

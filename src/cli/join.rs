@@ -13,7 +13,7 @@ use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::cli::init;
 use crate::cli::init::Draft;
-use crate::cli::mounting;
+use crate::cli::opening;
 use crate::cli::permissions;
 use crate::cli::progress;
 use crate::cli::remote;
@@ -75,7 +75,7 @@ async fn rebuild(
     }
     let mut settings = Settings::new(state_dir.to_owned());
     settings.access = Access::Read;
-    let watch = |progress: RebuildProgress| progress::show(&mounting::rebuilding(name, progress));
+    let watch = |progress: RebuildProgress| progress::show(&opening::rebuilding(name, progress));
     let opened = Drive::open(settings, unlocked.drive(), unlocked.keys(), store, &watch).await;
     progress::clear();
     let drive = opened?;

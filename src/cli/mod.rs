@@ -5,18 +5,33 @@
 //! init  join  passphrase  invite            a drive's beginning, and its keys      ─ remote
 //! mount ─ daemon ─ mounting                 a mount from beginning to end          ─ server ┐ control
 //! ask ─ target ─ registry                   status, flush, umount                  ─ client ┘ socket
-//! verify  repair ─ work ─ job ─ meter       long work, in the daemon or without one
+//! verify  repair  gc ─ work ─ meter         jobs, in the daemon or without one
+//! upload  download  resume ─ transfers      copies, which are written down while they go on
+//! list  search  about  history  stats  channels  describe  delete  backup ─ table
+//! sync  restore  configure  logbook  doctor  completions      what needs no open drive
+//! bot                                       the bot of a drive that is not mounted
 //! helper  demo  emulate                     mount(8) and umount(8); without an account
-//! render  progress  logger  exit            what people see
+//! render  progress  paint  ask_person  logger  exit       what people see
 //! sys  mounts  paths                        what the system gives
 //! ```
 
+mod about;
 mod args;
 mod ask;
+mod ask_person;
+mod backup;
+mod bot;
+mod channels;
 mod client;
+mod completions;
 mod config;
+mod configure;
 mod daemon;
+mod delete;
 mod demo;
+mod describe;
+mod doctor;
+mod download;
 mod emulate;
 mod exit;
 #[cfg(any(fuzzing, debug_assertions))]
@@ -24,16 +39,22 @@ mod exit;
 pub mod fuzzing;
 mod gc;
 mod helper;
+mod history;
+mod import;
 mod init;
 mod invite;
-mod job;
 mod join;
+mod kernel;
+mod list;
+mod logbook;
 mod logger;
 mod meter;
 mod mount;
 mod mounting;
 mod mounts;
+mod opening;
 mod options;
+mod paint;
 mod passphrase;
 mod paths;
 mod permissions;
@@ -43,10 +64,18 @@ mod registry;
 mod remote;
 mod render;
 mod repair;
+mod restore;
+mod resume;
+mod search;
 mod secret;
 mod server;
+mod stats;
+mod sync;
 mod sys;
+mod table;
 mod target;
+mod transfers;
+mod upload;
 mod verify;
 mod work;
 
@@ -84,8 +113,29 @@ fn run(args: &args::Ods) -> Result<()> {
         Command::Verify(args) => verify::run(args, config),
         Command::Repair(args) => repair::run(args, config),
         Command::Gc(args) => gc::run(args, config),
+        Command::Upload(args) => upload::run(args, config),
+        Command::Download(args) => download::run(args, config),
+        Command::Resume(args) => resume::run(args, config),
+        Command::List(args) => list::run(args, config),
+        Command::Search(args) => search::run(args, config),
+        Command::Info(args) => about::run(args, config),
+        Command::History(args) => history::run(args, config),
+        Command::Stats(args) => stats::run(args, config),
+        Command::Channels(args) => channels::run(args, config),
+        Command::Describe(args) => describe::run(args, config),
+        Command::Delete(args) => delete::run(args, config),
+        Command::Backup(args) => backup::run(args, config),
+        Command::Restore(args) => restore::run(args, config),
+        Command::Sync(args) => sync::run(args, config),
+        Command::Config(args) => configure::run(args, config),
+        Command::Log(args) => logbook::run(args, config),
+        Command::Doctor(args) => block_on(doctor::run(args, config)),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => completions::man(args),
+        Command::Import(args) => import::run(args, config),
         Command::Passphrase(args) => block_on(passphrase::run(args, config)),
         Command::Invite(args) => block_on(invite::run(args, config)),
+        Command::Bot(args) => bot::run(args, config),
         Command::Demo(args) => demo::run(args, config),
         Command::Emulator(args) => block_on(emulate::run(args)),
     }

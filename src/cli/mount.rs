@@ -71,6 +71,9 @@ fn wish(args: &args::Mount) -> Result<Wish> {
     if args.takeover {
         options.add("takeover")?;
     }
+    if args.bot {
+        options.add("bot")?;
+    }
     if let Some(seconds) = args.read_timeout {
         options.add(&format!("read_timeout={seconds}"))?;
     }
@@ -95,6 +98,10 @@ impl Wish {
         let plan = Plan {
             name: self.name,
             site,
+            bot: match self.options.bot {
+                true => Some(crate::cli::bot::settings(&self.drive)?),
+                false => None,
+            },
             options: self.options,
             mountpoint: self.mountpoint,
             state_dir: self.state_dir,

@@ -14,36 +14,34 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::oneshot;
 
+use crate::bot;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
+use crate::cli::kernel::Kernel;
 use crate::cli::mounts;
+use crate::cli::opening;
 use crate::cli::options::Options;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
-use crate::cli::permissions;
 use crate::cli::progress;
 use crate::cli::protocol::SOCKET;
 use crate::cli::registry;
 use crate::cli::registry::Running;
-use crate::cli::remote;
 use crate::cli::remote::Site;
 use crate::cli::render;
 use crate::cli::server;
 use crate::cli::server::Daemon;
 use crate::cli::server::Hearing;
-use crate::cli::sys;
 use crate::codec::key::Secret;
-use crate::drive;
-use crate::drive::Access;
 use crate::drive::Drive;
-use crate::drive::RebuildProgress;
 use crate::fs::Fs;
 use crate::fuse;
 use crate::fuse::Session;
 use crate::fuse::Unmounted;
-use crate::size::Bytes;
+use crate::service::Desk;
+use crate::store::discord::Messenger;
 
 /// How long giving the lease back may take when the end must come at once.
 const LAST_REQUESTS_MAX: Duration = Duration::from_secs(3);
@@ -58,6 +56,8 @@ pub(crate) const LAST: &str = "last-status";
 pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) site: Site,
+    /// The bot beside the mount, if one is wanted.
+    pub(crate) bot: Option<bot::Settings>,
     pub(crate) options: Options,
     pub(crate) mountpoint: PathBuf,
     pub(crate) state_dir: PathBuf,
@@ -112,71 +112,23 @@ impl Signals {
 /// once the drive is open.
 pub(crate) async fn run(plan: Plan, secret: Secret, listener: Listener) -> Result<()> {
     let mut signals = Signals::listen()?;
+    let store = plan.site.discord()?;
     let opened = tokio::select! {
-        opened = open(&plan, secret, listener) => opened,
+        opened = opening::open_on(&plan, Arc::clone(&store), secret, listener) => opened,
         () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),
     };
     let drive = opened?;
-    let result = serve(&plan, &drive, listener, &mut signals).await;
+    let result = serve(&plan, &drive, &store.messenger(), listener, &mut signals).await;
     if result.is_err() {
         close(&drive).await;
     }
     result
 }
 
-/// Opens the drive of a plan, whether or not it is to be mounted.
-pub(crate) async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
-    listener.progress(&format!("{}: asking Discord", plan.name));
-    let store = plan.site.store()?;
-    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &secret).await?;
-    drop(secret);
-    let mut settings = plan.options.settings(plan.state_dir.clone());
-    if settings.access == Access::Write
-        && let Some(note) = permissions::check_before_mount(&plan.site).await?
-    {
-        listener.warn(&note);
-    }
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-    let user = user.unwrap_or_else(|_| sys::owner().0.to_string());
-    settings.holder = format!("{user}@{}", sys::hostname());
-    settings.owner = sys::owner();
-    let watch = |progress: RebuildProgress| listener.progress(&rebuilding(&plan.name, progress));
-    let (id, keys) = (unlocked.drive(), unlocked.keys());
-    let drive = Drive::open(settings, id, keys, Arc::clone(&store), &watch)
-        .await
-        .map_err(advise)?;
-    let unlocked = match drive.settings().access {
-        Access::Write => remote::follow_places(&store, &plan.site, unlocked).await?,
-        Access::Read => unlocked,
-    };
-    if let Err(error) = remote::keep_copy(&plan.state_dir, &unlocked) {
-        log::warn!("{error:#}");
-    }
-    Ok(drive)
-}
-
-/// How far the journal has been followed.
-pub(crate) fn rebuilding(name: &str, progress: RebuildProgress) -> String {
-    let (parts, all) = (progress.parts, progress.parts_total);
-    let (bytes, bytes_all) = (Bytes(progress.bytes), Bytes(progress.bytes_total));
-    format!("{name}: reading the journal, {parts} of {all} parts, {bytes} of {bytes_all}")
-}
-
-/// Adds what a person can do about it.
-fn advise(error: drive::Error) -> anyhow::Error {
-    let advice = match &error {
-        drive::Error::Leased { .. } => {
-            "unmount it there; or, if that machine is lost, mount with `-o takeover` and give up what it had not uploaded"
-        }
-        _ => return error.into(),
-    };
-    let text = format!("{error}; {advice}");
-    anyhow::Error::from(error).context(text)
-}
-
 async fn serve(
     plan: &Plan,
     drive: &Arc<Drive>,
+    messenger: &Messenger,
     listener: Listener,
     signals: &mut Signals,
 ) -> Result<()> {
@@ -188,10 +140,12 @@ async fn serve(
         format!("cannot listen at {}", socket.display())
     })?;
     let session = mount(plan, &fs).await?;
+    let audience = Arc::new(Kernel(Arc::clone(&session)));
+    let desk = Desk::mounted(Arc::clone(&fs), Arc::<Kernel>::clone(&audience));
     let daemon = Daemon::new(
         plan.name.clone(),
         session.mountpoint().to_owned(),
-        Arc::clone(drive),
+        Desk::mounted(fs, audience),
     );
     server::serve(control, &daemon);
     let entry = Running {
@@ -210,8 +164,12 @@ async fn serve(
     let result = match listener.mounted(&mounted) {
         Ok(()) => {
             let line = draw_line(&daemon, listener);
+            let bot = crate::cli::bot::beside(plan, desk, messenger);
             let end = stay(gone, &daemon, &session, listener, signals).await;
             line.abort();
+            if let Some(Err(error)) = end_of(bot).await {
+                log::debug!("bot: {error}");
+            }
             end
         }
         Err(error) => {
@@ -228,6 +186,10 @@ async fn serve(
     drop(std::fs::remove_file(&socket));
     daemon.end(&result);
     result
+}
+
+async fn end_of(bot: Option<bot::Running>) -> Option<Result<(), bot::Error>> {
+    Some(bot?.stop().await)
 }
 
 async fn mount(plan: &Plan, fs: &Arc<Fs>) -> Result<Arc<Session>> {

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use crate::cli::sys;
 use crate::cli::sys::Unmount;
+#[cfg(any(test, not(target_os = "macos")))]
+use crate::fuse::unescape;
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,30 +56,6 @@ pub(crate) fn parse(line: &[u8]) -> Option<Mount> {
         kind: text(dash + 1)?,
         options: text(dash + 3)?,
     })
-}
-
-/// Undoes the table's `\040` and its like.
-#[cfg(any(test, not(target_os = "macos")))]
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&byte, tail)) = rest.split_first() {
-        let octal = tail
-            .get(..3)
-            .and_then(|octal| std::str::from_utf8(octal).ok());
-        let value = octal.and_then(|octal| u8::from_str_radix(octal, 8).ok());
-        match value.filter(|_| byte == b'\\') {
-            Some(value) => {
-                plain.push(value);
-                rest = &tail[3..];
-            }
-            None => {
-                plain.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    plain
 }
 
 /// The topmost mount at a path, if it is one of ours.

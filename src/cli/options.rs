@@ -29,15 +29,19 @@ pub(crate) struct Options {
     spool: Option<u64>,
     reserve: Option<u64>,
     memory: Option<u64>,
+    changes: Option<u64>,
     cache_dir: Option<PathBuf>,
     spool_dir: Option<PathBuf>,
     read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
     linger: Option<Duration>,
     age: Option<Duration>,
     epoch: Option<u64>,
     tail: Option<u32>,
     names: Names,
     takeover: Takeover,
+    /// Is the bot wanted?
+    pub(crate) bot: bool,
     gc: Collecting,
     gc_delay: Option<Duration>,
     /// The configuration file.
@@ -63,14 +67,18 @@ Mount options (-o a,b=c):
                        when it is full
   reserve=SIZE         disk space the spool leaves free (1G)
   memory=SIZE          memory for chunks that were read (64M)
+  changes=SIZE         memory for changes of names and attributes that are not on Discord yet (64M, at
+                       least 1M): some 120,000 new files while Discord is away; then writers wait
   cache_dir=, spool_dir=  directories for them, if not in the state directory
   read_timeout=S       a read waits so long for Discord, then fails (60)
+  write_timeout=S      with a full spool, a write waits so long for Discord, then fails (60)
   patience=S           how long one call to Discord goes on trying (60)
   linger=S, age=S      what was written is published after so many seconds without another change
                        (3), or when it is so old although writing goes on (30); 0.5 is allowed
   epoch=SIZE           so much is published without waiting for either (512M)
   tail=N               segments of the journal after which a checkpoint is written (400)
   names                show the names of top-level directories on the archives' cards
+  bot                  run the drive's bot in its Discord server too (nobot: not)
   takeover             take the drive although another machine holds it
   gc=auto|off          whether what no file needs any more is removed by itself, once a day (auto)
   gc_delay=TIME        how long it stays before that: a number and s, m, h or d (24h)
@@ -84,6 +92,9 @@ Mount options (-o a,b=c):
 
 /// A smaller spool does not hold what one pack is made of, and writers wait for ever.
 const SPOOL_BYTES_MIN: u64 = 16 << 20;
+
+/// Less does not hold the one change that has most in it.
+const CHANGES_BYTES_MIN: u64 = 1 << 20;
 
 /// Words that fstab and mount(8) use and that mean nothing to a mount.
 const IGNORED: &[&str] = &[
@@ -152,6 +163,8 @@ impl Options {
             "nonempty" => mount.nonempty = true,
             "names" => self.names = Names::Shown,
             "nonames" => self.names = Names::Private,
+            "bot" => self.bot = true,
+            "nobot" => self.bot = false,
             "takeover" => self.takeover = Takeover::Force,
             "noatime" => self.atime = fs::Atime::Never,
             "relatime" | "atime" => self.atime = fs::Atime::Relative,
@@ -177,9 +190,14 @@ impl Options {
             }
             "reserve" => self.reserve = Some(bytes(name, value)?),
             "memory" => self.memory = Some(bytes(name, value)?),
+            "changes" => {
+                let size = Some(bytes(name, value)?).filter(|size| *size >= CHANGES_BYTES_MIN);
+                self.changes = Some(size.ok_or_else(|| wrong(name, value, "at least 1M"))?);
+            }
             "cache_dir" => self.cache_dir = Some(absolute(value)?),
             "spool_dir" => self.spool_dir = Some(absolute(value)?),
             "read_timeout" => self.read_timeout = Some(seconds(name, value)?),
+            "write_timeout" => self.write_timeout = Some(seconds(name, value)?),
             "linger" => self.linger = Some(fraction(name, value)?),
             "age" => self.age = Some(fraction(name, value)?),
             "epoch" => self.epoch = Some(bytes(name, value)?),
@@ -216,12 +234,15 @@ impl Options {
         set(&mut settings.reserve_bytes, self.reserve);
         set(&mut settings.memory_bytes_max, self.memory);
         set(&mut settings.epoch_bytes, self.epoch);
+        let changes = self.changes.and_then(|bytes| usize::try_from(bytes).ok());
+        settings.changes_bytes_max = changes.unwrap_or(settings.changes_bytes_max);
         settings.linger = self.linger.unwrap_or(settings.linger);
         settings.age_max = self.age.unwrap_or(settings.age_max);
         settings.tail_segments_max = self.tail.unwrap_or(settings.tail_segments_max);
         settings.cache_dir.clone_from(&self.cache_dir);
         settings.spool_dir.clone_from(&self.spool_dir);
         settings.read_timeout = self.read_timeout.unwrap_or(settings.read_timeout);
+        settings.write_timeout = self.write_timeout.unwrap_or(settings.write_timeout);
         settings.names = self.names;
         settings.takeover = self.takeover;
         settings.gc = self.gc;
@@ -330,7 +351,7 @@ mod tests {
     fn options_of_mount_8_are_understood() {
         let mut options = Options::default();
         options.add("gc=off,gc_delay=36h").expect("good");
-        let list = "rw,nofail,x-systemd.automount,allow_other,no_default_permissions,umask=027,cache=2G,uid=7,linger=0.5";
+        let list = "rw,nofail,x-systemd.automount,allow_other,no_default_permissions,umask=027,cache=2G,uid=7,linger=0.5,changes=2M,write_timeout=9";
         options.add(list).expect("good");
         options.add("ro,cache=3G").expect("good");
         assert!(options.mount.allow_other && !options.mount.default_permissions);
@@ -341,6 +362,8 @@ mod tests {
         assert_eq!(settings.gc, Collecting::Off);
         assert_eq!(settings.gc_delay, Duration::from_secs(36 * 3600));
         assert_eq!(settings.linger, Duration::from_millis(500));
+        assert_eq!(settings.write_timeout, Duration::from_secs(9));
+        assert_eq!(settings.changes_bytes_max, 2 << 20);
     }
 
     #[test]
@@ -353,6 +376,7 @@ mod tests {
             ("cache", "cache"),
             ("read_timeout=0", "read_timeout"),
             ("spool=0", "at least 16M"),
+            ("changes=4K", "at least 1M"),
             ("gc=maybe", "auto or off"),
             ("gc_delay=soon", "gc_delay=soon"),
             ("gc_delay=99999999999999999999d", "a year"),

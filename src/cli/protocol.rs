@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::cli::exit::Code;
-use crate::cli::job::Job;
 use crate::drive::status::Status;
 use crate::drive::task;
+use crate::service::Job;
 
 /// Name of the socket in the state directory.
 pub(crate) const SOCKET: &str = "control";

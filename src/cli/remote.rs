@@ -91,8 +91,18 @@ impl Site {
         settings
     }
 
+    /// How long one call to Discord goes on trying.
+    pub(crate) fn patience(&self) -> Duration {
+        self.settings().patience
+    }
+
     /// The store; nothing is sent yet.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
+        Ok(self.discord()?)
+    }
+
+    /// The same, for who talks to people besides.
+    pub(crate) fn discord(&self) -> Result<Arc<Discord>> {
         Ok(Arc::new(Discord::connect(self.settings())?))
     }
 

@@ -71,6 +71,12 @@ pub(crate) fn page(report: &Report) -> String {
     if let Some(why) = &status.read_only {
         line("read-only", why.clone());
     }
+    if let Some(why) = &status.forked {
+        line("forked", why.clone());
+    }
+    if let Some(why) = &status.refusing {
+        line("full", why.clone());
+    }
     line("to upload", waiting(status));
     line("state", draining(status));
     if status.queue_bytes > 0 {
@@ -110,8 +116,8 @@ pub(crate) fn page(report: &Report) -> String {
     if let Some(error) = &status.last_error {
         line("error", error.clone());
     }
-    for (ino, why) in &status.damaged {
-        line("damaged", format!("inode {ino}: {why}"));
+    for (_, why) in &status.damaged {
+        line("damaged", why.clone());
     }
     for archive in &status.archives {
         line("archive", archived(archive));

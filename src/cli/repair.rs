@@ -8,7 +8,6 @@ use crate::cli::args;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
-use crate::cli::job::Job;
 use crate::cli::progress;
 use crate::cli::render::counted;
 use crate::cli::verify;
@@ -18,6 +17,7 @@ use crate::drive::repair::Mode;
 use crate::drive::repair::Report;
 use crate::drive::repair::Wish;
 use crate::drive::verify::Depth;
+use crate::service::Job;
 use crate::size::Bytes;
 
 /// Runs the command.
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &args::Repair, config: Option<&Path>) -> Result<()> {
         },
         from,
     };
-    let answer = work::run(target, Job::Repair { wish }, &args.drive, config)?;
+    let answer = work::run(target, Job::Repair { wish }, &args.drive.at, config)?;
     let report: Report = serde_json::from_value(answer.clone())?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,

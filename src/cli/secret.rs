@@ -19,6 +19,8 @@ use crate::cli::exit::fault;
 use crate::cli::paths;
 use crate::cli::progress;
 use crate::codec::key::Secret;
+use crate::import::Keys;
+use crate::import::OldKey;
 use crate::store::discord::Token;
 
 /// Variables that hold secrets; commands that are run do not get them.
@@ -26,6 +28,7 @@ pub(crate) const VARIABLES: &[&str] = &[
     "DISCORD_BOT_TOKEN",
     "ODS_PASSPHRASE",
     "USER_KEY",
+    "ENCRYPTION_KEY",
     "ODS_NEW_PASSPHRASE",
 ];
 
@@ -274,6 +277,27 @@ pub(crate) fn new_passphrase(file: Option<&Path>) -> Result<Zeroizing<String>> {
     };
     not_empty(&text)?;
     Ok(text)
+}
+
+/// The keys of the old systems: one that was given is tried for both, the environment has one for each.
+pub(crate) fn old_keys(file: Option<&Path>, command: Option<&str>) -> Result<Keys> {
+    let find = |variable: &str| {
+        let wanted = Wanted {
+            what: "old key",
+            variables: &[variable],
+            file: [file, None],
+            command: [command, None],
+            flag: "key",
+        };
+        let found = wanted.look()?;
+        Ok::<_, anyhow::Error>(found.map(|text| OldKey::new(&text)))
+    };
+    let user = find("USER_KEY")?;
+    let master = match file.is_some() || command.is_some() {
+        true => user.clone(),
+        false => find("ENCRYPTION_KEY")?,
+    };
+    Ok(Keys { user, master })
 }
 
 /// What opens a drive: a passphrase, or a recovery key if it looks like one.

@@ -27,7 +27,6 @@ use crate::cli::exit::Code;
 use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::exit::told;
-use crate::cli::job::Job;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
@@ -38,6 +37,8 @@ use crate::cli::sys::Unmount;
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::task::Go;
+use crate::service::Desk;
+use crate::service::Job;
 
 /// How often a waiting client hears how far it is.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -59,6 +60,8 @@ pub(crate) struct Daemon {
     pub(crate) mountpoint: PathBuf,
     /// The drive.
     pub(crate) drive: Arc<Drive>,
+    /// Where its files are changed without the kernel.
+    pub(crate) desk: Desk,
     /// Is asked to end at once.
     pub(crate) stop: tokio::sync::Notify,
     state: Mutex<State>,
@@ -74,11 +77,12 @@ struct State {
 }
 
 impl Daemon {
-    pub(crate) fn new(name: String, mountpoint: PathBuf, drive: Arc<Drive>) -> Arc<Daemon> {
+    pub(crate) fn new(name: String, mountpoint: PathBuf, desk: Desk) -> Arc<Daemon> {
         Arc::new(Daemon {
             name,
             mountpoint,
-            drive,
+            drive: Arc::clone(desk.drive()),
+            desk,
             stop: tokio::sync::Notify::new(),
             state: Mutex::default(),
             bell: Condvar::new(),
@@ -242,7 +246,7 @@ fn work(daemon: &Daemon, job: &Job, client: &mut Client) -> Result<()> {
         }
     });
     let talker = Mutex::new(&mut *client);
-    let value = job.run(&daemon.drive, &|progress| {
+    let value = job.run(&daemon.desk, &|progress| {
         let progress = progress.clone();
         let mut client = talker.lock().unwrap_or_else(PoisonError::into_inner);
         let said = client.say(&Answer::Work { progress });

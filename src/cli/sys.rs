@@ -48,6 +48,25 @@ pub(crate) fn open_files_max(wish: u64) -> u64 {
     }
 }
 
+/// Bytes that this user may still write to the disk on which a path lies.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut answer = std::mem::MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: `path` ends with NUL, and the call fills the structure; both outlive it.
+    let done = unsafe { libc::statvfs(path.as_ptr(), answer.as_mut_ptr()) };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: all bytes are set, zeros before the call, and any bytes are such a structure.
+    let answer = unsafe { answer.assume_init() };
+    #[allow(
+        clippy::useless_conversion,
+        clippy::unnecessary_cast,
+        reason = "the fields differ between systems"
+    )]
+    Ok((answer.f_bavail as u64).saturating_mul(answer.f_frsize as u64))
+}
+
 /// Takes a variable out of this process's environment, and its value out of what `/proc` shows of it.
 /// Only for programs that have not started a thread yet.
 pub(crate) fn forget(variable: &str) {

@@ -7,7 +7,6 @@ use anyhow::Result;
 use crate::cli::args;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::job::Job;
 use crate::cli::progress;
 use crate::cli::render::counted;
 use crate::cli::work;
@@ -16,6 +15,7 @@ use crate::drive::verify::Depth;
 use crate::drive::verify::Problem;
 use crate::drive::verify::Report;
 use crate::drive::verify::Wish;
+use crate::service::Job;
 use crate::size::Bytes;
 
 /// Paths that a problem shows in text; `--json` has all.
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &args::Verify, config: Option<&Path>) -> Result<()> {
     let job = Job::Verify {
         wish: Wish { scope, depth },
     };
-    let answer = work::run(target, job, &args.drive, config)?;
+    let answer = work::run(target, job, &args.drive.at, config)?;
     let report: Report = serde_json::from_value(answer.clone())?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Context;
 use anyhow::Result;
@@ -20,32 +22,80 @@ use crate::cli::config::Config;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::job::Job;
 use crate::cli::meter::Meter;
 use crate::cli::mounting;
 use crate::cli::mounting::Plan;
 use crate::cli::mounting::Signals;
 use crate::cli::mounts;
+use crate::cli::opening;
 use crate::cli::options::Options;
 use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::registry;
 use crate::cli::remote::Site;
+use crate::cli::render;
 use crate::cli::secret;
+use crate::cli::secret::SecretArgs;
 use crate::cli::secret::Typing;
 use crate::cli::target::Target;
 use crate::codec::key::Secret;
 use crate::drive::Access;
+use crate::drive::Drive;
 use crate::drive::scope::Scope;
 use crate::drive::task::Go;
 use crate::drive::task::Progress;
+use crate::service;
+use crate::service::Desk;
+use crate::service::Job;
+
+/// Which drive, and how to open it when it is not mounted.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Where {
+    /// Drive, if it is not the default one; a path is then one from its top directory
+    #[arg(long, value_name = "DRIVE")]
+    pub(crate) drive: Option<String>,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Where Discord is; for the emulator
+    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
+    pub(crate) api_base: Option<String>,
+}
+
+/// Finds the drive and what of it is meant, where one thing has to be named: an archive, a range of them, or a
+/// path, as [`aim`] takes it.
+pub(crate) fn point(
+    what: &str,
+    at: &Where,
+    config: Option<&Path>,
+) -> Result<(Target, service::Target)> {
+    let wish = service::Target::parse(what)?;
+    if !matches!(wish, service::Target::Path(_)) {
+        let target = Target::find(&Paths::find(config)?, at.drive.as_deref())?;
+        return Ok((target, wish));
+    }
+    let args = DriveArgs {
+        what: Some(what.to_owned()),
+        at: at.clone(),
+    };
+    let (target, scope) = aim(&args, config)?;
+    Ok((
+        target,
+        match scope {
+            Scope::Drive => service::Target::Path(Vec::new()),
+            Scope::Path(path) => service::Target::Path(path),
+            Scope::Archive(id) => service::Target::Archive(id),
+        },
+    ))
+}
+/// How often it is shown how much is not on Discord yet.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// Finds the drive and the part of it that is meant: nothing said is the whole drive, `#DDMMYY-NN` an
 /// archive, a path in a mount that file or directory, a drive's name that drive. Any other path is one
 /// from the drive's top directory.
 pub(crate) fn aim(args: &DriveArgs, config: Option<&Path>) -> Result<(Target, Scope)> {
     let paths = Paths::find(config)?;
-    let drive = args.drive.as_deref();
+    let drive = args.at.drive.as_deref();
     let Some(what) = args.what.as_deref() else {
         return Ok((Target::find(&paths, drive)?, Scope::Drive));
     };
@@ -71,7 +121,7 @@ pub(crate) fn aim(args: &DriveArgs, config: Option<&Path>) -> Result<(Target, Sc
 }
 
 /// A path whose last component may itself be a link, which is meant then.
-fn without_links(path: &Path) -> PathBuf {
+pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => {
             mounts::resolve(parent).join(name)
@@ -86,15 +136,11 @@ fn with_slash(mount: &Path) -> String {
 }
 
 /// Does the work, wherever it can be done, and gives its answer.
-pub(crate) fn run(
-    target: Target,
-    job: Job,
-    args: &DriveArgs,
-    config: Option<&Path>,
-) -> Result<Value> {
+pub(crate) fn run(target: Target, job: Job, args: &Where, config: Option<&Path>) -> Result<Value> {
     let answer = match target {
         Target::Idle { name, state_dir } => {
-            let (plan, secret) = plan(name, state_dir, &job, args, config)?;
+            let secrets = (&args.secrets, args.api_base.as_deref());
+            let (plan, secret) = plan(name, state_dir, job.access(), secrets, config)?;
             crate::cli::block_on(here(plan, secret, job))
         }
         Target::Mounted(_) | Target::Dead(_) => {
@@ -107,11 +153,11 @@ pub(crate) fn run(
 }
 
 /// What is needed to open a drive that nobody serves.
-fn plan(
+pub(crate) fn plan(
     name: String,
     state_dir: PathBuf,
-    job: &Job,
-    args: &DriveArgs,
+    access: Access,
+    (secrets, api_base): (&SecretArgs, Option<&str>),
     config: Option<&Path>,
 ) -> Result<(Plan, Secret)> {
     let paths = Paths::find(config)?;
@@ -120,18 +166,19 @@ fn plan(
     if let Some(configured) = &drive.options {
         options.add(configured)?;
     }
-    if job.access() == Access::Read {
+    if access == Access::Read {
         options.add("ro")?;
     } else {
         options.add("rw")?;
     }
-    let (token, _) = secret::token_text(&args.secrets, &drive)?;
-    let mut site = Site::of(&drive, secret::token(&token)?, args.api_base.as_deref())?;
+    let (token, _) = secret::token_text(secrets, &drive)?;
+    let mut site = Site::of(&drive, secret::token(&token)?, api_base)?;
     site.patience = options.patience;
-    let (passphrase, _) = secret::passphrase_text(&args.secrets, &drive, Typing::Once)?;
+    let (passphrase, _) = secret::passphrase_text(secrets, &drive, Typing::Once)?;
     let plan = Plan {
         name,
         site,
+        bot: None,
         options,
         mountpoint: PathBuf::new(),
         state_dir,
@@ -145,7 +192,7 @@ fn plan(
 async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
     let mut signals = Signals::listen()?;
     let opened = tokio::select! {
-        opened = mounting::open(&plan, secret, Listener::Terminal) => opened,
+        opened = opening::open(&plan, secret, Listener::Terminal) => opened,
         () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
     };
     let drive = opened?;
@@ -154,18 +201,37 @@ async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
         let (drive, cancel) = (Arc::clone(&drive), Arc::clone(&cancel));
         move || {
             let meter = Meter::default();
-            job.run(&drive, &|progress| {
+            let answer = job.run(&Desk::alone(Arc::clone(&drive)), &|progress| {
                 show(&meter, progress);
                 match cancel.load(Ordering::SeqCst) {
                     true => Go::Stop,
                     false => Go::On,
                 }
-            })
+            })?;
+            if job.access() == Access::Write && !cancel.load(Ordering::SeqCst) {
+                publish(&drive, &cancel)?;
+            }
+            Ok(answer)
         }
     });
     let result = until_done(work, &mut signals, || cancel.store(true, Ordering::SeqCst)).await;
     mounting::close(&drive).await;
     result
+}
+
+/// Brings what was changed to Discord: when this process ends, nobody else does.
+fn publish(drive: &Drive, cancel: &AtomicBool) -> Result<()> {
+    let mut shown: Option<Instant> = None;
+    drive.flush(|| {
+        if shown.is_none_or(|at| at.elapsed() >= SHOW_EVERY) {
+            shown = Some(Instant::now());
+            if let Ok(status) = drive.status() {
+                progress::show(&render::draining(&status));
+            }
+        }
+        !cancel.load(Ordering::SeqCst)
+    })?;
+    Ok(())
 }
 
 /// In the daemon that serves the drive.

@@ -9,11 +9,13 @@ use crate::drive::Change;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
+use crate::drive::tallies::Tallying;
 use crate::id::ArchiveId;
 use crate::id::ArchiveNo;
 use crate::id::InodeNo;
 use crate::id::PackId;
 use crate::index::Batch;
+use crate::index::Value;
 use crate::index::archive::Archive;
 use crate::index::archive::Holding;
 use crate::index::chunk::PackPlace;
@@ -147,28 +149,32 @@ impl Drive {
         let mut changes: HashMap<ArchiveNo, (i64, i64)> = HashMap::new();
         let mut put: HashMap<ArchiveNo, (u64, u64)> = HashMap::new();
         let mut touched: Vec<ArchiveNo> = Vec::new();
-        let mut count = |value: Option<Vec<u8>>, sign: i64| -> Result<(), Error> {
-            let Some(value) = value else { return Ok(()) };
-            let inode = Inode::decode(&value)?;
+        let mut tallying = Tallying::new(self);
+        let mut count = |inode: &Inode, sign: i64| {
             if !inode.is_dir() {
                 let change = changes.entry(inode.archive).or_default();
                 change.0 += sign;
                 change.1 += sign * i64::try_from(inode.size).unwrap_or(i64::MAX);
             }
-            Ok(())
         };
         for (key, value) in self.index.publishing() {
             match key.first() {
                 Some(b'I') => {
-                    count(self.index.base_get(&key)?.map(|value| value.to_vec()), -1)?;
-                    count(value.map(|value| value.to_vec()), 1)?;
+                    let decode =
+                        |value: Option<Value>| value.map(|value| Inode::decode(&value)).transpose();
+                    let (before, after) = (decode(self.index.base_get(&key)?)?, decode(value)?);
+                    before.iter().for_each(|inode| count(inode, -1));
+                    after.iter().for_each(|inode| count(inode, 1));
+                    tallying.inode(before.as_ref(), after.as_ref());
                 }
                 Some(b'P') => self.count_pack(&key, value.as_deref(), &mut put)?,
-                Some(b'A' | b'B') => touched.extend(key::archive_of(&key)),
+                Some(b'C') => tallying.chunk(&key, value.as_deref())?,
+                Some(b'A' | b'B' | b'T') => touched.extend(key::archive_of(&key)),
                 _ => {}
             }
         }
         touched.extend(changes.keys().chain(put.keys()).copied());
+        touched.extend(self.moved_shelves()?);
         touched.sort_unstable();
         touched.dedup();
         let mut known = Vec::with_capacity(touched.len());
@@ -192,8 +198,11 @@ impl Drive {
             let (packs, pack_bytes) = put.get(&no).copied().unwrap_or_default();
             holding.packs += packs;
             holding.pack_bytes += pack_bytes;
+            holding.shelf = self.shelf_now(no, &holding)?.0;
+            Drive::forget_moved(no, &mut batch);
             batch.put(key::holding(no), holding.encode())?;
         }
+        tallying.finish(&mut batch)?;
         self.index.amend(batch)?;
         Ok(touched)
     }

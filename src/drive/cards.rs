@@ -9,29 +9,32 @@ use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::Names;
+use crate::drive::card::bar;
+use crate::drive::card::says_the_same;
 use crate::drive::record::Entry;
 use crate::id::ArchiveNo;
 use crate::index::Batch;
 use crate::index::archive::Holding;
 use crate::index::key;
-use crate::size;
+use crate::store;
 use crate::store::Card;
 use crate::store::Shelf;
 
 /// A card is edited at most this often.
 const CARD_PAUSE: Duration = Duration::from_secs(5);
 
-const BLUE: u32 = 0x34_98_db;
-const GREEN: u32 = 0x2e_cc_71;
-const GREY: u32 = 0x95_a5_a6;
+/// Begins what this machine alone knows of a card that was made again, until an epoch tells the others.
+const MOVED: &str = "card ";
 
 /// What is known of shelves and cards in this run.
 #[derive(Debug, Default)]
 pub(in crate::drive) struct Cards {
     known: Mutex<HashMap<ArchiveNo, Known>>,
+    /// Words and labels of the buttons that somebody answers.
+    offered: Mutex<Vec<(String, String)>>,
     making: tokio::sync::Mutex<()>,
 }
 
@@ -46,6 +49,17 @@ struct Known {
 }
 
 impl Cards {
+    pub(in crate::drive) fn offer(&self, buttons: &[(&str, &str)]) {
+        let owned = |(word, label): &(&str, &str)| ((*word).to_owned(), (*label).to_owned());
+        *self.offered.lock().unwrap_or_else(PoisonError::into_inner) =
+            buttons.iter().map(owned).collect();
+    }
+
+    pub(in crate::drive) fn offered(&self) -> Vec<(String, String)> {
+        let offered = self.offered.lock();
+        offered.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn with<R>(&self, no: ArchiveNo, use_it: impl FnOnce(&mut Known) -> R) -> R {
         use_it(
             self.known
@@ -68,7 +82,7 @@ impl Drive {
             return Ok(shelf);
         }
         let mut holding = self.holding(no)?;
-        let kept = Shelf(holding.shelf.clone());
+        let kept = self.shelf_now(no, &holding)?;
         if !kept.0.is_empty() && lost.as_ref() != Some(&kept) {
             let shelf = kept;
             self.cards
@@ -80,7 +94,7 @@ impl Drive {
             Some(lost) => format!("{}-{no}-after-{}", self.id, lost.0),
             None => format!("{}-{no}", self.id),
         };
-        let card = self.card(no, &holding, "uploading")?;
+        let card = self.card(no, "uploading")?;
         let shelf = self.store.shelf(&label, &card).await?;
         holding.shelf.clone_from(&shelf.0);
         let mut batch = Batch::default();
@@ -122,39 +136,6 @@ impl Drive {
         known.remove(&no);
     }
 
-    fn card(&self, no: ArchiveNo, holding: &Holding, state: &str) -> Result<Card, Error> {
-        let Some(archive) = self.archive(no)? else {
-            return Ok(Card::default());
-        };
-        let name = String::from_utf8_lossy(&archive.name);
-        let title = match self.settings.names {
-            Names::Shown if no != ArchiveNo(0) => format!("{} {name}", archive.id),
-            Names::Shown | Names::Private => archive.id.to_string(),
-        };
-        // A directory that moved deeper leaves its archive, but what is below it stays.
-        let is_removed = archive.removed && holding.files == 0;
-        let state = if is_removed { "removed" } else { state };
-        let colour = match state {
-            "removed" => GREY,
-            "stored" => GREEN,
-            _ => BLUE,
-        };
-        let field = |label: &str, value: String| (label.to_owned(), value);
-        let fields = vec![
-            field("Files", holding.files.to_string()),
-            field("Size", size::Bytes(holding.file_bytes).to_string()),
-            field("Packs", holding.packs.to_string()),
-            field("Stored", size::Bytes(holding.pack_bytes).to_string()),
-            field("State", state.to_owned()),
-        ];
-        Ok(Card {
-            title,
-            fields,
-            colour,
-            text: String::new(),
-        })
-    }
-
     /// Shows how far the upload is, now and then.
     pub(in crate::drive) async fn card_progress(&self, no: ArchiveNo) {
         let (done, all) = {
@@ -167,16 +148,7 @@ impl Drive {
         if !due || all == 0 || done >= all {
             return;
         }
-        let percent = done * 100 / all;
-        let filled = usize::try_from(percent / 10).unwrap_or(0);
-        let state = format!(
-            "uploading {}{} {percent} %",
-            "▰".repeat(filled),
-            "▱".repeat(10 - filled.min(10))
-        );
-        if let Ok(holding) = self.holding(no)
-            && let Ok(card) = self.card(no, &holding, &state)
-        {
+        if let Ok(card) = self.card(no, &bar(done * 100 / all)) {
             self.cards.with(no, |known| known.wanted = Some(card));
             self.edit_card(no).await;
         }
@@ -186,11 +158,12 @@ impl Drive {
     pub(in crate::drive) fn want_cards(&self, archives: &[ArchiveNo]) {
         for &no in archives {
             if let Ok(holding) = self.holding(no)
-                && !holding.shelf.is_empty()
-                && let Ok(card) = self.card(no, &holding, "stored")
+                && let Ok(shelf) = self.shelf_now(no, &holding)
+                && !shelf.0.is_empty()
+                && let Ok(card) = self.card(no, "stored")
             {
                 self.cards.with(no, |known| {
-                    known.shelf.get_or_insert(Shelf(holding.shelf));
+                    known.shelf.get_or_insert(shelf);
                     known.wanted = Some(card);
                 });
             }
@@ -222,10 +195,12 @@ impl Drive {
 
     async fn edit_card(&self, no: ArchiveNo) {
         let (shelf, card) = self.cards.with(no, |known| {
-            let card = known
-                .wanted
-                .take()
-                .filter(|card| known.shown.as_ref() != Some(card));
+            let card = known.wanted.take().filter(|card| {
+                !known
+                    .shown
+                    .as_ref()
+                    .is_some_and(|shown| says_the_same(shown, card))
+            });
             known.edited = Some(Instant::now());
             (known.shelf.clone(), card)
         });
@@ -234,6 +209,7 @@ impl Drive {
         };
         match self.store.describe(&shelf, &card).await {
             Ok(()) => self.cards.with(no, |known| known.shown = Some(card)),
+            Err(store::Error::Missing { .. }) => self.card_again(no, &shelf, card).await,
             Err(error) => {
                 log::info!("the card of archive {no} could not be edited: {error}");
                 self.cards.with(no, |known| {
@@ -243,6 +219,73 @@ impl Drive {
                 });
             }
         }
+    }
+
+    /// Somebody removed the card by hand: it is made again, unless the shelf is gone too, which the next
+    /// upload finds out.
+    async fn card_again(&self, no: ArchiveNo, shelf: &Shelf, card: Card) {
+        if self.settings.access == Access::Read || !matches!(self.archive(no), Ok(Some(_))) {
+            return;
+        }
+        let made = match self.store.show_again(shelf, &card).await {
+            Ok(made) => made,
+            Err(error) => {
+                log::info!("the card of archive {no} is gone and cannot be made again: {error}");
+                return;
+            }
+        };
+        if let Err(error) = self.note_moved(no, shelf, &made) {
+            log::info!("the new card of archive {no} is not remembered: {error}");
+        }
+        self.cards.with(no, |known| {
+            known.shelf = Some(made);
+            known.shown = Some(card);
+        });
+    }
+
+    /// Remembers on this machine what a shelf is called since its card was made again.
+    fn note_moved(&self, no: ArchiveNo, from: &Shelf, to: &Shelf) -> Result<(), Error> {
+        let holding = self.holding(no)?;
+        let from = match self.shelf_now(no, &holding)? == *from {
+            true => &holding.shelf,
+            false => &from.0,
+        };
+        let mut batch = Batch::default();
+        let value = format!("{from}\n{}", to.0);
+        batch.put(key::local(&format!("{MOVED}{no}")), value.into_bytes())?;
+        self.index.load(&batch)?;
+        Ok(self.index.load_done()?)
+    }
+
+    /// The shelf of an archive as it is called now; empty when there is none.
+    pub(in crate::drive) fn shelf_now(
+        &self,
+        no: ArchiveNo,
+        holding: &Holding,
+    ) -> Result<Shelf, Error> {
+        let value = self.index.base_get(&key::local(&format!("{MOVED}{no}")))?;
+        let moved = value.as_deref().and_then(moved);
+        Ok(match moved {
+            Some((from, to)) if from == holding.shelf => Shelf(to.to_owned()),
+            _ => Shelf(holding.shelf.clone()),
+        })
+    }
+
+    /// Archives whose shelf is called otherwise since the last epoch: the next one tells so.
+    pub(in crate::drive) fn moved_shelves(&self) -> Result<Vec<ArchiveNo>, Error> {
+        let prefix = key::local(MOVED);
+        let mut moved = Vec::new();
+        for row in self.index.scan_prefix(&prefix) {
+            let (key, _) = row?;
+            let no = std::str::from_utf8(&key[prefix.len()..]);
+            moved.extend(no.ok().and_then(|no| no.parse().ok()).map(ArchiveNo));
+        }
+        Ok(moved)
+    }
+
+    /// The epoch tells what the shelf is called, so this machine need not remember it.
+    pub(in crate::drive) fn forget_moved(no: ArchiveNo, batch: &mut Batch) {
+        batch.delete(key::local(&format!("{MOVED}{no}")));
     }
 
     /// Every archive that was newly made gets its card, even when it holds nothing yet.
@@ -256,6 +299,11 @@ impl Drive {
         }
         Ok(())
     }
+}
+
+/// What a shelf was called, and what it is called.
+fn moved(value: &[u8]) -> Option<(&str, &str)> {
+    std::str::from_utf8(value).ok()?.split_once('\n')
 }
 
 /// Which cards to edit.

@@ -27,8 +27,18 @@ pub struct Change<'d> {
     pub(in crate::drive) state: RwLockWriteGuard<'d, State>,
     overlay: HashMap<Vec<u8>, Option<Vec<u8>>>,
     record: Record,
-    body: Vec<u8>,
+    /// Bytes that the caller brought, which are not copied.
+    given: &'d [u8],
+    body: Body,
     now: Time,
+}
+
+/// What the record's body will be.
+enum Body {
+    /// What was put together here.
+    Own(Vec<u8>),
+    /// What was given.
+    Given,
 }
 
 impl Look for Change<'_> {
@@ -44,6 +54,7 @@ impl<'d> Change<'d> {
     pub(in crate::drive) fn begin(
         drive: &'d Drive,
         state: RwLockWriteGuard<'d, State>,
+        given: &'d [u8],
     ) -> Change<'d> {
         let now = drive.clock.now();
         Change {
@@ -51,7 +62,8 @@ impl<'d> Change<'d> {
             state,
             overlay: HashMap::new(),
             record: Record::default(),
-            body: Vec::new(),
+            given,
+            body: Body::Own(Vec::new()),
             now,
         }
     }
@@ -120,8 +132,16 @@ impl<'d> Change<'d> {
         if bytes.is_empty() {
             return;
         }
-        let skip = u32::try_from(self.body.len()).unwrap_or(u32::MAX);
-        self.body.extend_from_slice(bytes);
+        let given = self.given;
+        let body = match &mut self.body {
+            Body::Own(body) => body,
+            Body::Given => {
+                self.body = Body::Own(given.to_vec());
+                return self.write(ino, start, bytes);
+            }
+        };
+        let skip = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        body.extend_from_slice(bytes);
         let becomes = Becomes::Body { skip };
         self.record.content.push(ContentChange {
             ino,
@@ -129,6 +149,24 @@ impl<'d> Change<'d> {
             len: bytes.len() as u64,
             becomes,
         });
+    }
+
+    /// Writes the first `len` of the bytes that [`Drive::change_with`] was given, without copying them. The
+    /// inode is the caller's to update.
+    pub fn write_given(&mut self, ino: InodeNo, start: u64, len: u32) {
+        let (given, len) = (self.given, len as usize);
+        match &self.body {
+            Body::Own(body) if body.is_empty() && len == given.len() && len > 0 => {
+                self.body = Body::Given;
+                self.record.content.push(ContentChange {
+                    ino,
+                    start,
+                    len: len as u64,
+                    becomes: Becomes::Body { skip: 0 },
+                });
+            }
+            _ => self.write(ino, start, given.get(..len).unwrap_or(given)),
+        }
     }
 
     /// Makes `start..end` of a file a hole; `end` may be `u64::MAX`. The inode is the caller's to update.
@@ -160,10 +198,11 @@ impl<'d> Change<'d> {
         }
     }
 
-    /// Makes it so: into the spool first, then into the state that everybody sees.
-    pub(in crate::drive) fn commit(mut self) -> Result<(), Error> {
+    /// Makes it so: into the spool first, then into the state that everybody sees. Gives the bytes of content
+    /// that the spool took.
+    pub(in crate::drive) fn commit(mut self) -> Result<u64, Error> {
         if self.overlay.is_empty() && self.record.content.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         for (key, value) in std::mem::take(&mut self.overlay) {
             match value {
@@ -172,8 +211,13 @@ impl<'d> Change<'d> {
             }
         }
         let head = self.record.encode();
-        let (seq, place) = self.drive.spool.append(&head, &self.body)?;
+        let body = match &self.body {
+            Body::Own(body) => body,
+            Body::Given => self.given,
+        };
+        let (seq, place) = self.drive.spool.append(&head, body)?;
+        let bytes = body.len() as u64;
         self.state.apply(self.drive, seq, place, self.record);
-        Ok(())
+        Ok(bytes)
     }
 }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::room::Pace;
 use crate::drive::status::Phase;
 use crate::id::Seq;
 
@@ -31,6 +32,8 @@ pub(in crate::drive) struct Control {
     bell: Condvar,
     /// Memory of the changes since the last freeze, bytes.
     weight: AtomicUsize,
+    /// When the next writer's turn is, near the limit of the spool.
+    pub(in crate::drive) pace: Pace,
 }
 
 /// What is on the board.
@@ -46,10 +49,17 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) last_change: Option<Instant>,
     /// Why the drive takes no changes.
     pub(in crate::drive) read_only: Option<Error>,
+    /// Why what is shown is not what the store has, when it was opened to be read although history has gone
+    /// on elsewhere.
+    pub(in crate::drive) forked: Option<String>,
     /// Counts the times somebody asked for a flush: whoever asks may have mended what was wrong.
     pub(in crate::drive) asked: u64,
     /// Why the last attempt to reach the store failed; cleared by the next success.
     pub(in crate::drive) error: Option<Error>,
+    /// When the first and the last of the attempts failed that have failed in a row.
+    pub(in crate::drive) failing: Option<(Instant, Instant)>,
+    /// Why changes were refused for want of room, in words; cleared by the next that finds some.
+    pub(in crate::drive) refusing: Option<String>,
     /// Which records of the spool its disk has lost, in words.
     pub(in crate::drive) lost_records: Option<String>,
     /// Why the last read from the store failed; cleared by the next that works.
@@ -66,6 +76,8 @@ pub(in crate::drive) struct Board {
     /// Bytes in the spool of files without a name, which the last freeze held back.
     pub(in crate::drive) held_bytes: u64,
     pub(in crate::drive) epoch_started: Option<Instant>,
+    /// Bytes per second at which the store took the last epoch; 0 when there was none.
+    pub(in crate::drive) last_rate: u64,
     /// Epochs published since the drive was opened.
     pub(in crate::drive) epochs: u64,
     /// Packs and their bytes put since the drive was opened.
@@ -102,6 +114,7 @@ impl Control {
         let now = Instant::now();
         let mut board = self.board();
         board.last_change = Some(now);
+        board.refusing = None;
         if board.first_change.is_none() {
             board.first_change = Some(now);
             drop(board);
@@ -141,6 +154,7 @@ impl Control {
         log::warn!("{error}");
         self.post(|board| {
             board.error = Some(error.clone());
+            board.note_failure(Instant::now());
             board.error_is_passing = is_passing;
             board.failures += 1;
         });
@@ -160,7 +174,10 @@ impl Control {
 
     pub(in crate::drive) fn succeeded(&self) {
         if self.board().error.is_some() {
-            self.post(|board| board.error = None);
+            self.post(|board| {
+                board.error = None;
+                board.failing = None;
+            });
         }
     }
 }
@@ -196,28 +213,8 @@ impl Rest {
     }
 }
 
-/// How long a writer has waited for space.
-pub(in crate::drive) struct Patience {
-    since: Instant,
-}
-
-/// Longest wait of one write for space in the spool. A process waiting in FUSE cannot be killed,
-/// and Linux reports a task as hung after 120 s.
-const SPACE_WAIT_MAX: Duration = Duration::from_secs(90);
-
 /// How often somebody who waits for the store looks whether the drive is being closed.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// Share of the spool's limit from which on writers are slowed down: 7/8.
-const SLOW_FROM: (u64, u64) = (7, 8);
-
-impl Patience {
-    pub(in crate::drive) fn new() -> Patience {
-        Patience {
-            since: Instant::now(),
-        }
-    }
-}
 
 /// Changes that take this part of the memory for them are published at once: half, so that others fit
 /// beside them meanwhile.
@@ -281,7 +278,7 @@ impl Drive {
                 .usage()
                 .live_bytes
                 .saturating_sub(board.held_bytes)
-                >= self.settings.epoch_bytes
+                >= self.epoch_bytes_max()
             || self.control.weight() >= self.settings.changes_bytes_max / PUBLISHED_SHARE
     }
 
@@ -291,42 +288,6 @@ impl Drive {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .changed
-    }
-
-    /// Waits for the drain to free some spool; false when there is no hope.
-    pub(in crate::drive) fn wait_for_space(&self, patience: &mut Patience) -> bool {
-        // The state's lock comes before the board's.
-        let last = self.unpublished_through();
-        let board = self.control.board();
-        let nothing_to_drain = last <= board.published;
-        let hopeless = nothing_to_drain
-            || board.error.is_some()
-            || board.publisher_gone
-            || board.stop == Stop::Now;
-        if hopeless || patience.since.elapsed() > SPACE_WAIT_MAX {
-            return false;
-        }
-        drop(board);
-        self.control
-            .post(|board| board.wanted = board.wanted.max(Seq(board.published.0 + 1)));
-        let board = self.control.board();
-        drop(self.control.wait(board, Duration::from_millis(200)));
-        true
-    }
-
-    /// Near the spool's limit, each change takes a little longer the nearer it is.
-    pub(in crate::drive) fn slow_down(&self) {
-        let usage = self.spool.usage();
-        let from = usage.limit_bytes / SLOW_FROM.1 * SLOW_FROM.0;
-        if usage.disk_bytes > from && usage.limit_bytes > from {
-            let over = (usage.disk_bytes - from).min(usage.limit_bytes - from);
-            let milliseconds = over * 10 / (usage.limit_bytes - from);
-            let board = self.control.board();
-            drop(
-                self.control
-                    .wait(board, Duration::from_millis(milliseconds.max(1))),
-            );
-        }
     }
 
     /// Publishes everything changed so far; returns when the store has it and the journal says so.

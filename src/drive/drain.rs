@@ -277,7 +277,9 @@ impl<'d> Drain<'d> {
         Ok(bytes.map(|bytes| (*at, bytes)))
     }
 
-    /// Takes as many chunks off the front of the run as there are.
+    /// Takes as many chunks off the front of the run as there are. While more will follow, it waits until the
+    /// longest chunk is there: each look for an end begins at the chunk's beginning, so that looking after each
+    /// piece would read the same bytes again and again, a hundred times for pieces of 4 KiB.
     fn cut(
         &mut self,
         work: &Work,
@@ -293,7 +295,7 @@ impl<'d> Drain<'d> {
             run.restart(0);
             return Ok(());
         }
-        while !run.is_empty() {
+        while !run.is_empty() && (end == End::Last || run.rest().len() >= Chunker::MAX) {
             let Some(len) = self.chunker.cut(run.rest(), end) else {
                 break;
             };

@@ -13,6 +13,9 @@ pub enum Error {
     /// The spool, or the memory for changes, is full and the store does not take what is in it.
     #[error("the spool is full")]
     NoSpace,
+    /// There was no room yet, and nobody may be kept waiting longer; the same change may be made again.
+    #[error("the spool is full, and Discord takes what is in it slowly; try again")]
+    Busy,
     /// No changes are taken; the text says why.
     #[error("the drive is read-only: {0}")]
     ReadOnly(String),
@@ -40,6 +43,8 @@ pub enum Error {
         since: String,
         /// When it last said so.
         seen: String,
+        /// Its state directory, as that machine calls it; empty when it does not say.
+        state_dir: String,
     },
     /// Another machine took the drive over while it was mounted here; the text says which.
     #[error("{0}")]

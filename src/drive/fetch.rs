@@ -7,12 +7,10 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use lru::LruCache;
 use tokio::sync::Notify;
 
 use crate::cache::CachedFrame;
@@ -39,49 +37,6 @@ const GAP_BYTES: u64 = 256 * KIB;
 
 /// A range longer than this is split, so that several connections carry it.
 pub(in crate::drive) const RANGE_BYTES_MAX: u64 = 4 * MIB;
-
-/// Recently used chunks in the plain, bounded by bytes.
-#[derive(Debug)]
-pub(in crate::drive) struct Memory {
-    chunks: Mutex<(LruCache<ChunkId, Bytes>, u64)>,
-    bytes_max: u64,
-}
-
-impl Memory {
-    pub(in crate::drive) fn new(bytes_max: u64) -> Memory {
-        Memory {
-            chunks: Mutex::new((LruCache::unbounded(), 0)),
-            bytes_max,
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (LruCache<ChunkId, Bytes>, u64)> {
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(in crate::drive) fn get(&self, id: &ChunkId) -> Option<Bytes> {
-        self.lock().0.get(id).cloned()
-    }
-
-    pub(in crate::drive) fn put(&self, id: ChunkId, plain: Bytes) {
-        let mut lock = self.lock();
-        let (chunks, used) = &mut *lock;
-        *used += plain.len() as u64;
-        if let Some(old) = chunks.put(id, plain) {
-            *used -= old.len() as u64;
-        }
-        while *used > self.bytes_max {
-            let Some((_, old)) = chunks.pop_lru() else {
-                break;
-            };
-            *used -= old.len() as u64;
-        }
-    }
-
-    pub(in crate::drive) fn bytes(&self) -> u64 {
-        self.lock().1
-    }
-}
 
 /// Chunks that are being fetched right now.
 #[derive(Debug, Default)]
@@ -137,6 +92,10 @@ impl Drive {
         if let Some(plain) = self.memory.get(id) {
             return Some(plain);
         }
+        let _opening = self.memory.opening(id);
+        if let Some(plain) = self.memory.get(id) {
+            return Some(plain);
+        }
         let cached = self.cache.get(id)?;
         let frame = Frame {
             chunk: *id,
@@ -183,7 +142,7 @@ impl Drive {
                         pack: pack.id,
                         slot: frame.slot,
                         plain_len: frame.plain_len,
-                        sealed: Bytes::copy_from_slice(sealed),
+                        sealed: body.slice_ref(sealed),
                     },
                 );
             }
@@ -311,7 +270,7 @@ impl Drive {
             frames,
             ..
         } = request;
-        let answer = self.store.get(locator, range.clone(), urgency).await;
+        let answer = self.get_split(request, urgency).await;
         // Removed by hand, or shorter than it was when the store acknowledged it.
         if let Err(store::Error::Missing { .. } | store::Error::Broken { .. }) = answer {
             self.distrust_pack(*pack);

@@ -127,8 +127,8 @@ pub fn name(data: &[u8]) {
 
 /// Any bytes in a lease.
 pub fn lease(data: &[u8]) {
-    if let Some((holder, since, seen)) = lease::read(data) {
-        assert!(holder.len() <= data.len());
-        assert!(since.len() < 64 && seen.len() < 64);
+    if let Some(told) = lease::read(data) {
+        assert!(told.holder.len() + told.state_dir.len() <= data.len());
+        assert!(told.since.len() < 64 && told.seen.len() < 64);
     }
 }

@@ -40,6 +40,18 @@ struct Text {
     holder: String,
     since_ns: i64,
     seen_ns: i64,
+    /// Where the holder keeps what waits, as its machine calls it.
+    #[serde(default)]
+    state_dir: String,
+}
+
+/// What a lease says of its holder, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::drive) struct Told {
+    pub(in crate::drive) holder: String,
+    pub(in crate::drive) since: String,
+    pub(in crate::drive) seen: String,
+    pub(in crate::drive) state_dir: String,
 }
 
 fn shown(nanoseconds: i64) -> String {
@@ -49,9 +61,14 @@ fn shown(nanoseconds: i64) -> String {
 }
 
 /// Who holds a lease, since when, and when it was last seen, in words.
-pub(in crate::drive) fn read(text: &[u8]) -> Option<(String, String, String)> {
+pub(in crate::drive) fn read(text: &[u8]) -> Option<Told> {
     let text: Text = serde_json::from_slice(text).ok()?;
-    Some((text.holder, shown(text.since_ns), shown(text.seen_ns)))
+    Some(Told {
+        holder: text.holder,
+        since: shown(text.since_ns),
+        seen: shown(text.seen_ns),
+        state_dir: text.state_dir,
+    })
 }
 
 impl Drive {
@@ -98,15 +115,17 @@ impl Drive {
             Err(error) => return error.into(),
         };
         match text.and_then(|text| read(&text)) {
-            Some((holder, since, seen)) => Error::Leased {
-                holder,
-                since,
-                seen,
+            Some(told) => Error::Leased {
+                holder: told.holder,
+                since: told.since,
+                seen: told.seen,
+                state_dir: told.state_dir,
             },
             None => Error::Leased {
                 holder: String::from("another machine"),
                 since: unknown(),
                 seen: unknown(),
+                state_dir: String::new(),
             },
         }
     }
@@ -128,6 +147,7 @@ impl Drive {
             holder: self.settings.holder.clone(),
             since_ns: since.0,
             seen_ns: self.now().0,
+            state_dir: self.settings.state_dir.to_string_lossy().into_owned(),
         };
         let mut text = serde_json::to_vec(&text).map_err(|_| Error::Malformed)?;
         // The length of a note shows, and would tell how long the names of machine and user are.

@@ -14,10 +14,12 @@
 //!
 //! Memory is bounded, each part by a setting or a constant: the two layers ([`Settings::changes_bytes_max`]
 //! for each; a change that finds no room waits as for space in the spool, and is refused when the store
-//! cannot be reached), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
+//! stays out of reach), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
+mod card;
 mod cards;
+pub mod catalogue;
 pub mod change;
 mod checkpoint;
 mod control;
@@ -35,6 +37,8 @@ mod history;
 mod journal;
 mod lease;
 mod losses;
+pub mod measure;
+mod memory;
 mod names;
 mod neighbours;
 mod open;
@@ -46,11 +50,16 @@ mod record;
 mod recover;
 mod repack;
 pub mod repair;
+pub mod restore;
+mod room;
 pub mod scope;
 mod settings;
 mod splice;
+mod split;
 pub mod status;
+mod strangers;
 pub mod superblock;
+mod tallies;
 pub mod task;
 mod trust;
 mod upload;
@@ -93,6 +102,7 @@ pub use view::View;
 use control::Control;
 use dirty::Dirty;
 use record::Record;
+use room::Room;
 
 /// An open drive.
 pub struct Drive {
@@ -105,7 +115,7 @@ pub struct Drive {
     index: Index,
     spool: Spool,
     cache: Cache,
-    memory: fetch::Memory,
+    memory: memory::Memory,
     fetches: fetch::Fetches,
     neighbours: neighbours::Neighbours,
     distrusted: trust::Distrust,
@@ -120,6 +130,8 @@ pub struct Drive {
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,
+    /// What damaged files were called when they were last looked for; none for one without a name.
+    damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,
     instance: [u8; 8],
     /// Kept for its lock on the state directory.
     _lock: open::Lock,
@@ -231,39 +243,49 @@ impl Drive {
     ///
     /// # Errors
     /// What `make` returned, or why the change could not be kept: [`Error::ReadOnly`],
-    /// [`Error::NoSpace`], [`Error::Disk`].
+    /// [`Error::NoSpace`], [`Error::Busy`], [`Error::Disk`].
     pub fn change<R, E: From<Error>>(
         &self,
+        make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.change_with(&[], make)
+    }
+
+    /// The same, with bytes for [`Change::write_given`].
+    ///
+    /// # Errors
+    /// As [`Drive::change`].
+    pub fn change_with<R, E: From<Error>>(
+        &self,
+        given: &[u8],
         mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         if let Some(why) = self.read_only() {
             return Err(Error::ReadOnly(why).into());
         }
-        let mut waited = control::Patience::new();
+        let mut patience = room::Patience::new();
         loop {
             if self.control.weight() >= self.settings.changes_bytes_max {
-                if self.wait_for_space(&mut waited) {
-                    continue;
-                }
-                return Err(Error::NoSpace.into());
+                self.wait_for_room(Room::Memory, &mut patience)?;
+                continue;
             }
             let state = self
                 .state
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let mut change = Change::begin(self, state);
+            let mut change = Change::begin(self, state, given);
             let result = make(&mut change)?;
             match change.commit() {
-                Ok(()) => break self.changed(result),
-                Err(Error::NoSpace) if self.wait_for_space(&mut waited) => {}
+                Ok(bytes) => break self.changed(result, bytes),
+                Err(Error::NoSpace) => self.wait_for_room(Room::Spool, &mut patience)?,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    fn changed<R, E>(&self, result: R) -> Result<R, E> {
+    fn changed<R, E>(&self, result: R, bytes: u64) -> Result<R, E> {
         self.control.changed();
-        self.slow_down();
+        self.slow_down(bytes);
         Ok(result)
     }
 

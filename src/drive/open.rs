@@ -1,6 +1,5 @@
 //! Opening a drive, which is recovering it; and closing it.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -23,6 +22,7 @@ use crate::drive::control::Control;
 use crate::drive::control::Stop;
 use crate::drive::fetch;
 use crate::drive::journal::Head;
+use crate::drive::memory;
 use crate::drive::names::Name;
 use crate::drive::rebuild::Watch;
 use crate::durable;
@@ -50,12 +50,12 @@ const FAREWELL_MAX: Duration = Duration::from_secs(10);
 const SEGMENTS_MIN: u64 = 8;
 
 /// Memory that the index may use for its pages, bytes.
-const INDEX_CACHE_BYTES: u64 = 64 * MIB;
+pub(in crate::drive) const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
 const FIRST_NUMBER: u64 = 16;
 
-fn lock(state_dir: &Path) -> Result<Lock, Error> {
+pub(in crate::drive) fn lock(state_dir: &Path) -> Result<Lock, Error> {
     let disk = |error: std::io::Error| {
         Error::State(format!("cannot use {}: {error}", state_dir.display()))
     };
@@ -78,7 +78,7 @@ fn lock(state_dir: &Path) -> Result<Lock, Error> {
 }
 
 /// The random name of this state directory, made with it, and a check that it is this drive's.
-fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
+pub(in crate::drive) fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
     let path = state_dir.join("identity");
     let fault = |what: String| Error::State(format!("{}: {what}", path.display()));
     if let Ok(mut file) = File::open(&path) {
@@ -221,7 +221,7 @@ impl Drive {
             index,
             spool,
             cache,
-            memory: fetch::Memory::new(settings.memory_bytes_max),
+            memory: memory::Memory::new(settings.memory_bytes_max),
             fetches: fetch::Fetches::default(),
             neighbours: crate::drive::neighbours::Neighbours::default(),
             distrusted: crate::drive::trust::Distrust::default(),
@@ -235,7 +235,8 @@ impl Drive {
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
-            damaged: Mutex::new(HashMap::new()),
+            damaged: Mutex::default(),
+            damaged_paths: Mutex::default(),
             instance,
             settings,
             _lock: lock,

@@ -90,8 +90,9 @@ impl Drive {
                     self.tend();
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {
                         renewed = Instant::now();
-                        if let Err(error) = self.wait_for(self.renew_lease()) {
-                            self.refused(&error);
+                        match self.wait_for(self.renew_lease()) {
+                            Ok(()) => self.control.succeeded(),
+                            Err(error) => self.refused(&error),
                         }
                     }
                     if self.owes_checkpoint() && tried.elapsed() > pause {
@@ -313,6 +314,11 @@ impl Drive {
         self.control.post(|board| {
             board.published = board.published.max(epoch.through);
             board.epochs += 1;
+            board.refusing = None;
+            let seconds = board.epoch_started.map_or(0, |at| at.elapsed().as_secs());
+            if board.epoch_done_bytes > 0 {
+                board.last_rate = board.epoch_done_bytes / seconds.max(1);
+            }
             board.epoch_bytes = 0;
             board.epoch_done_bytes = 0;
         });

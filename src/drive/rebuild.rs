@@ -65,6 +65,11 @@ fn base(checkpoint: Option<Found>, segments: &[Found], head: EpochNo) -> Option<
 /// Is called now and then while a rebuild goes on.
 pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
 
+/// What whoever reads a forked drive is told.
+const FORKED_SIDE: &str = "the drive went on from another machine while changes waited here: this machine's side is shown, with \
+     those changes; what the other machine published since is not. Copy what you need of it elsewhere, then remove the \
+     `spool` directory of this state directory: the next mount shows the other side";
+
 impl Drive {
     fn lock_head(&self) -> std::sync::MutexGuard<'_, Head> {
         self.head
@@ -118,6 +123,8 @@ impl Drive {
             match self.refuse_fork(&head, &segments, base.is_some()).await {
                 Err(Error::Forked(why)) if self.settings.access == Access::Read => {
                     log::warn!("{why}");
+                    self.control
+                        .post(|board| board.forked = Some(String::from(FORKED_SIDE)));
                     return Ok(());
                 }
                 result => result?,

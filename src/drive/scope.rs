@@ -74,6 +74,14 @@ impl Files {
         }
     }
 
+    /// Those that were listed; none when all are meant.
+    pub(in crate::drive) fn listed(&self) -> impl Iterator<Item = InodeNo> + '_ {
+        match self {
+            Files::All => [].iter().copied(),
+            Files::These(list) => list.iter().copied(),
+        }
+    }
+
     /// How many there are, if that is known.
     pub(in crate::drive) fn count(&self) -> u64 {
         match self {
@@ -121,8 +129,11 @@ impl Drive {
         Ok(Files::These(found))
     }
 
-    /// The directory of an archive; none if it was removed.
-    fn directory_of(&self, id: &str) -> Result<Option<InodeNo>, Error> {
+    /// The directory of an archive as people call it; none if it was removed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or when the index cannot be read.
+    pub fn directory_of(&self, id: &str) -> Result<Option<InodeNo>, Error> {
         let (from, to) = key::all(b'A');
         let archives = self
             .index
@@ -210,8 +221,9 @@ impl Drive {
     }
 }
 
-fn same_id(id: ArchiveId, word: &str) -> bool {
-    // `#201126-1` and `#201126-01` are the same to people.
+/// Is this what people call the archive? `#201126-1` and `#201126-01` are the same to them.
+#[must_use]
+pub fn same_id(id: ArchiveId, word: &str) -> bool {
     let number = |word: &str| {
         let (day, number) = word.split_once('-')?;
         Some((day.to_owned(), number.parse::<u32>().ok()?))

@@ -30,11 +30,13 @@ pub struct Settings {
     pub changes_bytes_max: usize,
     /// How long a read may wait for the store.
     pub read_timeout: Duration,
+    /// How long the store may be out of reach before a change that needs room is refused; until then it waits.
+    pub write_timeout: Duration,
     /// How long the drive must be quiet before what was written is published.
     pub linger: Duration,
     /// How old a change may get before it is published although writing goes on.
     pub age_max: Duration,
-    /// Spooled bytes that are published without waiting for quiet.
+    /// Spooled bytes that are published without waiting for quiet; at most a quarter of the spool.
     pub epoch_bytes: u64,
     /// Most sealed bytes on their way to the store at once.
     pub flight_bytes_max: u64,
@@ -102,6 +104,8 @@ impl Settings {
             memory_bytes_max: 64 * MIB,
             changes_bytes_max: 64 << 20,
             read_timeout: Duration::from_secs(60),
+            // A router that starts again, a change of networks, a laptop that wakes up: a minute.
+            write_timeout: Duration::from_secs(60),
             linger: Duration::from_secs(3),
             age_max: Duration::from_secs(30),
             epoch_bytes: 512 * MIB,

@@ -58,6 +58,12 @@ pub struct Status {
     pub epoch: u64,
     /// Why changes are refused, if they are.
     pub read_only: Option<String>,
+    /// Which side is shown, when history has gone on elsewhere without the changes that wait here.
+    #[serde(default)]
+    pub forked: Option<String>,
+    /// Why changes are refused for want of room, if they are.
+    #[serde(default)]
+    pub refusing: Option<String>,
     /// What went wrong last, if it is still so.
     pub last_error: Option<String>,
     /// The spool.
@@ -68,7 +74,7 @@ pub struct Status {
     pub discord: Discord,
     /// What no file needs any more.
     pub garbage: Garbage,
-    /// Files that could not be read back, by inode number, and why.
+    /// Files that could not be read back: inode number, then path and why.
     pub damaged: Vec<(u64, String)>,
     /// Each archive.
     pub archives: Vec<ArchiveStatus>,
@@ -224,6 +230,8 @@ impl Drive {
             unpublished,
             epoch: self.journal_head().epoch.0,
             read_only: self.read_only(),
+            forked: board.forked.clone(),
+            refusing: board.refusing.clone(),
             last_error: self
                 .index_damage()
                 .or_else(|| board.error.as_ref().map(Error::to_string))
@@ -240,11 +248,7 @@ impl Drive {
             },
             discord: Discord::new(store, &board),
             garbage: self.buried()?,
-            damaged: self
-                .damaged()
-                .into_iter()
-                .map(|(ino, what)| (ino.0, what))
-                .collect(),
+            damaged: self.damaged_by_path(),
             archives: self.archives()?,
         })
     }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::codec::pack;
@@ -23,8 +22,9 @@ use crate::store::Object;
 use crate::store::Shelf;
 use crate::store::Span;
 
-/// Puts that are under way at once. One is on the wire while the next is answered.
-const PUTS_MAX: usize = 3;
+/// Puts that are under way at once: as many as Discord takes in one window. Their bytes have a limit too,
+/// [`crate::drive::Settings::flight_bytes_max`].
+const PUTS_MAX: usize = 5;
 
 /// Chunks in one pack at most: what is said of a pack must fit one record of the spool.
 pub(in crate::drive) const FRAMES_MAX: usize = 8192;
@@ -39,8 +39,9 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 pub(in crate::drive) struct Uploads<'d> {
     drive: &'d Drive,
     waiting: HashMap<ArchiveNo, Vec<Pack>>,
-    flight: Arc<Semaphore>,
-    puts: JoinSet<Result<(), Error>>,
+    /// Bytes of the packs in `puts`.
+    flying: u64,
+    puts: JoinSet<Result<u64, Error>>,
 }
 
 impl Drive {
@@ -64,7 +65,7 @@ impl<'d> Uploads<'d> {
         Uploads {
             drive,
             waiting: HashMap::new(),
-            flight: Arc::new(Semaphore::new(PUTS_MAX)),
+            flying: 0,
             puts: JoinSet::new(),
         }
     }
@@ -116,16 +117,20 @@ impl<'d> Uploads<'d> {
         if packs.is_empty() {
             return Ok(());
         }
-        while self.puts.len() >= PUTS_MAX {
+        let bytes: u64 = packs.iter().map(|pack| pack.body.len()).sum();
+        let bytes_max = self.drive.settings.flight_bytes_max;
+        while self.puts.len() >= PUTS_MAX
+            || (!self.puts.is_empty() && self.flying + bytes > bytes_max)
+        {
             self.reap()?;
         }
         let Some(drive) = self.drive.shared() else {
             return Err(Error::Closing);
         };
-        let flight = Arc::clone(&self.flight);
+        self.flying += bytes;
         let put = async move {
-            let _permit = flight.acquire_owned().await.map_err(|_| Error::Closing)?;
-            put_until_done(&drive, archive, packs).await
+            put_until_done(&drive, archive, packs).await?;
+            Ok(bytes)
         };
         self.puts.spawn_on(put, &self.drive.runtime);
         Ok(())
@@ -136,7 +141,9 @@ impl<'d> Uploads<'d> {
         let Some(done) = self.drive.wait_for(async { Ok(next.await) })? else {
             return Ok(());
         };
-        done.map_err(|error| Error::State(format!("an upload task ended: {error}")))?
+        let put = done.map_err(|error| Error::State(format!("an upload task ended: {error}")))?;
+        self.flying = self.flying.saturating_sub(put?);
+        Ok(())
     }
 
     /// Sends what is left and waits until the store has everything.

@@ -3,11 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::broadcast;
+
 use crate::emulator::blobs::Blobs;
 use crate::emulator::clock::Clock;
 use crate::emulator::counts::Counts;
+use crate::emulator::desk::Desk;
 use crate::emulator::faults::Faults;
-use crate::emulator::hub::{Event, Hub};
+use crate::emulator::hub::{Event, Hub, News};
 use crate::emulator::model::{Channel, Message, Record};
 use crate::emulator::ratelimit::Limiter;
 use crate::emulator::reply::Refusal;
@@ -17,6 +20,9 @@ use crate::emulator::urls::Signer;
 use crate::emulator::view::View;
 use crate::emulator::wire::{OpenWires, Speed};
 use crate::emulator::world::World;
+
+/// News that an open page may be behind before it looks at everything anew.
+const NEWS_MAX: usize = 256;
 
 /// The emulator's insides. Locks are short and never held across an await; `world` is taken
 /// before any other.
@@ -28,6 +34,8 @@ pub(crate) struct App {
     faults: Mutex<Faults>,
     counts: Mutex<Counts>,
     message_content: Mutex<MessageContent>,
+    desk: Mutex<Desk>,
+    news: broadcast::Sender<News>,
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) hub: Hub,
     pub(crate) clock: Clock,
@@ -58,6 +66,8 @@ impl App {
             faults: Mutex::new(faults),
             counts: Mutex::default(),
             message_content: Mutex::new(message_content),
+            desk: Mutex::default(),
+            news: broadcast::channel(NEWS_MAX).0,
             blobs,
             hub: Hub::default(),
             clock,
@@ -97,6 +107,20 @@ impl App {
         lock(&self.counts)
     }
 
+    pub(crate) fn desk(&self) -> MutexGuard<'_, Desk> {
+        lock(&self.desk)
+    }
+
+    /// Tells the open pages that there is something to see.
+    pub(crate) fn tell(&self, news: News) {
+        // Nobody has the page open: nobody to tell.
+        drop(self.news.send(news));
+    }
+
+    pub(crate) fn news(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
     pub(crate) fn message_content(&self) -> MessageContent {
         *lock(&self.message_content)
     }
@@ -126,8 +150,9 @@ impl App {
         }
     }
 
-    /// Tells the gateway's sessions.
+    /// Tells the gateway's sessions, and the open pages.
     pub(crate) fn announce(&self, world: &World, event: &Event<'_>) {
+        self.tell(event.news());
         self.hub.dispatch(event, |viewer| self.view(world, viewer));
     }
 

@@ -24,7 +24,7 @@ use crate::emulator::wire::WireHandle;
 
 const GONE: &str = "This content is no longer available.";
 
-/// Answers a request below `/attachments/`.
+/// Answers a request below `/attachments/` and `/ephemeral-attachments/`.
 pub(crate) async fn handle(app: &App, wire: &WireHandle, request: Parts) -> Response<Body> {
     let path = request.uri.path();
     let method = &request.method;
@@ -161,7 +161,11 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
 
 /// The attachment a path names, and whether its bytes shall be wrong this time.
 fn find(app: &App, path: &str) -> Option<(Attachment, Flaw)> {
-    let mut segments = path.strip_prefix("/attachments/")?.split('/');
+    let (path, is_ephemeral) = match path.strip_prefix("/ephemeral-attachments/") {
+        Some(path) => (path, true),
+        None => (path.strip_prefix("/attachments/")?, false),
+    };
+    let mut segments = path.split('/');
     let channel: Snowflake = segments.next()?.parse().ok()?;
     let id: Snowflake = segments.next()?.parse().ok()?;
     let filename = segments.next()?;
@@ -170,6 +174,10 @@ fn find(app: &App, path: &str) -> Option<(Attachment, Flaw)> {
     }
     let mut world = app.world();
     world.bury(app.now_ms());
+    if is_ephemeral {
+        let found = world.whispers.attachment(channel, id)?;
+        return (found.filename == filename).then(|| (found.clone(), Flaw::None));
+    }
     let living = world
         .attachments
         .get(&id)

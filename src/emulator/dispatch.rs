@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use crate::emulator::reply::{Answer, Refusal, Reply};
 use crate::emulator::route::Route;
 use crate::emulator::server::Call;
-use crate::emulator::{channels, edit, guilds, messages, pins, reactions, threads};
+use crate::emulator::{
+    callback, channels, commands, edit, followups, guilds, messages, pins, reactions, threads,
+};
 
 /// Carries a request out.
 pub(crate) async fn carry_out(call: &mut Call<'_>, route: Route) -> Answer {
@@ -54,25 +56,51 @@ pub(crate) async fn carry_out(call: &mut Call<'_>, route: Route) -> Answer {
         Route::ThreadMember(thread, user) => threads::member(call, thread, user),
         Route::JoinThread(thread, user) => threads::join(call, thread, user),
         Route::LeaveThread(thread, user) => threads::leave(call, thread, user),
+        Route::Commands(place) => commands::list(call, place),
+        Route::CreateCommand(place) => commands::create(call, place).await,
+        Route::PutCommands(place) => commands::overwrite(call, place).await,
+        Route::Command(place, id) => commands::get(call, place, id),
+        Route::EditCommand(place, id) => commands::edit(call, place, id).await,
+        Route::DeleteCommand(place, id) => commands::delete(call, place, id),
+        Route::Callback(id, token) => callback::answer(call, id, &token).await,
+        Route::Followup(hook) => followups::create(call, &hook).await,
+        Route::FollowedUp(hook, message) => followups::get(call, &hook, message),
+        Route::EditFollowup(hook, message) => followups::edit(call, &hook, message).await,
+        Route::DeleteFollowup(hook, message) => followups::delete(call, &hook, message),
     }
 }
 
 /// A JSON body that must be an object.
 pub(crate) async fn json_object(call: &mut Call<'_>) -> Result<Value, Refusal> {
+    match parsed(call).await? {
+        value @ Value::Object(_) => Ok(value),
+        _ => Err(crate::emulator::reply::wrong(
+            "",
+            "DICT_TYPE_CONVERT",
+            "Only dictionaries may be used in a DictType",
+        )),
+    }
+}
+
+/// A JSON body that must be a list.
+pub(crate) async fn json_list(call: &mut Call<'_>) -> Result<Vec<Value>, Refusal> {
+    match parsed(call).await? {
+        Value::Array(all) => Ok(all),
+        _ => Err(crate::emulator::reply::wrong(
+            "",
+            "LIST_TYPE_CONVERT",
+            "Only iterables may be used in a ListType",
+        )),
+    }
+}
+
+async fn parsed(call: &mut Call<'_>) -> Result<Value, Refusal> {
     let bytes = call.payload.bytes().await?;
     let kind = call.content_type.as_deref().unwrap_or("");
     if !kind.starts_with("application/json") {
         return Err(wrong_content_type());
     }
-    match serde_json::from_slice(&bytes) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(crate::emulator::reply::wrong(
-            "",
-            "DICT_TYPE_CONVERT",
-            "Only dictionaries may be used in a DictType",
-        )),
-        Err(_) => Err(Refusal::InvalidJson),
-    }
+    serde_json::from_slice(&bytes).map_err(|_| Refusal::InvalidJson)
 }
 
 pub(crate) fn wrong_content_type() -> Refusal {

@@ -42,12 +42,7 @@ pub(crate) async fn edit(call: &mut Call<'_>, channel: Snowflake, id: Snowflake)
     if message.attachments.len() + form.files.len() > 10 {
         return Err(Refusal::TooManyAttachments);
     }
-    let empty = message.content.is_empty()
-        && message.embeds.is_empty()
-        && message.attachments.is_empty()
-        && message.components.is_empty()
-        && form.files.is_empty();
-    if empty {
+    if message.is_empty() && form.files.is_empty() {
         return Err(Refusal::EmptyMessage);
     }
     messages::attach(app, &mut world, &mut message, &draft, form, &call.faults)?;

@@ -162,8 +162,10 @@ fn number(form: &mut Form, path: &str, component: &mut Value, count: &mut usize)
             number(form, &format!("{path}/components/{at}"), one, count);
         }
     }
-    if let Some(accessory) = component.get_mut("accessory").filter(|one| one.is_object()) {
-        number(form, &format!("{path}/accessory"), accessory, count);
+    for name in ["accessory", "component"] {
+        if let Some(one) = component.get_mut(name).filter(|one| one.is_object()) {
+            number(form, &format!("{path}/{name}"), one, count);
+        }
     }
 }
 

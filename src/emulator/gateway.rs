@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::emulator::app::App;
 use crate::emulator::guilds;
+use crate::emulator::hub::{News, Order};
 use crate::emulator::permissions::bits;
 use crate::emulator::reply::text_response;
 use crate::emulator::route;
@@ -44,6 +45,8 @@ enum Close {
     TimedOut,
     BadVersion,
     DisallowedIntents,
+    /// A test asked for it.
+    Dropped,
     /// The client is gone.
     Left,
 }
@@ -51,6 +54,7 @@ enum Close {
 impl Close {
     fn frame(self) -> Option<CloseFrame> {
         let (code, reason) = match self {
+            Self::Dropped => (4000, "Unknown error."),
             Self::UnknownOpcode => (4001, "Unknown opcode."),
             Self::Undecodable => (4002, "Error while decoding payload."),
             Self::NotAuthenticated => (4003, "Not authenticated."),
@@ -157,6 +161,7 @@ impl Connection {
         let Some((id, _)) = &self.session else {
             return Ok(());
         };
+        let order = self.app.hub.take_order(id);
         let Some(events) = self.app.hub.after(id, self.seq) else {
             // The client was too slow for what is kept.
             return self.send(&json!({"op": 9, "d": false}).to_string()).await;
@@ -165,7 +170,17 @@ impl Connection {
             self.send(&event).await?;
             self.seq = seq;
         }
-        Ok(())
+        match order {
+            None => Ok(()),
+            Some(Order::Reconnect) => self.send(&json!({"op": 7, "d": null}).to_string()).await,
+            Some(Order::Invalidate) => {
+                if let Some((id, _)) = self.session.take() {
+                    self.app.hub.end(&id);
+                }
+                self.send(&json!({"op": 9, "d": false}).to_string()).await
+            }
+            Some(Order::Drop) => Err(Close::Dropped),
+        }
     }
 
     async fn receive(
@@ -255,7 +270,10 @@ impl Connection {
         if intents & crate::emulator::hub::GUILDS != 0 {
             self.app.hub.push(&id, "GUILD_CREATE", &guild);
         }
+        // An earlier session of this connection counted for itself.
+        self.seq = 0;
         self.session = Some((id, news));
+        self.app.tell(News::Guild);
         self.forward().await
     }
 
@@ -273,6 +291,10 @@ impl Connection {
     }
 
     async fn close(mut self, why: Close) {
+        if let Some((id, _)) = &self.session {
+            self.app.hub.hang_up(id);
+        }
+        self.app.tell(News::Guild);
         if let Some(frame) = why.frame() {
             // The client may be gone already.
             drop(self.socket.send(Message::Close(Some(frame))).await);

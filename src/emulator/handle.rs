@@ -169,6 +169,11 @@ impl Emulator {
         self.app.counts().clone()
     }
 
+    /// The largest number of connections that were open at once, since the start.
+    pub fn connections_max(&self) -> usize {
+        self.app.wires.most()
+    }
+
     /// Begins counting anew.
     pub fn reset_counts(&self) {
         *self.app.counts() = Counts::default();

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -44,6 +45,34 @@ pub(crate) enum Event<'a> {
     RoleUpdated(&'a Role),
 }
 
+/// What an open page is told: where to look anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Messages of this channel or thread.
+    Channel(Snowflake),
+    /// Channels, roles, users or commands.
+    Guild,
+}
+
+/// Whether a session has a connection, or waits for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Up,
+    Down,
+}
+
+/// What the server asks of a client, or does to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    /// Opcode 7: connect anew and resume.
+    Reconnect,
+    /// Opcode 9: the session is over.
+    Invalidate,
+    /// The connection is closed; the session can be resumed.
+    Drop,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     sessions: Mutex<HashMap<String, Session>>,
@@ -57,6 +86,8 @@ pub(crate) struct Session {
     seq: u64,
     events: VecDeque<(u64, String)>,
     news: Arc<Notify>,
+    order: Option<Order>,
+    link: Link,
     born: u64,
 }
 
@@ -82,6 +113,8 @@ impl Hub {
             seq: 0,
             events: VecDeque::new(),
             news: Arc::clone(&news),
+            order: None,
+            link: Link::Up,
             born,
         };
         sessions.insert(id.to_owned(), session);
@@ -90,13 +123,17 @@ impl Hub {
 
     /// Takes a session up again, if it is this user's and still has what came after `seq`.
     pub(crate) fn resume(&self, id: &str, user: Snowflake, seq: u64) -> Option<Arc<Notify>> {
-        let sessions = self.lock();
-        let session = sessions.get(id).filter(|one| one.user == user)?;
+        let mut sessions = self.lock();
+        let session = sessions.get_mut(id).filter(|one| one.user == user)?;
         let oldest = session
             .events
             .front()
             .map_or(session.seq + 1, |(first, _)| *first);
-        (seq <= session.seq && seq + 1 >= oldest).then(|| Arc::clone(&session.news))
+        if seq > session.seq || seq + 1 < oldest {
+            return None;
+        }
+        session.link = Link::Up;
+        Some(Arc::clone(&session.news))
     }
 
     pub(crate) fn end(&self, id: &str) {
@@ -108,6 +145,47 @@ impl Hub {
         if let Some(session) = self.lock().get_mut(id) {
             session.push(name, data);
         }
+    }
+
+    /// The connection of a session is gone.
+    pub(crate) fn hang_up(&self, id: &str) {
+        if let Some(session) = self.lock().get_mut(id) {
+            session.link = Link::Down;
+        }
+    }
+
+    /// Connected sessions of a user.
+    pub(crate) fn connected(&self, user: Snowflake) -> usize {
+        let sessions = self.lock();
+        let all = sessions.values().filter(|one| one.user == user);
+        all.filter(|one| one.link == Link::Up).count()
+    }
+
+    /// Puts one event into all sessions of a user, whatever they asked for; says how many are
+    /// connected.
+    pub(crate) fn push_to(&self, user: Snowflake, name: &str, data: &Value) -> usize {
+        let mut sessions = self.lock();
+        let mut connected = 0;
+        for session in sessions.values_mut().filter(|one| one.user == user) {
+            session.push(name, data);
+            connected += usize::from(session.link == Link::Up);
+        }
+        connected
+    }
+
+    /// Gives every session an order; says how many there are.
+    pub(crate) fn order(&self, order: Order) -> usize {
+        let mut sessions = self.lock();
+        for session in sessions.values_mut() {
+            session.order = Some(order);
+            session.news.notify_one();
+        }
+        sessions.len()
+    }
+
+    /// The order a session has not yet carried out.
+    pub(crate) fn take_order(&self, id: &str) -> Option<Order> {
+        self.lock().get_mut(id)?.order.take()
     }
 
     /// Events after `seq`, or `None` if the session is gone or has forgotten some of them.
@@ -167,6 +245,24 @@ impl Event<'_> {
             | Self::RoleUpdated(_) => GUILDS,
             Self::Typing(..) => GUILD_MESSAGE_TYPING,
             Self::ReactionAdded(..) | Self::ReactionRemoved(..) => GUILD_MESSAGE_REACTIONS,
+        }
+    }
+
+    /// Where an open page has to look.
+    pub(crate) fn news(&self) -> News {
+        match self {
+            Self::MessageCreated(message) | Self::MessageUpdated(message) => {
+                News::Channel(message.channel)
+            }
+            Self::MessagesDeleted(channel, _)
+            | Self::Typing(channel, _)
+            | Self::ReactionAdded((channel, _), ..)
+            | Self::ReactionRemoved((channel, _), ..) => News::Channel(*channel),
+            Self::ChannelCreated(_)
+            | Self::ChannelUpdated(_)
+            | Self::ChannelDeleted(_)
+            | Self::PinsUpdated(_)
+            | Self::RoleUpdated(_) => News::Guild,
         }
     }
 

@@ -53,6 +53,17 @@ pub(crate) fn bucket(
         }
         Route::Typing(channel) => ("typing", Some(*channel), limits.typing),
         Route::RefreshUrls => ("refresh urls", None, limits.refresh_urls),
+        Route::PutCommands(_) => ("put commands", None, limits.overwrite_commands),
+        Route::CreateCommand(_) | Route::EditCommand(..) | Route::DeleteCommand(..) => {
+            ("change command", None, limits.change_command)
+        }
+        Route::Followup(hook)
+        | Route::FollowedUp(hook, _)
+        | Route::EditFollowup(hook, _)
+        | Route::DeleteFollowup(hook, _) => {
+            let interaction = app.desk().by_token(&hook.token).map(|one| one.id)?;
+            ("followup", Some(interaction), limits.followup)
+        }
         _ => return None,
     };
     Some((Bucket { name, major }, limit))

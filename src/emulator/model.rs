@@ -163,10 +163,18 @@ pub(crate) const DEFAULT: u8 = 0;
 pub(crate) const PINNED: u8 = 6;
 pub(crate) const THREAD_CREATED: u8 = 18;
 pub(crate) const REPLY: u8 = 19;
+/// The answer to a slash command.
+pub(crate) const COMMAND_ANSWER: u8 = 20;
 pub(crate) const THREAD_STARTER: u8 = 21;
+/// The answer to a command of a user's or message's menu.
+pub(crate) const MENU_ANSWER: u8 = 23;
 
 /// `1 << 5`: the message has a thread.
 pub(crate) const HAS_THREAD: u64 = 1 << 5;
+/// Only one user sees the message.
+pub(crate) const EPHEMERAL: u64 = 1 << 6;
+/// The answer to an interaction that is still to come.
+pub(crate) const LOADING: u64 = 1 << 7;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Message {
@@ -201,6 +209,30 @@ pub(crate) struct Message {
     /// Number of the message in its thread.
     #[serde(default)]
     pub(crate) position: u64,
+    /// Fields that say which interaction this message answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<Value>,
+}
+
+/// A command that an application has registered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Command {
+    pub(crate) id: Snowflake,
+    /// The guild it is for; all of them when absent.
+    pub(crate) guild: Option<Snowflake>,
+    pub(crate) version: Snowflake,
+    /// Checked and complete, as it comes back, but for the ids.
+    pub(crate) form: Value,
+}
+
+impl Command {
+    pub(crate) fn name(&self) -> &str {
+        self.form["name"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn kind(&self) -> u64 {
+        self.form["type"].as_u64().unwrap_or(1)
+    }
 }
 
 impl Message {
@@ -222,12 +254,25 @@ impl Message {
             reference: None,
             reactions: Vec::new(),
             position: 0,
+            origin: None,
         }
+    }
+
+    /// Is there nothing to show?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.content.is_empty()
+            && self.embeds.is_empty()
+            && self.attachments.is_empty()
+            && self.components.is_empty()
+    }
+
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.flags & EPHEMERAL != 0
     }
 
     /// Was it written by a user, rather than made by the service?
     pub(crate) fn is_ordinary(&self) -> bool {
-        matches!(self.kind, DEFAULT | REPLY)
+        matches!(self.kind, DEFAULT | REPLY | COMMAND_ANSWER | MENU_ANSWER)
     }
 
     pub(crate) fn mentions(&self, user: Snowflake) -> bool {
@@ -251,4 +296,7 @@ pub(crate) enum Record {
     /// A new message, or the new state of one that is there.
     Message(Box<Message>),
     MessagesGone(Snowflake, Vec<Snowflake>),
+    /// A new or changed command.
+    Command(Box<Command>),
+    CommandGone(Snowflake),
 }

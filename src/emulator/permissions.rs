@@ -11,6 +11,8 @@ pub mod bits {
     pub const ADMINISTRATOR: u64 = 1 << 3;
     /// Create, change and delete channels.
     pub const MANAGE_CHANNELS: u64 = 1 << 4;
+    /// Change the guild itself.
+    pub const MANAGE_GUILD: u64 = 1 << 5;
     /// Add a reaction that is not there yet.
     pub const ADD_REACTIONS: u64 = 1 << 6;
     /// See a channel at all.

@@ -4,6 +4,10 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
+const NOT_YOURS: &str = "You are not authorized to perform this action on this application";
+const COMMANDS_FULL: &str = "Maximum number of application commands reached (100).";
+const BULK_COUNT: &str = "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100 messages to delete";
+
 /// A handler's good answer.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -33,6 +37,13 @@ pub(crate) enum Refusal {
     UnknownRole,
     UnknownUser,
     UnknownEmoji,
+    UnknownWebhook,
+    UnknownInteraction,
+    UnknownCommand,
+    InteractionAnswered,
+    WebhookToken,
+    NotYourApplication,
+    TooManyCommands,
     MissingAccess,
     MissingPermissions,
     CannotEditOther,
@@ -77,17 +88,20 @@ impl Refusal {
             Self::UnknownRole => (404, 10011, "Unknown Role"),
             Self::UnknownUser => (404, 10013, "Unknown User"),
             Self::UnknownEmoji => (400, 10014, "Unknown Emoji"),
+            Self::UnknownWebhook => (404, 10015, "Unknown Webhook"),
+            Self::UnknownInteraction => (404, 10062, "Unknown interaction"),
+            Self::UnknownCommand => (404, 10063, "Unknown application command"),
+            Self::InteractionAnswered => (400, 40060, "Interaction has already been acknowledged."),
+            Self::WebhookToken => (401, 50027, "Invalid Webhook Token"),
+            Self::NotYourApplication => (403, 20012, NOT_YOURS),
+            Self::TooManyCommands => (400, 30032, COMMANDS_FULL),
             Self::MissingAccess => (403, 50001, "Missing Access"),
             Self::MissingPermissions => (403, 50013, "Missing Permissions"),
             Self::CannotEditOther => (403, 50005, "Cannot edit a message authored by another user"),
             Self::EmptyMessage => (400, 50006, "Cannot send an empty message"),
             Self::WrongChannelKind => (400, 50024, "Cannot execute action on this channel type"),
             Self::SystemMessage => (403, 50021, "Cannot execute action on a system message"),
-            Self::BulkCount => (
-                400,
-                50016,
-                "Provided too few or too many messages to delete. Must provide at least 2 and fewer than 100 messages to delete",
-            ),
+            Self::BulkCount => (400, 50016, BULK_COUNT),
             Self::BulkTooOld => (
                 400,
                 50034,
@@ -148,6 +162,17 @@ impl Refusal {
             headers.insert("x-ratelimit-scope", HeaderValue::from_static("user"));
         }
         response
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (_, code, message) = self.parts();
+        write!(f, "{message} ({code})")?;
+        match self {
+            Self::Form(errors) => write!(f, ": {errors}"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -45,6 +45,48 @@ pub(crate) enum Route {
     ThreadMember(Snowflake, Option<Snowflake>),
     JoinThread(Snowflake, Option<Snowflake>),
     LeaveThread(Snowflake, Option<Snowflake>),
+    Commands(Registry),
+    CreateCommand(Registry),
+    PutCommands(Registry),
+    Command(Registry, Snowflake),
+    EditCommand(Registry, Snowflake),
+    DeleteCommand(Registry, Snowflake),
+    /// Interaction and its token.
+    Callback(Snowflake, String),
+    Followup(Hook),
+    /// A message that answers an interaction; none is the first answer.
+    FollowedUp(Hook, Option<Snowflake>),
+    EditFollowup(Hook, Option<Snowflake>),
+    DeleteFollowup(Hook, Option<Snowflake>),
+}
+
+impl Route {
+    /// Is the path itself the proof of who asks?
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(
+            self,
+            Self::Gateway
+                | Self::Callback(..)
+                | Self::Followup(_)
+                | Self::FollowedUp(..)
+                | Self::EditFollowup(..)
+                | Self::DeleteFollowup(..)
+        )
+    }
+}
+
+/// Where commands are registered: in one guild, or in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registry {
+    pub(crate) application: Snowflake,
+    pub(crate) guild: Option<Snowflake>,
+}
+
+/// The webhook an interaction opens for its followups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hook {
+    pub(crate) application: Snowflake,
+    pub(crate) token: String,
 }
 
 /// Which archived threads are listed.
@@ -88,6 +130,16 @@ fn parse(method: &str, segments: &[&str]) -> Option<Route> {
     match segments {
         ["channels", channel, rest @ ..] => parse_channel(method, id(channel)?, rest),
         ["guilds", guild, rest @ ..] => parse_guild(method, id(guild)?, rest),
+        ["applications", application, rest @ ..] if *application != "@me" => {
+            parse_application(method, id(application)?, rest)
+        }
+        ["webhooks", application, token, rest @ ..] => {
+            let (application, token) = (id(application)?, (*token).to_owned());
+            parse_webhook(method, Hook { application, token }, rest)
+        }
+        ["interactions", interaction, token, "callback"] if method == "POST" => {
+            Some(Route::Callback(id(interaction)?, (*token).to_owned()))
+        }
         _ => Some(match (method, segments) {
             ("GET", ["gateway"]) => Route::Gateway,
             ("GET", ["gateway", "bot"]) => Route::GatewayBot,
@@ -111,6 +163,39 @@ fn parse_guild(method: &str, guild: Snowflake, rest: &[&str]) -> Option<Route> {
         ("GET", ["roles"]) => Route::GuildRoles(guild),
         ("GET", ["members", user]) => Route::GuildMember(guild, id_or_me(user)?),
         ("GET", ["threads", "active"]) => Route::ActiveThreads(guild),
+        _ => return None,
+    })
+}
+
+fn parse_application(method: &str, application: Snowflake, rest: &[&str]) -> Option<Route> {
+    let (guild, rest) = match rest {
+        ["guilds", guild, "commands", rest @ ..] => (Some(id(guild)?), rest),
+        ["commands", rest @ ..] => (None, rest),
+        _ => return None,
+    };
+    let place = Registry { application, guild };
+    Some(match (method, rest) {
+        ("GET", []) => Route::Commands(place),
+        ("POST", []) => Route::CreateCommand(place),
+        ("PUT", []) => Route::PutCommands(place),
+        ("GET", [command]) => Route::Command(place, id(command)?),
+        ("PATCH", [command]) => Route::EditCommand(place, id(command)?),
+        ("DELETE", [command]) => Route::DeleteCommand(place, id(command)?),
+        _ => return None,
+    })
+}
+
+fn parse_webhook(method: &str, hook: Hook, rest: &[&str]) -> Option<Route> {
+    let message = match rest {
+        [] if method == "POST" => return Some(Route::Followup(hook)),
+        ["messages", "@original"] => None,
+        ["messages", message] => Some(id(message)?),
+        _ => return None,
+    };
+    Some(match method {
+        "GET" => Route::FollowedUp(hook, message),
+        "PATCH" => Route::EditFollowup(hook, message),
+        "DELETE" => Route::DeleteFollowup(hook, message),
         _ => return None,
     })
 }
@@ -190,10 +275,16 @@ fn id_or_me(segment: &str) -> Option<Option<Snowflake>> {
 fn template(segments: &[&str]) -> String {
     let mut text = String::new();
     let mut before = "";
-    for segment in segments {
+    for (at, segment) in segments.iter().enumerate() {
         text.push('/');
         let numeric = segment.bytes().all(|byte| byte.is_ascii_digit());
         text.push_str(match before {
+            _ if at == 2 && segments[0] == "webhooks" => "{webhook_token}",
+            _ if at == 2 && segments[0] == "interactions" => "{interaction_token}",
+            "webhooks" => "{webhook_id}",
+            "interactions" => "{interaction_id}",
+            "applications" if numeric => "{application_id}",
+            "commands" if numeric => "{command_id}",
             "reactions" => "{emoji_name}",
             "channels" if numeric => "{channel_id}",
             "guilds" if numeric => "{guild_id}",

@@ -18,7 +18,7 @@ use crate::emulator::route::{self, Found, Route};
 use crate::emulator::settings::{Limits, RateLimits, UserAgents};
 use crate::emulator::snowflake::Snowflake;
 use crate::emulator::wire::WireHandle;
-use crate::emulator::{cdn, control, dispatch, fault, gateway, limited};
+use crate::emulator::{cdn, control, dispatch, fault, gateway, guard, limited, page};
 
 const API: &str = "/api/v10";
 
@@ -50,12 +50,20 @@ pub(crate) async fn handle(
 ) -> Response<Body> {
     let path = request.uri().path();
     if path == "/_control" || path.starts_with("/_control/") {
-        return control::handle(&app, request).await;
+        return match guard::refusal(&wire, request.headers()) {
+            None => control::handle(&app, wire, request).await,
+            Some(refusal) => refusal,
+        };
     }
-    if path == "/gateway" || path == "/gateway/" {
+    let is_socket = request.headers().contains_key(header::UPGRADE);
+    if path == "/gateway" || path == "/gateway/" || path == "/" && is_socket {
         return gateway::upgrade(app, request).await;
     }
-    if path.starts_with("/attachments/") {
+    if page::has(path) {
+        let refusal = guard::refusal(&wire, request.headers());
+        return refusal.unwrap_or_else(|| page::handle(&request));
+    }
+    if path.starts_with("/attachments/") || path.starts_with("/ephemeral-attachments/") {
         return cdn::handle(&app, &wire, request.into_parts().0).await;
     }
     if path.starts_with("/media/") {
@@ -159,8 +167,8 @@ async fn answer(
         Found::Nothing => return Refusal::NotFound.response(),
     };
     match authorize(app, headers) {
+        _ if route.is_open() => call.user = app.world().identity.bot,
         Some(user) => call.user = user,
-        None if route == Route::Gateway => {}
         None => return Refusal::Unauthorized.response(),
     }
     let enforced = limits.rate_limits == RateLimits::Enforced;
@@ -190,7 +198,12 @@ fn rate(
 ) -> Result<Option<Standing>, Box<Response<Body>>> {
     let app = call.app;
     let now_ms = app.now_ms();
-    if let Some(wait_ms) = app.limiter().take_global(call.user, limits, now_ms) {
+    let over = match route.is_open() {
+        // Neither interactions nor their webhooks count against the global limit.
+        true => None,
+        false => app.limiter().take_global(call.user, limits, now_ms),
+    };
+    if let Some(wait_ms) = over {
         return Err(Box::new(too_many(
             fault::Scope::Global,
             wait_ms,

@@ -133,6 +133,12 @@ pub struct RouteLimits {
     pub rename_channel: RouteLimit,
     /// `POST attachments/refresh-urls`, over all channels. Discord's number is unknown.
     pub refresh_urls: RouteLimit,
+    /// Followups of one interaction, and reading, changing and deleting its answers.
+    pub followup: RouteLimit,
+    /// `PUT commands`.
+    pub overwrite_commands: RouteLimit,
+    /// Creating, changing and deleting single commands.
+    pub change_command: RouteLimit,
 }
 
 impl Default for RouteLimits {
@@ -156,6 +162,9 @@ impl Default for RouteLimits {
             typing: RouteLimit::new(5, 5000),
             rename_channel: RouteLimit::new(2, 600_000),
             refresh_urls: RouteLimit::new(0, 1000),
+            followup: RouteLimit::new(5, 2000),
+            overwrite_commands: RouteLimit::new(2, 60_000),
+            change_command: RouteLimit::new(5, 20_000),
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use data_encoding::HEXLOWER;
 
-use crate::emulator::snowflake::Snowflake;
-
 /// Signs and checks.
 #[derive(Debug)]
 pub(crate) struct Signer {
@@ -20,21 +18,13 @@ impl Signer {
         &self.base
     }
 
-    /// An absolute URL for an attachment, valid for at most `lifetime_s`. The signature is made
+    /// An absolute URL for an attachment's path, valid for at most `lifetime_s`. The signature is made
     /// anew only a few times in that span, so two answers soon after each other give one URL.
-    pub(crate) fn url(
-        &self,
-        channel: Snowflake,
-        attachment: Snowflake,
-        filename: &str,
-        now_ms: u64,
-        lifetime_s: u64,
-    ) -> String {
-        let path = format!("/attachments/{channel}/{attachment}/{filename}");
+    pub(crate) fn url(&self, path: &str, now_ms: u64, lifetime_s: u64) -> String {
         format!(
             "{}{path}?{}",
             self.base,
-            self.query(&path, now_ms, lifetime_s)
+            self.query(path, now_ms, lifetime_s)
         )
     }
 
@@ -75,7 +65,7 @@ mod tests {
     fn a_url_is_valid_until_it_expires_and_for_its_path_only() {
         let signer = Signer::new([7; 32], "http://127.0.0.1:1".to_owned());
         let now_ms = 1_700_000_000_000;
-        let url = signer.url(Snowflake(1), Snowflake(2), "a.bin", now_ms, 100);
+        let url = signer.url("/attachments/1/2/a.bin", now_ms, 100);
         let (path, query) = url["http://127.0.0.1:1".len()..]
             .split_once('?')
             .expect("a query");

@@ -64,7 +64,10 @@ impl View<'_> {
         });
         if self.sees_content(message) {
             let attachments = message.attachments.iter();
-            let attachments = attachments.map(|one| self.attachment(message.channel, one));
+            let attachments = attachments.map(|one| match message.is_ephemeral() {
+                false => self.attachment(message.channel, one),
+                true => self.ephemeral_attachment(message.channel, one),
+            });
             view["content"] = json!(message.content);
             view["attachments"] = attachments.collect();
             view["embeds"] = json!(message.embeds);
@@ -89,6 +92,11 @@ impl View<'_> {
             && let Some(room) = self.world.rooms.get(&message.id)
         {
             view["thread"] = self.channel(&room.channel);
+        }
+        if let (Some(view), Some(Value::Object(origin))) =
+            (view.as_object_mut(), message.origin.clone())
+        {
+            view.extend(origin);
         }
         if !message.reactions.is_empty() {
             view["reactions"] = message
@@ -123,15 +131,34 @@ impl View<'_> {
 
     pub(crate) fn attachment(&self, channel: Snowflake, attachment: &Attachment) -> Value {
         let Attachment { id, filename, .. } = attachment;
-        let url = self
-            .signer
-            .url(channel, *id, filename, self.now_ms, self.url_lifetime_s);
+        self.attachment_at(
+            &format!("/attachments/{channel}/{id}/{filename}"),
+            attachment,
+        )
+    }
+
+    /// An attachment of an ephemeral message, or one given to a command.
+    pub(crate) fn ephemeral_attachment(
+        &self,
+        channel: Snowflake,
+        attachment: &Attachment,
+    ) -> Value {
+        let Attachment { id, filename, .. } = attachment;
+        let path = format!("/ephemeral-attachments/{channel}/{id}/{filename}");
+        let mut view = self.attachment_at(&path, attachment);
+        view["ephemeral"] = json!(true);
+        view
+    }
+
+    fn attachment_at(&self, path: &str, attachment: &Attachment) -> Value {
+        let Attachment { id, filename, .. } = attachment;
+        let url = self.signer.url(path, self.now_ms, self.url_lifetime_s);
         let mut view = json!({
             "id": id,
             "filename": filename,
             "size": attachment.size,
             "url": url,
-            "proxy_url": url.replacen("/attachments/", "/media/attachments/", 1),
+            "proxy_url": url.replacen(path, &format!("/media{path}"), 1),
         });
         let optional = [
             ("content_type", &attachment.content_type),

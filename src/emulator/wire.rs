@@ -1,9 +1,9 @@
 //! Connections that can be reset and slowed down.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) struct Wires {
 
 /// All connections that are open.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OpenWires(Arc<Mutex<Vec<Weak<Ends>>>>);
+pub(crate) struct OpenWires(Arc<Mutex<Vec<Weak<Ends>>>>, Arc<AtomicUsize>);
 
 /// One connection.
 #[derive(Debug)]
@@ -47,7 +47,10 @@ pub(crate) struct Wire {
 
 /// The handle a request has on its connection.
 #[derive(Clone, Debug)]
-pub(crate) struct WireHandle(Arc<Ends>);
+pub(crate) struct WireHandle {
+    ends: Arc<Ends>,
+    peer: IpAddr,
+}
 
 #[derive(Debug, Default)]
 struct Ends {
@@ -59,7 +62,12 @@ struct Ends {
 impl WireHandle {
     /// Cuts the connection: the peer sees a reset.
     pub(crate) fn reset(&self) {
-        self.0.reset();
+        self.ends.reset();
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer
     }
 }
 
@@ -83,6 +91,12 @@ impl OpenWires {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|one| one.strong_count() > 0);
         all.push(Arc::downgrade(ends));
+        self.1.fetch_max(all.len(), Ordering::SeqCst);
+    }
+
+    /// The largest number that was open at once.
+    pub(crate) fn most(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
     }
 }
 
@@ -124,7 +138,10 @@ impl Listener for Wires {
 
 impl Connected<IncomingStream<'_, Wires>> for WireHandle {
     fn connect_info(stream: IncomingStream<'_, Wires>) -> Self {
-        Self(Arc::clone(&stream.io().ends))
+        Self {
+            ends: Arc::clone(&stream.io().ends),
+            peer: stream.remote_addr().ip(),
+        }
     }
 }
 

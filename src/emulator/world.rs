@@ -7,10 +7,12 @@ use std::sync::Arc;
 use crate::emulator::blobs::Blobs;
 use crate::emulator::log::Log;
 use crate::emulator::model::{
-    Attachment, Channel, Guild, Identity, Member, Message, Record, Role, THREAD_STARTER, User,
+    Attachment, Channel, Command, Guild, Identity, Member, Message, Record, Role, THREAD_STARTER,
+    User,
 };
 use crate::emulator::reply::Refusal;
 use crate::emulator::snowflake::{Maker, Snowflake};
+use crate::emulator::whispers::Whispers;
 
 /// Nonces remembered before old ones are first swept; then whenever they have doubled.
 const NONCES_SWEPT_AT: usize = 4096;
@@ -45,9 +47,11 @@ pub(crate) struct World {
     pub(crate) roles: BTreeMap<Snowflake, Role>,
     pub(crate) members: BTreeMap<Snowflake, Member>,
     pub(crate) rooms: BTreeMap<Snowflake, Room>,
+    pub(crate) commands: BTreeMap<Snowflake, Command>,
     /// Channel and message of each attachment.
     pub(crate) attachments: HashMap<Snowflake, (Snowflake, Snowflake)>,
     pub(crate) deleted: VecDeque<Deleted>,
+    pub(crate) whispers: Whispers,
     pub(crate) hidden: HashMap<Snowflake, Hidden>,
     /// Attachments whose next GETs give wrong bytes.
     pub(crate) flawed: HashMap<Snowflake, u64>,
@@ -94,8 +98,10 @@ impl World {
             roles: BTreeMap::new(),
             members: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            commands: BTreeMap::new(),
             attachments: HashMap::new(),
             deleted: VecDeque::new(),
+            whispers: Whispers::default(),
             hidden: HashMap::new(),
             flawed: HashMap::new(),
             nonces: HashMap::new(),
@@ -138,6 +144,12 @@ impl World {
             .chain(self.users.values().cloned().map(Record::User))
             .chain(self.roles.values().cloned().map(Record::Role))
             .chain(self.members.values().cloned().map(Record::Member))
+            .chain(
+                self.commands
+                    .values()
+                    .cloned()
+                    .map(|one| Record::Command(Box::new(one))),
+            )
             .chain(channels())
             .chain(messages.map(|message| Record::Message(Box::new(message.clone()))))
             // Once more: replaying the messages has counted them again.
@@ -187,6 +199,12 @@ impl World {
                     self.drop_message(channel, id, now_ms);
                 }
             }
+            Record::Command(command) => {
+                self.ids.seen(command.id);
+                self.ids.seen(command.version);
+                self.commands.insert(command.id, *command);
+            }
+            Record::CommandGone(id) => drop(self.commands.remove(&id)),
         }
     }
 
@@ -297,6 +315,9 @@ impl World {
             if let Some(one) = self.deleted.pop_front() {
                 self.blobs.remove(one.attachment.id);
             }
+        }
+        for id in self.whispers.forget(now_ms) {
+            self.blobs.remove(id);
         }
     }
 

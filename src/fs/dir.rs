@@ -1,6 +1,7 @@
 //! Listing directories: in the order entries were made, from any place in it, a page at a time.
 
 use crate::drive::view::Look;
+use crate::drive::view::View;
 use crate::fs::Attr;
 use crate::fs::Error;
 use crate::fs::Fs;
@@ -110,9 +111,12 @@ impl Fs {
             let Some(next) = last.checked_add(1) else {
                 return Ok(());
             };
-            let page = self.page(&key::listed(ino, next), &to, detail)?;
+            // Attributes are looked up one by one, as long as the caller takes entries.
+            let view = self.drive.view();
+            let page = view.scan(&key::listed(ino, next), &to, PAGE)?;
             let is_last_page = page.len() < PAGE;
-            for entry in page {
+            for (key, value) in page {
+                let entry = self.entry(&view, &key, &value, detail)?;
                 last = entry.offset;
                 if take(entry) == More::No {
                     return Ok(());
@@ -124,26 +128,27 @@ impl Fs {
         }
     }
 
-    fn page(&self, from: &[u8], to: &[u8], detail: Detail) -> Result<Vec<Entry>, Error> {
-        let view = self.drive.view();
-        let mut entries = Vec::new();
-        for (key, value) in view.scan(from, to, PAGE)? {
-            let Listed { ino, kind, name } =
-                Listed::decode(&value).map_err(crate::drive::Error::from)?;
-            let attr = match detail {
-                Detail::Names => None,
-                Detail::Attributes => view.inode(ino)?.map(|inode| self.attr(ino, inode)),
-            };
-            // A place is kept where an extent's offset is.
-            let offset = key::extent_offset(&key).ok_or(crate::drive::Error::Malformed)?;
-            entries.push(Entry {
-                ino,
-                kind,
-                offset,
-                name,
-                attr,
-            });
-        }
-        Ok(entries)
+    fn entry(
+        &self,
+        view: &View<'_>,
+        key: &[u8],
+        value: &[u8],
+        detail: Detail,
+    ) -> Result<Entry, Error> {
+        let Listed { ino, kind, name } =
+            Listed::decode(value).map_err(crate::drive::Error::from)?;
+        let attr = match detail {
+            Detail::Names => None,
+            Detail::Attributes => view.inode(ino)?.map(|inode| self.attr(ino, inode)),
+        };
+        // A place is kept where an extent's offset is.
+        let offset = key::extent_offset(key).ok_or(crate::drive::Error::Malformed)?;
+        Ok(Entry {
+            ino,
+            kind,
+            offset,
+            name,
+            attr,
+        })
     }
 }

@@ -214,7 +214,8 @@ impl Fs {
             return Err(Error::FileTooLarge);
         }
         let end = offset + u64::from(len);
-        self.change(|c| {
+        let bytes = &bytes[..len as usize];
+        self.change_with(bytes, |c| {
             let mut inode = regular(c, ino)?;
             let hidden = match offset < inode.size {
                 true => c.stored_before(ino, offset, end)?,
@@ -225,7 +226,7 @@ impl Fs {
             inode.mtime = c.now();
             inode.ctime = c.now();
             strip(c, ino, &mut inode, privileges)?;
-            c.write(ino, offset, &bytes[..len as usize]);
+            c.write_given(ino, offset, len);
             c.put_inode(ino, &inode);
             Ok(len)
         })

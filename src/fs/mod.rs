@@ -150,10 +150,19 @@ impl Fs {
 
     /// The one way to a change; refuses all of them on a read-only mount.
     fn change<R>(&self, f: impl FnMut(&mut Change<'_>) -> Result<R, Error>) -> Result<R, Error> {
+        self.change_with(&[], f)
+    }
+
+    /// The same, with bytes for [`Change::write_given`].
+    fn change_with<R>(
+        &self,
+        given: &[u8],
+        f: impl FnMut(&mut Change<'_>) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        self.drive.change(f)
+        self.drive.change_with(given, f)
     }
 }
 

@@ -3,13 +3,16 @@
 use crate::drive::archive;
 use crate::drive::change::Change;
 use crate::drive::view::Look;
+use crate::fs::Caller;
 use crate::fs::Error;
 use crate::fs::Fs;
 use crate::fs::Name;
+use crate::fs::Node;
 use crate::fs::directory;
 use crate::fs::entry::archive_of;
 use crate::fs::entry::attach;
 use crate::fs::entry::detach;
+use crate::fs::entry::insert;
 use crate::fs::known;
 use crate::id::InodeNo;
 use crate::index::dirent::Dirent;
@@ -25,7 +28,19 @@ pub enum Rename {
     NoReplace,
     /// It gets the old name.
     Exchange,
+    /// It is replaced, and this caller's whiteout gets the old name.
+    Whiteout(Caller),
+    /// It is kept, and nothing happens; otherwise this caller's whiteout gets the old name.
+    WhiteoutNoReplace(Caller),
 }
+
+/// What overlayfs reads as "nothing here, whatever lies below": the device 0, 0.
+const WHITEOUT: Node = Node {
+    kind: Kind::Char,
+    mode: 0,
+    umask: 0,
+    rdev: 0,
+};
 
 impl Fs {
     /// Moves a name.
@@ -42,13 +57,18 @@ impl Fs {
             let source = from.entry(c)?;
             match (how, c.entry(to.parent, to.name)?) {
                 (Rename::Exchange, None) => Err(Error::NotFound),
-                (Rename::NoReplace, Some(_)) => Err(Error::Exists),
+                (Rename::NoReplace | Rename::WhiteoutNoReplace(_), Some(_)) => Err(Error::Exists),
                 (_, Some(target)) if target.ino == source.ino => Ok(None),
                 (Rename::Exchange, Some(target)) => {
                     exchange(c, (from, source), (to, target)).map(|()| None)
                 }
                 (Rename::Replace | Rename::NoReplace, target) => {
                     self.replace(c, (from, source), to, target)
+                }
+                (Rename::Whiteout(by) | Rename::WhiteoutNoReplace(by), target) => {
+                    let gone = self.replace(c, (from, source), to, target)?;
+                    insert(c, &by, from, WHITEOUT)?;
+                    Ok(gone)
                 }
             }
         })?;

@@ -1,4 +1,4 @@
-//! Extended attributes: kept in pieces, listed by name, and two that tell what the drive knows.
+//! Extended attributes: kept in pieces, listed by name, and three that tell what the drive knows.
 
 use crate::drive::FileState;
 use crate::drive::change::Change;
@@ -20,6 +20,14 @@ use crate::index::key;
 const STATE: &[u8] = b"user.ods.state";
 /// Tells which archive an inode belongs to. Can be read but is not listed.
 const ARCHIVE: &[u8] = b"user.ods.archive";
+/// Tells when an inode was made, as seconds since 1970 with their fraction: on Linux no `stat` does, because the
+/// library that speaks FUSE here has no `statx`. Can be read but is not listed.
+const BIRTH: &[u8] = b"user.ods.birth";
+/// All of these.
+const TOLD: [&[u8]; 3] = [STATE, ARCHIVE, BIRTH];
+
+/// Nanoseconds.
+const SECOND: i64 = 1_000_000_000;
 
 /// What to do when the attribute is or is not there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +46,7 @@ impl Fs {
     /// # Errors
     /// [`Error::NoAttribute`].
     pub fn getxattr(&self, ino: InodeNo, name: &[u8]) -> Result<Vec<u8>, Error> {
-        if name == STATE || name == ARCHIVE {
+        if TOLD.contains(&name) {
             return self.told(ino, name);
         }
         let view = self.drive.view();
@@ -120,6 +128,10 @@ impl Fs {
             let label = self.drive.archive_label(inode.archive)?;
             return label.map(String::into_bytes).ok_or(Error::NoAttribute);
         }
+        if name == BIRTH {
+            let (born, fraction) = (inode.btime.seconds(), inode.btime.0.rem_euclid(SECOND));
+            return Ok(format!("{born}.{fraction:09}").into_bytes());
+        }
         if inode.kind != Kind::File {
             return Err(Error::NoAttribute);
         }
@@ -135,7 +147,7 @@ impl Fs {
 
 /// Refuses names that cannot be set.
 fn check(name: &[u8]) -> Result<(), Error> {
-    if name == STATE || name == ARCHIVE {
+    if TOLD.contains(&name) {
         return Err(Error::NotPermitted);
     }
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(&0) {

@@ -34,6 +34,8 @@ pub(in crate::fuse) fn of(error: &Error) -> Errno {
 fn of_drive(error: &drive::Error) -> Errno {
     match error {
         drive::Error::NoSpace => Errno::ENOSPC,
+        // Programs make the same call again, and can be interrupted in between.
+        drive::Error::Busy => Errno::EINTR,
         drive::Error::ReadOnly(_)
         | drive::Error::Leased { .. }
         | drive::Error::TakenOver(_)

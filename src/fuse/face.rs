@@ -137,11 +137,11 @@ impl Filesystem for Face {
     }
 
     fn rename(
-        &self, _: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
+        &self, req: &Request, parent: INodeNo, name: &OsStr, newparent: INodeNo, newname: &OsStr,
         flags: RenameFlags, reply: ReplyEmpty,
     ) {
         let (from, to) = (Place::new(parent, name), Place::new(newparent, newname));
-        let how = translate::rename(flags);
+        let how = translate::rename(flags, translate::caller(req));
         self.later(reply, move |fs| fs.rename(from.name(), to.name(), how?), reply::done);
     }
 

@@ -32,6 +32,8 @@ pub use session::Unmounted;
 pub use session::mount;
 pub use system::Error;
 pub use system::check;
+#[cfg(any(test, not(target_os = "macos")))]
+pub(crate) use system::unescape;
 
 /// Longest write in one request, bytes: as much as the kernel sends.
 const WRITE_BYTES_MAX: u32 = 1 << 20;

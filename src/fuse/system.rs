@@ -136,7 +136,7 @@ fn has_fuse(path: &Path) -> bool {
 
 /// Undoes the octal escapes of mount tables.
 #[cfg(any(test, not(target_os = "macos")))]
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&byte, tail)) = rest.split_first() {

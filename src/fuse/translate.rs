@@ -118,17 +118,20 @@ pub(in crate::fuse) fn opening(flags: OpenFlags) -> Opening {
 }
 
 #[cfg(target_os = "linux")]
-pub(in crate::fuse) fn rename(flags: RenameFlags) -> Result<Rename, Error> {
+pub(in crate::fuse) fn rename(flags: RenameFlags, by: Caller) -> Result<Rename, Error> {
+    const KEEP: RenameFlags = RenameFlags::RENAME_NOREPLACE;
     match flags {
         flags if flags.is_empty() => Ok(Rename::Replace),
-        RenameFlags::RENAME_NOREPLACE => Ok(Rename::NoReplace),
+        KEEP => Ok(Rename::NoReplace),
         RenameFlags::RENAME_EXCHANGE => Ok(Rename::Exchange),
+        RenameFlags::RENAME_WHITEOUT => Ok(Rename::Whiteout(by)),
+        flags if flags == KEEP | RenameFlags::RENAME_WHITEOUT => Ok(Rename::WhiteoutNoReplace(by)),
         _ => Err(Error::Invalid),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(in crate::fuse) fn rename(flags: RenameFlags) -> Result<Rename, Error> {
+pub(in crate::fuse) fn rename(flags: RenameFlags, _: Caller) -> Result<Rename, Error> {
     if flags.is_empty() {
         Ok(Rename::Replace)
     } else {

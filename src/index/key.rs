@@ -13,8 +13,10 @@
 //! | `O` | parent inode, cookie | [`crate::index::dirent::Listed`]: the directory in `readdir` order |
 //! | `P` | pack id | [`crate::index::chunk::PackPlace`] |
 //! | `R` | label | counters of the drive, and how far each state directory has published |
+//! | `T` | archive number, piece | a piece of [`crate::index::caption::Caption`]; none when nothing is written |
 //! | `U` | inode | nothing: unlinked, but still open when it was written |
 //! | `X` | inode, name, piece | a piece of an extended attribute |
+//! | `Y` | archive number | [`crate::index::tally::Tally`], written by the drain only |
 //! | `Z` | label | what only this machine knows; never published |
 //!
 //! Numbers in keys are big-endian, so that byte order is number order.
@@ -128,7 +130,30 @@ pub fn holding(no: ArchiveNo) -> Vec<u8> {
     tagged(b'B', &[&no.0.to_be_bytes()])
 }
 
-/// The archive an `A` or `B` key names.
+/// Key of a piece of what a person wrote about an archive.
+#[must_use]
+pub fn caption(no: ArchiveNo, piece: u16) -> Vec<u8> {
+    tagged(b'T', &[&no.0.to_be_bytes(), &piece.to_be_bytes()])
+}
+
+/// All pieces of what a person wrote about an archive.
+#[must_use]
+pub fn captions(no: ArchiveNo) -> (Vec<u8>, Vec<u8>) {
+    let from = tagged(b'T', &[&no.0.to_be_bytes()]);
+    let to = match no.0.checked_add(1) {
+        Some(next) => tagged(b'T', &[&next.to_be_bytes()]),
+        None => vec![b'T' + 1],
+    };
+    (from, to)
+}
+
+/// Key of what an archive's content comes to.
+#[must_use]
+pub fn tally(no: ArchiveNo) -> Vec<u8> {
+    tagged(b'Y', &[&no.0.to_be_bytes()])
+}
+
+/// The archive an `A`, `B`, `T` or `Y` key names.
 #[must_use]
 pub fn archive_of(key: &[u8]) -> Option<ArchiveNo> {
     Some(ArchiveNo(u32::from_be_bytes(

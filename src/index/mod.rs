@@ -50,6 +50,7 @@
 
 pub mod archive;
 mod batch;
+pub mod caption;
 pub mod chunk;
 mod delta;
 pub mod dirent;
@@ -66,6 +67,7 @@ mod power;
 pub mod record;
 mod scan;
 mod sums;
+pub mod tally;
 mod words;
 
 use std::{

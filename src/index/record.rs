@@ -29,6 +29,11 @@ impl<'a> Fields<'a> {
     pub(in crate::index) fn i64(&mut self) -> Result<i64, Malformed> {
         self.array().map(i64::from_le_bytes)
     }
+    pub(in crate::index) fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(head)
+    }
     pub(in crate::index) fn rest(self) -> &'a [u8] {
         self.0
     }

@@ -40,6 +40,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::Ordering, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -272,6 +273,15 @@ impl Spool {
         self.core.cut(through)
     }
 
+    /// Gives back all space that nobody needs, and waits for it at most so long: the disk may be slow to seal
+    /// what is complete, and before that nothing of it is given back.
+    pub fn give_back(&self, most: Duration) {
+        let (done, told) = mpsc::channel();
+        self.core.submit(Job::GiveBackAll(done));
+        // Whether it failed or takes longer: the caller sees whether there is room.
+        let _ = told.recv_timeout(most);
+    }
+
     /// What the spool holds.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -424,6 +434,40 @@ mod tests {
         spool.cut(Seq(9)).expect("good disk");
         assert!(spool.usage().disk_bytes < full / 100, "{:?}", spool.usage());
         assert_eq!(spool.append(b"", b"").expect("room").0, Seq(10));
+    }
+
+    #[test]
+    fn room_that_the_disk_is_slow_to_give_back_can_be_waited_for() {
+        let (sender, jobs) = mpsc::channel();
+        let settings = Settings {
+            segment_bytes: 4 * MIB,
+            limit_bytes: 8 * MIB,
+            ..Settings::default()
+        };
+        let medium = Box::new(double::Double::default());
+        let spool = Spool::recover(medium, settings, Some(sender)).expect("new spool");
+        let body = vec![9; usize::try_from(MIB).expect("64 bits")];
+        let places: Vec<Place> = (0..7)
+            .map(|_| spool.append(b"data", &body).expect("room").1)
+            .collect();
+        for place in &places {
+            spool.release(place, MIB);
+        }
+        spool.cut(Seq(7)).expect("good disk");
+        // Nothing in it is needed, and nothing of it is given back before the background gets to it.
+        assert!(matches!(spool.append(b"data", &body), Err(Error::Full)));
+        let core = Arc::clone(&spool.core);
+        let background = std::thread::spawn(move || {
+            for job in jobs.iter().take_while(|job| !matches!(job, Job::Stop)) {
+                core.run(job);
+            }
+        });
+        spool.give_back(Duration::from_secs(3600));
+        for _ in 0..6 {
+            spool.append(b"data", &body).expect("there is room");
+        }
+        spool.core.submit(Job::Stop);
+        background.join().expect("no panic");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! that made it superfluous is among that: were it lost by a power cut, what it hid or removed would be there
 //! again, and must be whole.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering, mpsc::Sender};
 
 use super::{
     Error,
@@ -21,6 +21,8 @@ pub(super) enum Job {
     Prepare,
     /// Gives back what was put off and may be by now.
     GiveBack,
+    /// Makes everything durable, gives back all that can be, and says so.
+    GiveBackAll(Sender<()>),
     Stop,
 }
 
@@ -51,6 +53,10 @@ impl Core {
             Job::Seal(segment) => self.seal(&segment),
             Job::Prepare => self.prepare(),
             Job::GiveBack => self.give_back(),
+            Job::GiveBackAll(done) => self.give_back_all().map(|()| {
+                // Whoever waited may have given up.
+                let _ = done.send(());
+            }),
             Job::Stop => Ok(()),
         };
         match outcome {
@@ -135,6 +141,11 @@ impl Core {
         if self.put_off_bytes.load(Ordering::Relaxed) > most {
             self.commit.sync()?;
         }
+        self.give_back_durable()
+    }
+
+    fn give_back_all(&self) -> Result<(), Error> {
+        self.commit.sync()?;
         self.give_back_durable()
     }
 

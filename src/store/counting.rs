@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
-    Urgency,
+    Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
+    Together, Urgency,
 };
 
 /// What was asked since the start or the last [`Counting::take`]. Calls count when they begin.
@@ -38,7 +38,7 @@ pub struct Counts {
     pub remove_objects: u64,
     /// Calls of `shelf`.
     pub shelves: u64,
-    /// Calls of `describe`.
+    /// Calls of `describe` and `show_again`.
     pub describes: u64,
     /// Calls of `remove_shelf`.
     pub removes_shelf: u64,
@@ -159,6 +159,15 @@ impl<S: Store> Store for Counting<S> {
         self.inner.describe(shelf, card)
     }
 
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        self.tally().describes += 1;
+        self.inner.show_again(shelf, card)
+    }
+
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {
         self.tally().removes_shelf += 1;
         self.inner.remove_shelf(shelf)
@@ -181,5 +190,13 @@ impl<S: Store> Store for Counting<S> {
 
     fn status(&self) -> Status {
         self.inner.status()
+    }
+
+    fn places(&self) -> Vec<Landmark> {
+        self.inner.places()
+    }
+
+    fn address(&self, shelf: &Shelf) -> Option<String> {
+        self.inner.address(shelf)
     }
 }

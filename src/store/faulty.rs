@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
 use super::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
-    Urgency,
+    Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
+    Together, Urgency,
 };
 
 /// Which call a rule is for.
@@ -32,7 +32,7 @@ pub enum Verb {
     Remove,
     /// `shelf`.
     Shelf,
-    /// `describe`.
+    /// `describe` and `show_again`.
     Describe,
     /// `remove_shelf`.
     RemoveShelf,
@@ -260,6 +260,14 @@ impl<S: Store> Store for Faulty<S> {
         Box::pin(self.call(Verb::Describe, self.inner.describe(shelf, card), same))
     }
 
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        Box::pin(self.call(Verb::Describe, self.inner.show_again(shelf, card), same))
+    }
+
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.call(Verb::RemoveShelf, self.inner.remove_shelf(shelf), same))
     }
@@ -278,5 +286,13 @@ impl<S: Store> Store for Faulty<S> {
 
     fn status(&self) -> Status {
         self.inner.status()
+    }
+
+    fn places(&self) -> Vec<Landmark> {
+        self.inner.places()
+    }
+
+    fn address(&self, shelf: &Shelf) -> Option<String> {
+        self.inner.address(shelf)
     }
 }

@@ -3,7 +3,7 @@
 //! For Discord a shelf is a thread under an archive card, or the journal channel; for a folder it
 //! would be a directory. Nothing above this seam knows messages, nothing below it knows files.
 
-use std::{fmt, ops::Range, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -14,6 +14,8 @@ pub mod counting;
 pub mod discord;
 pub mod faulty;
 pub mod memory;
+mod shared;
+pub mod strangers;
 
 /// Where an object lies; small and opaque. Made by a store, kept in the index.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -113,6 +115,20 @@ pub struct Card {
     pub colour: u32,
     /// Free text under the title; may be empty.
     pub text: String,
+    /// Buttons, at most [`ACTIONS_MAX`]; only where somebody answers them.
+    pub actions: Vec<Action>,
+}
+
+/// Most buttons on a card: one row of them.
+pub const ACTIONS_MAX: usize = 5;
+
+/// A button on a card.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Action {
+    /// What whoever answers is told; at most 100 characters.
+    pub id: String,
+    /// What stands on it.
+    pub label: String,
 }
 
 /// What a store knows of its own work; cheap to ask.
@@ -132,6 +148,17 @@ pub struct Status {
     pub waiting: Option<Duration>,
     /// The last failure, in words, without secrets; cleared by the next success.
     pub last_error: Option<String>,
+}
+
+/// A place of the store that people can look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landmark {
+    /// What it is for: `server`, `archives` or `journal`.
+    pub role: &'static str,
+    /// Its id, as the store calls it.
+    pub id: String,
+    /// The address that shows it.
+    pub address: String,
 }
 
 /// Why a store could not do it. `Display` names the thing and never a secret or a signed address.
@@ -250,6 +277,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn describe<'a>(&'a self, shelf: &'a Shelf, card: &'a Card)
     -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Makes a card again that somebody removed by hand. Gives the shelf as it is called from then on;
+    /// what lies on it stays where it is. [`Error::Missing`] when the shelf is gone too.
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        Box::pin(async move { self.describe(shelf, card).await.map(|()| shelf.clone()) })
+    }
+
     /// Removes a shelf and everything on it.
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>>;
 
@@ -265,6 +302,21 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// What the store knows of its own work.
     fn status(&self) -> Status;
+
+    /// The places it keeps everything in, shelves aside; none where people cannot look at them.
+    fn places(&self) -> Vec<Landmark> {
+        Vec::new()
+    }
+
+    /// Where people can look at a shelf, if they can.
+    fn address(&self, _shelf: &Shelf) -> Option<String> {
+        None
+    }
+
+    /// Reads what other programs left where this store is; none where there can be nothing.
+    fn strangers(&self) -> Option<&dyn strangers::Strangers> {
+        None
+    }
 }
 
 /// What [`Store::put`] refuses before anything is sent.
@@ -323,69 +375,4 @@ fn check_range(range: &Range<u64>, object_bytes: u64) -> Result<(), Error> {
             range.start, range.end
         ),
     })
-}
-
-impl<S: Store + ?Sized> Store for Arc<S> {
-    fn limits(&self) -> Limits {
-        (**self).limits()
-    }
-    fn put<'a>(
-        &'a self,
-        shelf: &'a Shelf,
-        objects: Vec<Object>,
-    ) -> BoxFuture<'a, Result<Vec<Locator>, Error>> {
-        (**self).put(shelf, objects)
-    }
-    fn get<'a>(
-        &'a self,
-        locator: &'a Locator,
-        range: Range<u64>,
-        urgency: Urgency,
-    ) -> BoxFuture<'a, Result<Bytes, Error>> {
-        (**self).get(locator, range, urgency)
-    }
-    fn get_again<'a>(
-        &'a self,
-        locator: &'a Locator,
-        range: Range<u64>,
-    ) -> BoxFuture<'a, Result<Bytes, Error>> {
-        (**self).get_again(locator, range)
-    }
-    fn list<'a>(&'a self, shelf: &'a Shelf, span: Span) -> BoxFuture<'a, Result<Page, Error>> {
-        (**self).list(shelf, span)
-    }
-    fn remove<'a>(&'a self, locators: &'a [Locator]) -> BoxFuture<'a, Result<(), Error>> {
-        (**self).remove(locators)
-    }
-    fn together(&self, locator: &Locator) -> Result<Together, Error> {
-        (**self).together(locator)
-    }
-    fn journal(&self) -> Shelf {
-        (**self).journal()
-    }
-    fn shelf<'a>(&'a self, label: &'a str, card: &'a Card) -> BoxFuture<'a, Result<Shelf, Error>> {
-        (**self).shelf(label, card)
-    }
-    fn describe<'a>(
-        &'a self,
-        shelf: &'a Shelf,
-        card: &'a Card,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        (**self).describe(shelf, card)
-    }
-    fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {
-        (**self).remove_shelf(shelf)
-    }
-    fn pin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>> {
-        (**self).pin(locator)
-    }
-    fn unpin<'a>(&'a self, locator: &'a Locator) -> BoxFuture<'a, Result<(), Error>> {
-        (**self).unpin(locator)
-    }
-    fn pinned(&self) -> BoxFuture<'_, Result<Vec<Entry>, Error>> {
-        (**self).pinned()
-    }
-    fn status(&self) -> Status {
-        (**self).status()
-    }
 }

@@ -12,6 +12,7 @@ use ods::emulator::Fault;
 use ods::emulator::FaultKind;
 use serde_json::Value;
 
+use crate::dice::Dice;
 use crate::support::Ended;
 use crate::support::Machine;
 use crate::support::World;
@@ -23,29 +24,6 @@ pub(crate) const POST: &str = "POST /channels/{}/messages";
 pub(crate) const DOWNLOAD: &str = "GET /attachments/*";
 /// Every request.
 pub(crate) const ANY: &str = "* /*";
-
-/// Random numbers, the same for the same seed.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit.max(1)
-    }
-
-    /// Bytes that do not compress.
-    pub(crate) fn bytes(&mut self, len: u64) -> Vec<u8> {
-        let next = || self.below(256).to_le_bytes()[0];
-        let len = usize::try_from(len).expect("small");
-        std::iter::repeat_with(next).take(len).collect()
-    }
-}
 
 /// A mounted drive, what it must hold, and its Discord.
 pub(crate) struct Day {

@@ -34,6 +34,8 @@ use ods::id::InodeNo;
 use ods::index::inode::Kind;
 use ods::store::Store;
 
+use crate::dice::Dice;
+
 pub(crate) const DRIVE: DriveId = DriveId([5; 16]);
 
 /// Paths and contents; a directory has none.
@@ -47,32 +49,6 @@ pub(crate) fn digest(model: &Model) -> u64 {
 
 pub(crate) fn keys() -> Keys {
     Keys::derive(&MasterKey::from_bytes([6; 32]), DRIVE)
-}
-
-/// Random numbers, the same for the same seed.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
-        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit.max(1)
-    }
-
-    pub(crate) fn bytes(&mut self, len: u64) -> Vec<u8> {
-        std::iter::repeat_with(|| self.below(256) as u8)
-            .take(len as usize)
-            .collect()
-    }
-
-    pub(crate) fn of<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize].clone()
-    }
 }
 
 /// How a drive is opened here.

@@ -10,9 +10,11 @@ pub(crate) mod sys;
 pub(crate) mod tree;
 pub(crate) mod worker;
 
+use std::ops::Range;
 use std::time::Duration;
 use std::time::Instant;
 
+use machine::Machine;
 use machine::World;
 use ods::emulator::Fault;
 use ods::emulator::FaultKind;
@@ -100,6 +102,32 @@ pub(crate) fn pass(dice: &mut Dice, most_ms: u64) {
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         std::thread::park_timeout(left);
     }
+}
+
+/// Lives of drives, one for each seed, until so many things have happened as `variable` says; tells the seeds.
+pub(crate) fn lives(
+    variable: &str,
+    default: u64,
+    most_in_one: u64,
+    mut live: impl FnMut(u64, u64),
+) -> Range<u64> {
+    sys::no_umask();
+    let first = setting("ODS_SEED").unwrap_or(1);
+    let (mut left, mut seed) = (setting(variable).unwrap_or(default), first);
+    while left > 0 {
+        let (some, started) = (most_in_one.min(left), Instant::now());
+        live(seed, some);
+        println!("seed {seed}: {some} in {:?}", started.elapsed());
+        left -= some;
+        seed += 1;
+    }
+    first..seed
+}
+
+/// Ends a test that found a difference, with the daemon's log.
+pub(crate) fn differs(machine: &Machine, moment: &str, difference: &str) -> ! {
+    let log = std::fs::read_to_string(machine.path("foreground.log"));
+    panic!("{moment}: {difference}\nlog:\n{}", log.unwrap_or_default());
 }
 
 /// A number from the environment.

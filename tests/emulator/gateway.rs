@@ -7,12 +7,12 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::{User, id_of};
+use crate::client::{User, id_of, read};
 use crate::start;
 
 const GUILDS_AND_MESSAGES: u64 = 1 | 1 << 9;
 
-struct Shard {
+pub(crate) struct Shard {
     socket: WebSocketStream<TcpStream>,
 }
 
@@ -43,7 +43,7 @@ impl Shard {
             .expect("a message")
     }
 
-    async fn next(&mut self) -> Value {
+    pub(crate) async fn next(&mut self) -> Value {
         let message = self.message().await;
         serde_json::from_str(message.to_text().expect("text")).expect("JSON")
     }
@@ -57,7 +57,7 @@ impl Shard {
         }
     }
 
-    async fn identify(emulator: &Emulator, token: &str, intents: u64) -> Self {
+    pub(crate) async fn identify(emulator: &Emulator, token: &str, intents: u64) -> Self {
         let mut shard = Self::connect(emulator, "v=10&encoding=json").await;
         assert_eq!(shard.next().await["d"]["heartbeat_interval"], 45_000);
         let data = json!({"token": token, "intents": intents, "properties": {}});
@@ -177,4 +177,37 @@ async fn a_compressed_stream_is_binary_and_ends_in_the_flush_mark() {
     let mut shard = Shard::connect(&emulator, "v=10&compress=zlib-stream").await;
     let hello = shard.message().await;
     assert!(hello.is_binary() && hello.into_data().ends_with(&[0, 0, 0xFF, 0xFF]));
+}
+
+#[tokio::test]
+async fn a_client_is_told_to_reconnect_and_when_its_session_is_over() {
+    let (emulator, bot, channel) = start().await;
+    let order = async |order: &str| {
+        let url = format!("{}/_control/gateway", emulator.base_url());
+        let body = json!({"order": order}).to_string();
+        read(bot.http.post(url).body(body)).await.expect_status(200)
+    };
+    let mut shard = Shard::identify(&emulator, emulator.token(), GUILDS_AND_MESSAGES).await;
+    let session = shard.next().await["d"]["session_id"].clone();
+    shard.next().await;
+    order("reconnect").await;
+    assert_eq!(shard.next().await["op"], 7);
+    order("drop").await;
+    assert_eq!(shard.closed().await, 4000);
+    bot.say(channel, "while away").await;
+    let resume =
+        json!({"op": 6, "d": {"token": emulator.token(), "session_id": session, "seq": 2}});
+    let mut shard = Shard::connect(&emulator, "v=10&encoding=json").await;
+    shard.next().await;
+    shard.send(&resume).await;
+    assert_eq!(shard.next().await["d"]["content"], "while away");
+    assert_eq!(shard.next().await["t"], "RESUMED");
+    order("invalidate").await;
+    assert_eq!(shard.next().await, json!({"op": 9, "d": false}));
+    shard.send(&resume).await;
+    assert_eq!(shard.next().await, json!({"op": 9, "d": false}));
+    // The same connection may identify anew.
+    let data = json!({"token": emulator.token(), "intents": 0, "properties": {}});
+    shard.send(&json!({"op": 2, "d": data})).await;
+    assert_eq!(shard.next().await["t"], "READY");
 }

@@ -48,6 +48,9 @@ async fn a_restart_changes_nothing_but_the_address_of_urls() {
     bot.patch(&format!("/channels/{thread}"), &json!({"archived": true}))
         .await
         .expect_status(200);
+    let commands = format!("/applications/{}/commands", emulator.bot_id());
+    let command = json!({"name": "status", "description": "d"});
+    let command = bot.post(&commands, &command).await.expect_status(201);
     let shown = bot.get(&format!("/channels/{thread}")).await.body;
     let in_use = Emulator::start(settings(dir.path())).await;
     assert!(matches!(in_use, Err(Error::InUse)));
@@ -58,6 +61,7 @@ async fn a_restart_changes_nothing_but_the_address_of_urls() {
         (emulator.token(), emulator.guild_id()),
         (token.as_str(), guild)
     );
+    assert_eq!(bot.get(&commands).await.body[0]["id"], command.body["id"]);
     let again = bot
         .upload(channel, &nonce, &[("a.bin", b"bytes")])
         .await

@@ -21,6 +21,17 @@ pub(crate) enum Step {
     Rebuild,
 }
 
+/// A time as `utimensat` takes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stamp {
+    /// Seconds and nanoseconds.
+    At(i64, u32),
+    /// `UTIME_NOW`.
+    Now,
+    /// `UTIME_OMIT`.
+    Omit,
+}
+
 /// One operation.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
@@ -33,6 +44,13 @@ pub(crate) enum Op {
     Fallocate(usize, i32, u64, u64),
     CopyRange(usize, u64, usize, u64, usize),
     Sync(usize),
+    MapRead(usize, u64, usize),
+    Seek(usize, u64, i32),
+    Stat(usize),
+    ChmodOpen(usize, u32),
+    LinkOpen(usize, Place),
+    Flock(usize, i32),
+    LockRange(usize, i32, i64, i64),
     Truncate(Place, i64),
     Mkdir(Place, u32),
     Rmdir(Place),
@@ -43,7 +61,7 @@ pub(crate) enum Op {
     Mknod(Place, u32),
     Chmod(Place, u32),
     Chown(Place, u32, u32),
-    Utimens(Place, i64, u32),
+    Utimens(Place, [Stamp; 2]),
     SetXattr(Place, u8, usize, i32),
     RemoveXattr(Place, u8),
 }
@@ -94,6 +112,9 @@ fn flags() -> impl Strategy<Value = i32> {
         libc::O_WRONLY,
         libc::O_RDONLY | libc::O_DIRECTORY,
         libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW,
+        libc::O_RDWR | libc::O_CREAT | libc::O_DSYNC,
+        libc::O_WRONLY | libc::O_APPEND | libc::O_TRUNC,
+        libc::O_RDONLY | libc::O_CREAT | libc::O_DIRECTORY,
     ])
 }
 
@@ -103,9 +124,30 @@ fn modes() -> impl Strategy<Value = i32> {
         0,
         KEEP,
         libc::FALLOC_FL_PUNCH_HOLE | KEEP,
+        libc::FALLOC_FL_PUNCH_HOLE,
         libc::FALLOC_FL_ZERO_RANGE,
         libc::FALLOC_FL_ZERO_RANGE | KEEP,
     ])
+}
+
+fn whence() -> impl Strategy<Value = i32> {
+    prop::sample::select(vec![libc::SEEK_DATA, libc::SEEK_HOLE])
+}
+
+fn flock() -> impl Strategy<Value = i32> {
+    prop::sample::select(vec![libc::LOCK_SH, libc::LOCK_EX, libc::LOCK_UN])
+}
+
+fn lock() -> impl Strategy<Value = i32> {
+    prop::sample::select(vec![libc::F_RDLCK, libc::F_WRLCK, libc::F_UNLCK])
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    prop_oneof![
+        4 => (0..4_000_000_000_i64, 0..1_000_000_000_u32).prop_map(|(s, ns)| Stamp::At(s, ns)),
+        1 => Just(Stamp::Now),
+        2 => Just(Stamp::Omit),
+    ]
 }
 
 /// Targets of links; none leads out of the world.
@@ -126,6 +168,13 @@ fn on_open_files() -> impl Strategy<Value = Op> {
         2 => (slot(), offset(), slot(), offset(), len())
             .prop_map(|(from, at, to, to_at, len)| Op::CopyRange(from, at, to, to_at, len)),
         1 => slot().prop_map(Op::Sync),
+        1 => (slot(), offset(), 1..9_000_usize).prop_map(|(s, at, len)| Op::MapRead(s, at, len)),
+        2 => (slot(), offset(), whence()).prop_map(|(s, at, whence)| Op::Seek(s, at, whence)),
+        2 => slot().prop_map(Op::Stat),
+        1 => (slot(), 0..0o10000_u32).prop_map(|(s, mode)| Op::ChmodOpen(s, mode)),
+        1 => (slot(), place()).prop_map(|(s, p)| Op::LinkOpen(s, p)),
+        1 => (slot(), flock()).prop_map(|(s, how)| Op::Flock(s, how)),
+        1 => (slot(), lock(), 0..100_i64, 0..50_i64).prop_map(|(s, how, at, len)| Op::LockRange(s, how, at, len)),
         1 => slot().prop_map(Op::Close),
     ]
 }
@@ -136,7 +185,7 @@ fn on_names() -> impl Strategy<Value = Op> {
         5 => (place(), 0..0o10000_u32).prop_map(|(p, mode)| Op::Mkdir(p, mode)),
         2 => place().prop_map(Op::Rmdir),
         3 => place().prop_map(Op::Unlink),
-        5 => (place(), place(), 0..4_u32).prop_map(|(p, q, flags)| Op::Rename(p, q, flags)),
+        5 => (place(), place(), 0..8_u32).prop_map(|(p, q, flags)| Op::Rename(p, q, flags)),
         3 => (place(), place()).prop_map(|(p, q)| Op::Link(p, q)),
         2 => (place(), target()).prop_map(|(p, target)| Op::Symlink(p, target)),
         1 => (place(), 0..3_u32).prop_map(|(p, kind)| Op::Mknod(p, kind)),
@@ -148,9 +197,9 @@ fn on_attributes() -> impl Strategy<Value = Op> {
         2 => (place(), -1..600_000_i64).prop_map(|(p, len)| Op::Truncate(p, len)),
         2 => (place(), 0..0o10000_u32).prop_map(|(p, mode)| Op::Chmod(p, mode)),
         1 => (place(), 0..3_u32, 0..3_u32).prop_map(|(p, uid, gid)| Op::Chown(p, uid, gid)),
-        2 => (place(), 0..4_000_000_000_i64, 0..1_000_000_000_u32).prop_map(|(p, s, ns)| Op::Utimens(p, s, ns)),
-        3 => (place(), 0..4_u8, 0..900_usize, 0..3_i32).prop_map(|(p, name, len, flags)| Op::SetXattr(p, name, len, flags)),
-        2 => (place(), 0..4_u8).prop_map(|(p, name)| Op::RemoveXattr(p, name)),
+        2 => (place(), stamp(), stamp()).prop_map(|(p, read, changed)| Op::Utimens(p, [read, changed])),
+        3 => (place(), 0..5_u8, 0..900_usize, 0..3_i32).prop_map(|(p, name, len, flags)| Op::SetXattr(p, name, len, flags)),
+        2 => (place(), 0..5_u8).prop_map(|(p, name)| Op::RemoveXattr(p, name)),
     ]
 }
 

@@ -125,7 +125,7 @@ impl Tree {
 
 fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut names = sys::list_xattr(path).expect("the list of attributes");
-    names.retain(|name| name.starts_with("user.") && !name.starts_with("user.ods."));
+    names.retain(|name| name.starts_with("user.") || name.starts_with("trusted."));
     names.sort();
     let value = |name: &String| sys::get_xattr(path, name).expect("a listed attribute");
     names

@@ -2,14 +2,19 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::fs::Metadata;
+use std::io::Read;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::op::Op;
 use crate::op::Place;
 use crate::op::SLOTS;
+use crate::op::Stamp;
 use crate::support::sys;
 use crate::support::sys::Answer;
 use crate::support::sys::Map;
@@ -38,6 +43,14 @@ fn noise(seed: u8, len: usize) -> Vec<u8> {
     (0..len)
         .map(|at| (at as u8).wrapping_mul(31) ^ seed ^ (at >> 8) as u8)
         .collect()
+}
+
+/// Attributes of ordinary programs, and one that only root may have.
+fn attribute(number: u8) -> String {
+    match number {
+        0..4 => format!("user.{number}"),
+        _ => String::from("trusted.t"),
+    }
 }
 
 fn no_value(answer: Answer<i64>) -> Told {
@@ -117,17 +130,16 @@ impl World {
             }
             Op::Chmod(place, mode) => sys::chmod(self.path(place), *mode),
             Op::Chown(place, uid, gid) => sys::chown(self.path(place), *uid, *gid),
-            Op::Utimens(place, seconds, nanoseconds) => {
-                let time = (*seconds, i64::from(*nanoseconds));
-                sys::utimens(self.path(place), [time, time], libc::AT_SYMLINK_NOFOLLOW)
-            }
+            Op::Utimens(place, stamps) => return Some(set_times(&self.path(place), *stamps)),
             Op::SetXattr(place, name, len, flags) => {
-                let (name, value) = (format!("user.{name}"), noise(*name, *len));
-                sys::set_xattr(self.path(place), &name, &value, *flags)
+                let value = noise(*name, *len);
+                sys::set_xattr(self.path(place), &attribute(*name), &value, *flags)
             }
-            Op::RemoveXattr(place, name) => {
-                sys::remove_xattr(self.path(place), &format!("user.{name}"))
-            }
+            Op::RemoveXattr(place, name) => sys::remove_xattr(self.path(place), &attribute(*name)),
+            Op::LinkOpen(slot, place) => match &self.slots[*slot] {
+                Some(file) => sys::link_open(file, self.path(place)),
+                None => Err(libc::EBADF),
+            },
             _ => return None,
         };
         Some(no_value(answer))
@@ -156,9 +168,95 @@ impl World {
                 copied.map(|bytes| bytes.to_le_bytes().into())
             }
             Op::Sync(slot) => code(file(slot)?.sync_all()).map(|()| Vec::new()),
+            Op::MapRead(slot, at, len) => map_read(file(slot)?, *at, *len),
+            Op::Seek(slot, at, whence) => seek(file(slot)?, *at, *whence),
+            Op::Stat(slot) => code(file(slot)?.metadata()).map(|meta| told(&meta)),
+            Op::ChmodOpen(slot, mode) => no_value(sys::chmod_open(file(slot)?, *mode)),
+            Op::Flock(slot, how) => no_value(sys::flock(file(slot)?, *how | libc::LOCK_NB)),
+            Op::LockRange(slot, kind, at, len) => {
+                no_value(sys::lock_handle(file(slot)?, *kind, *at, *len))
+            }
             _ => unreachable!("done by name"),
         }
     }
+}
+
+/// What an open file says of itself, whether it has a name or not.
+fn told(meta: &Metadata) -> Vec<u8> {
+    let size = if meta.is_dir() { 0 } else { meta.size() };
+    let fields = [
+        u64::from(meta.mode()),
+        u64::from(meta.uid()),
+        u64::from(meta.gid()),
+        meta.nlink(),
+        size,
+    ];
+    fields
+        .iter()
+        .flat_map(|field| field.to_le_bytes())
+        .collect()
+}
+
+/// Sets times, and tells of each whether it is then as it was asked for.
+fn set_times(path: &Path, stamps: [Stamp; 2]) -> Told {
+    let times = || -> Answer<[(i64, i64); 2]> {
+        let meta = code(path.symlink_metadata())?;
+        let read = (meta.atime(), meta.atime_nsec());
+        Ok([read, (meta.mtime(), meta.mtime_nsec())])
+    };
+    let before = times();
+    let asked = stamps.map(|stamp| match stamp {
+        Stamp::At(seconds, nanoseconds) => (seconds, i64::from(nanoseconds)),
+        Stamp::Now => (0, libc::UTIME_NOW),
+        Stamp::Omit => (0, libc::UTIME_OMIT),
+    });
+    sys::utimens(path, asked, libc::AT_SYMLINK_NOFOLLOW)?;
+    let (before, after) = (before?, times()?);
+    let is_right = |at: usize| match stamps[at] {
+        Stamp::At(..) => after[at] == asked[at],
+        Stamp::Omit => after[at] == before[at],
+        // Between the release of this program and the next century.
+        Stamp::Now => (1_700_000_000..4_100_000_000).contains(&after[at].0),
+    };
+    Ok(vec![u8::from(is_right(0)), u8::from(is_right(1))])
+}
+
+/// Looks for data or a hole. Where holes begin is up to a filesystem, that none hides a byte is not.
+fn seek(file: &File, from: u64, whence: i32) -> Told {
+    let meta = code(file.metadata())?;
+    if !meta.is_file() {
+        return Err(libc::EINVAL);
+    }
+    let found = match sys::seek(file, from, whence) {
+        // There is a hole up to the end.
+        Err(libc::ENXIO) if from < meta.len() && whence == libc::SEEK_DATA => meta.len(),
+        found => found? as u64,
+    };
+    let mut skipped = vec![0; (found.max(from) - from) as usize];
+    // A file that was opened for writing alone cannot be looked into.
+    let is_read = file.read_at(&mut skipped, from).is_ok();
+    let hides = whence == libc::SEEK_DATA && is_read && skipped.iter().any(|byte| *byte != 0);
+    let is_within = (from..=meta.len()).contains(&found);
+    Ok(vec![u8::from(is_within), u8::from(hides)])
+}
+
+/// What a mapping shows, as far as the file goes.
+fn map_read(file: &File, at: u64, len: usize) -> Told {
+    let meta = code(file.metadata())?;
+    let end = (at + len as u64).min(meta.len());
+    if !meta.is_file() || end <= at {
+        return Err(libc::EINVAL);
+    }
+    // Short enough for a pipe to hold.
+    let (mut reader, mut writer) = code(std::io::pipe())?;
+    sys::apart(|| {
+        let mut map = Map::try_reading(file, end as usize)?;
+        code(writer.write_all(&map.bytes()[at as usize..])).map(|()| 0)
+    })?;
+    drop(writer);
+    let mut bytes = Vec::new();
+    code(reader.read_to_end(&mut bytes))?;
+    Ok(bytes)
 }
 
 /// Writes through a mapping, as far as the file goes, and waits until it is in the file.

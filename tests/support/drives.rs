@@ -92,14 +92,17 @@ pub(crate) fn try_create(drive: &Drive) -> Result<InodeNo, Error> {
 }
 
 pub(crate) fn write(drive: &Drive, ino: InodeNo, at: u64, bytes: &[u8]) {
-    let result = drive.change(|change| -> Result<(), Error> {
+    try_write(drive, ino, at, bytes).expect("the write is kept");
+}
+
+pub(crate) fn try_write(drive: &Drive, ino: InodeNo, at: u64, bytes: &[u8]) -> Result<(), Error> {
+    drive.change(|change| {
         let mut inode = change.inode(ino)?.expect("the file is there");
         inode.size = inode.size.max(at + bytes.len() as u64);
         change.put_inode(ino, &inode);
         change.write(ino, at, bytes);
         Ok(())
-    });
-    result.expect("the write is kept");
+    })
 }
 
 pub(crate) fn truncate(drive: &Drive, ino: InodeNo, size: u64) {

@@ -67,6 +67,18 @@ pub(crate) fn peak_kib(pid: i32) -> u64 {
         .expect("a number")
 }
 
+/// From here on [`peak_kib`] counts anew.
+pub(crate) fn forget_peak(pid: i32) {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("as root");
+}
+
+/// The most memory that any process this one waited for has had, in KiB.
+pub(crate) fn children_peak_kib() -> u64 {
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
+    u64::try_from(usage.ru_maxrss).expect("a size")
+}
+
 /// Lets this process open as many files as the system allows it; tells how many.
 pub(crate) fn raise_files_max() -> u64 {
     let mut limit = libc::rlimit {

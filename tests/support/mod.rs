@@ -11,6 +11,7 @@ use std::time::Duration;
 use ods::codec::key::Keys;
 use ods::codec::key::MasterKey;
 use ods::drive::Drive;
+use ods::drive::Error;
 use ods::drive::Settings;
 use ods::drive::Takeover;
 use ods::fs::Fs;
@@ -65,11 +66,27 @@ pub fn settings(state: &Path, drain: Drain) -> Settings {
 
 pub fn open(runtime: &Runtime, settings: Settings, store: &Arc<Fallible>) -> Arc<Drive> {
     let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), DRIVE);
-    let store = Arc::clone(store) as Arc<dyn Store>;
-    runtime
-        .block_on(Drive::open(settings, DRIVE, keys, store, &|_| {}))
-        .expect("the drive opens")
+    let open = || {
+        let store = Arc::clone(store) as Arc<dyn Store>;
+        runtime.block_on(Drive::open(
+            settings.clone(),
+            DRIVE,
+            keys.clone(),
+            store,
+            &|_| {},
+        ))
+    };
+    // A drive that was closed a moment ago may still be held by its last thread.
+    for _ in 0..LOOKS_MAX {
+        match open() {
+            Err(Error::State(why)) if why.contains("in use by another") => std::thread::yield_now(),
+            opened => return opened.expect("the drive opens"),
+        }
+    }
+    panic!("the state directory stays in use")
 }
+
+const LOOKS_MAX: u32 = 100_000;
 
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -104,6 +121,7 @@ impl Mounted {
     pub fn with_spool(drain: Drain, spool_bytes_max: u64) -> Mounted {
         let limit = |settings| Settings {
             spool_bytes_max,
+            write_timeout: Duration::from_secs(1),
             ..settings
         };
         Mounted::made(drain, limit, Options::default(), &options())

@@ -22,6 +22,18 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
+/// Content that no compressor makes small, the same for the same seed.
+pub(crate) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    });
+    next.take(bytes).collect()
+}
+
 /// What a program left behind.
 #[derive(Debug)]
 pub(crate) struct Ended {

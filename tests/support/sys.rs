@@ -88,6 +88,17 @@ pub fn chmod(path: impl AsRef<OsStr>, mode: u32) -> Answer<i64> {
     check(unsafe { libc::chmod(c(path).as_ptr(), mode) })
 }
 
+pub fn chmod_open(file: &File, mode: u32) -> Answer<i64> {
+    check(unsafe { libc::fchmod(file.as_raw_fd(), mode) })
+}
+
+/// Gives an open file one more name.
+pub fn link_open(file: &File, path: impl AsRef<OsStr>) -> Answer<i64> {
+    let (from, to) = (c(format!("/proc/self/fd/{}", file.as_raw_fd())), c(path));
+    let (here, follow) = (libc::AT_FDCWD, libc::AT_SYMLINK_FOLLOW);
+    check(unsafe { libc::linkat(here, from.as_ptr(), here, to.as_ptr(), follow) })
+}
+
 pub fn chown(path: impl AsRef<OsStr>, uid: u32, gid: u32) -> Answer<i64> {
     check(unsafe { libc::lchown(c(path).as_ptr(), uid, gid) })
 }
@@ -175,16 +186,34 @@ pub fn copy_range(from: &File, mut at: i64, to: &File, mut to_at: i64, len: usiz
     check(done as i64)
 }
 
+/// Takes the pages of a file from the kernel, as far as they are clean.
+pub fn forget_pages(file: &File) -> Answer<()> {
+    let advice = libc::POSIX_FADV_DONTNEED;
+    match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) } {
+        0 => Ok(()),
+        errno => Err(errno),
+    }
+}
+
 pub fn flock(file: &File, operation: i32) -> Answer<i64> {
     check(unsafe { libc::flock(file.as_raw_fd(), operation) })
 }
 
 /// `fcntl(F_SETLK)` on bytes `start..start + len`.
 pub fn lock(file: &File, kind: i32, start: i64, len: i64) -> Answer<i64> {
+    lock_by(file, libc::F_SETLK, kind, start, len)
+}
+
+/// The same for the open file instead of the process.
+pub fn lock_handle(file: &File, kind: i32, start: i64, len: i64) -> Answer<i64> {
+    lock_by(file, libc::F_OFD_SETLK, kind, start, len)
+}
+
+fn lock_by(file: &File, command: i32, kind: i32, start: i64, len: i64) -> Answer<i64> {
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     (lock.l_type, lock.l_whence) = (kind as i16, libc::SEEK_SET as i16);
     (lock.l_start, lock.l_len) = (start, len);
-    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock) })
+    check(unsafe { libc::fcntl(file.as_raw_fd(), command, &lock) })
 }
 
 pub fn statvfs(path: impl AsRef<OsStr>) -> Answer<libc::statvfs> {
@@ -237,7 +266,15 @@ impl Map {
     }
 
     pub fn try_new(file: &File, len: usize) -> Answer<Map> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        Map::with(file, len, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    /// One that is only read from.
+    pub fn try_reading(file: &File, len: usize) -> Answer<Map> {
+        Map::with(file, len, libc::PROT_READ)
+    }
+
+    fn with(file: &File, len: usize, protection: i32) -> Answer<Map> {
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),

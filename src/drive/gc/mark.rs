@@ -30,6 +30,9 @@ const IDS_MAX: usize = 8 << 20;
 /// Entries between two looks at whether the drive is being closed.
 const LOOK_EVERY: usize = 4096;
 
+/// Packs that are named, of those in places that are not this store's.
+const NAMED_MAX: usize = 5;
+
 /// Which state is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::drive) enum When {
@@ -73,6 +76,8 @@ pub(in crate::drive) struct PutUse {
 pub(in crate::drive) struct Marked {
     pub(in crate::drive) packs: HashMap<PackId, PackUse>,
     pub(in crate::drive) puts: Vec<PutUse>,
+    /// Packs that this store has not: what they are called elsewhere means nothing here.
+    pub(in crate::drive) foreign: Vec<PackId>,
 }
 
 /// The ids in use of one range, by how they begin.
@@ -222,6 +227,7 @@ impl Marked {
             marked.packs.insert(pack, used);
             // What another kind of store put is not this one's to remove.
             let Ok(together) = drive.store.together(&Locator(place.locator)) else {
+                marked.foreign.push(pack);
                 continue;
             };
             let at = *numbers.entry(together.key).or_insert_with_key(|key| {
@@ -245,6 +251,24 @@ impl Marked {
             }
         }
         Ok((marked, put_of))
+    }
+
+    /// What is to be said of the packs that are not this store's, if there are any.
+    pub(in crate::drive) fn foreign_note(&self) -> Option<String> {
+        let count = self.foreign.len();
+        let named = self.foreign.iter().take(NAMED_MAX);
+        let named: Vec<String> = named.map(ToString::to_string).collect();
+        let more = match count.saturating_sub(NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (count > 0).then(|| {
+            format!(
+                "{count} of the packs lie in places that are not of this store, and stay as they are: {}{more}; \
+                 `ods verify` names the files that need them",
+                named.join(", ")
+            )
+        })
     }
 
     /// Counts the chunks of a range of ids to their packs.

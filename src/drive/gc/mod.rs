@@ -203,6 +203,7 @@ impl Drive {
             report.known.bytes += used.bytes;
             report.live_bytes += used.live_bytes;
         }
+        report.notes.extend(marked.foreign_note());
         task.check()?;
         Ok(marked)
     }

@@ -128,7 +128,10 @@ impl Drive {
         let mut known: HashSet<Vec<u8>> = HashSet::new();
         for entry in entries(self, when, b'P') {
             let place = PackPlace::decode(&entry?.1)?;
-            let together = self.store.together(&Locator(place.locator))?;
+            // What another kind of store has is on no shelf of this one.
+            let Ok(together) = self.store.together(&Locator(place.locator)) else {
+                continue;
+            };
             if listed.contains_key(&together.key[..]) {
                 known.insert(together.key);
             }

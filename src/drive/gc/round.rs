@@ -22,6 +22,7 @@ use crate::drive::gc::mark::chunks_in;
 use crate::drive::gc::mark::live_of;
 use crate::drive::gc::plan::Choice;
 use crate::drive::gc::plan::Repack;
+use crate::drive::trust::gone_key;
 use crate::drive::upload::FRAMES_MAX;
 use crate::drive::upload::Uploads;
 use crate::id::ArchiveNo;
@@ -133,7 +134,11 @@ impl Drive {
         let mut totals: HashMap<ArchiveNo, (u64, u64)> = HashMap::new();
         for (pack, used) in &marked.packs {
             let total = totals.entry(used.archive).or_default();
-            if !gone.contains(pack) && self.index.base_get(&key::pack(pack))?.is_some() {
+            // What went with its shelf keeps its place, but nothing holds it.
+            let is_held = !gone.contains(pack)
+                && self.index.base_get(&key::pack(pack))?.is_some()
+                && self.index.frozen_get(&gone_key(pack))?.is_none();
+            if is_held {
                 *total = (total.0 + 1, total.1 + used.bytes);
             }
         }

@@ -35,7 +35,6 @@ use crate::index::chunk::PackPlace;
 use crate::index::inode::Inode;
 use crate::index::key;
 use crate::store::Locator;
-use crate::store::Shelf;
 
 /// Puts removed in one call; as many as a store of messages removes with one request.
 const CALL_PUTS: usize = 100;
@@ -348,6 +347,10 @@ impl Drive {
                 }
                 batch.delete(key::archive(*no));
                 batch.delete(key::holding(*no));
+                batch.delete(key::tally(*no));
+                for (key, _) in drive.rows_of_caption(*no)? {
+                    batch.delete(key);
+                }
                 count += 1;
             }
             drive.index.amend(batch)?;
@@ -362,9 +365,8 @@ impl Drive {
     fn remove_shelf_of(&self, no: ArchiveNo) -> Result<(), Error> {
         let value = self.index.frozen_get(&key::holding(no))?;
         let holding = value.map(|value| Holding::decode(&value)).transpose()?;
-        let shelf = holding.map(|holding| holding.shelf).unwrap_or_default();
-        if !shelf.is_empty() {
-            let shelf = Shelf(shelf);
+        let shelf = self.shelf_now(no, &holding.unwrap_or_default())?;
+        if !shelf.0.is_empty() {
             self.wait_for(async { Ok(self.store.remove_shelf(&shelf).await?) })?;
         }
         self.drop_card(no);

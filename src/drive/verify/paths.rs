@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::sync::PoisonError;
 
 use crate::drive::Drive;
 use crate::drive::Error;
@@ -28,7 +29,7 @@ impl Drive {
         if inodes.contains(&InodeNo::ROOT) {
             paths.insert(InodeNo::ROOT, vec![String::from("/")]);
         }
-        let mut directories = HashMap::from([(InodeNo::ROOT, Vec::new())]);
+        let mut directories = HashMap::new();
         let (from, to) = key::all(b'D');
         for row in self
             .index
@@ -49,12 +50,75 @@ impl Drive {
         Ok(paths)
     }
 
-    /// The path of a directory, without a slash at its end.
-    fn directory_path(
+    /// The files that could not be read back, each with its path and why. All names are looked at only when
+    /// one of the files is new among them or was moved: it is asked for often.
+    pub(in crate::drive) fn damaged_by_path(&self) -> Vec<(u64, String)> {
+        let damaged = self.damaged();
+        let told = self.losses.files().clone();
+        let mut paths = self
+            .damaged_paths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        paths.retain(|ino, _| damaged.contains_key(ino));
+        let is_known = |ino: &InodeNo| match paths.get(ino) {
+            Some(Some(path)) => self.leads_to(path, *ino),
+            Some(None) => true,
+            None => told.contains_key(ino),
+        };
+        let missing: BTreeSet<InodeNo> = damaged
+            .keys()
+            .filter(|ino| !is_known(ino))
+            .copied()
+            .collect();
+        match self.paths_of(&missing) {
+            Ok(mut found) => {
+                let first = |mut all: Vec<String>| (!all.is_empty()).then(|| all.swap_remove(0));
+                paths.extend(
+                    missing
+                        .iter()
+                        .map(|ino| (*ino, found.remove(ino).and_then(first))),
+                );
+            }
+            Err(error) => log::warn!("the paths of damaged files are not known: {error}"),
+        }
+        let mut named: Vec<(u64, String)> = damaged
+            .into_iter()
+            .map(
+                |(ino, what)| match (told.contains_key(&ino), paths.get(&ino)) {
+                    (true, _) => (ino.0, what),
+                    (false, Some(Some(path))) => {
+                        (ino.0, format!("{}: {what}", path.trim_start_matches('/')))
+                    }
+                    (false, _) => (ino.0, format!("inode {ino}, which has no name: {what}")),
+                },
+            )
+            .collect();
+        named.sort_unstable();
+        named
+    }
+
+    /// Does a path still lead to this inode? One that is not text as it is shown cannot be followed, and counts.
+    fn leads_to(&self, path: &str, ino: InodeNo) -> bool {
+        let view = self.view();
+        let mut at = Some(InodeNo::ROOT);
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let entry = at.and_then(|at| view.entry(at, name.as_bytes()).ok().flatten());
+            at = entry.map(|entry| entry.ino);
+        }
+        at == Some(ino) || path.contains(char::REPLACEMENT_CHARACTER)
+    }
+
+    /// The path of a directory, with a slash at its beginning and none at its end; nothing for the top.
+    /// What is found on the way is kept in `known`, which begins with the top or empty.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn directory_path(
         &self,
         directory: InodeNo,
         known: &mut HashMap<InodeNo, Vec<u8>>,
     ) -> Result<Vec<u8>, Error> {
+        known.entry(InodeNo::ROOT).or_default();
         let (mut upwards, mut at) = (Vec::new(), directory);
         let mut path = loop {
             if let Some(path) = known.get(&at) {

@@ -241,6 +241,7 @@ impl Drive {
         };
         writer.add_all(findings);
         let mut notes = findings.notes.clone();
+        notes.extend(self.control.board().forked.clone());
         for (ino, bytes) in &findings.forgotten {
             let names = writer.named([*ino]).join(", ");
             notes.push(format!("{bytes} bytes were given up in {names}"));

@@ -13,6 +13,7 @@ pub(super) mod code {
     pub(in crate::store::discord) const UNKNOWN_CHANNEL: u64 = 10003;
     pub(in crate::store::discord) const UNKNOWN_MESSAGE: u64 = 10008;
     pub(in crate::store::discord) const PINS_FULL: u64 = 30003;
+    pub(in crate::store::discord) const ACKNOWLEDGED: u64 = 40060;
     pub(in crate::store::discord) const CLOUDFLARE: u64 = 40333;
     pub(in crate::store::discord) const MISSING_ACCESS: u64 = 50001;
     pub(in crate::store::discord) const TOO_OLD_FOR_BULK: u64 = 50034;

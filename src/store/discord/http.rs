@@ -90,6 +90,16 @@ fn provider() -> Result<CryptoProvider, Error> {
     Ok(rustls::crypto::ring::default_provider())
 }
 
+/// Makes the TLS of this program known to the gateway's client, which has no other way to be told.
+///
+/// # Errors
+/// [`Error::Broken`] when the program was built without TLS.
+pub fn offer_tls() -> Result<(), Error> {
+    // Refused when there is one already, which is as good.
+    drop(provider()?.install_default());
+    Ok(())
+}
+
 #[cfg(not(feature = "tls"))]
 fn provider() -> Result<CryptoProvider, Error> {
     Err(Error::Broken {
@@ -130,6 +140,28 @@ pub(super) struct Form {
 impl Form {
     /// `payload` is the message as JSON; the objects become `files[0]`, `files[1]`, ….
     pub(super) fn new(payload: &[u8], objects: &[Object]) -> Result<Self, Error> {
+        let files = objects
+            .iter()
+            .map(|object| (object.name.as_str(), object.body.parts()));
+        Self::of(payload, files)
+    }
+
+    /// The same with files for people. A name loses what a header cannot hold.
+    pub(super) fn plain(payload: &[u8], files: &[(String, Vec<Bytes>)]) -> Result<Self, Error> {
+        let safe = |name: &str| {
+            let harmless = |c: char| !c.is_control() && !matches!(c, '"' | '\\' | '/');
+            let safe = name.chars().map(|c| if harmless(c) { c } else { '_' });
+            safe.collect::<String>()
+        };
+        let names: Vec<String> = files.iter().map(|(name, _)| safe(name)).collect();
+        let parts = files.iter().map(|(_, parts)| &parts[..]);
+        Self::of(payload, names.iter().map(String::as_str).zip(parts))
+    }
+
+    fn of<'a>(
+        payload: &[u8],
+        files: impl Iterator<Item = (&'a str, &'a [Bytes])>,
+    ) -> Result<Self, Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| Error::Broken {
             what: format!("no random numbers: {error}"),
@@ -142,14 +174,13 @@ impl Form {
         .into_bytes();
         head.extend_from_slice(payload);
         let mut parts = vec![Bytes::from(head)];
-        for (at, object) in objects.iter().enumerate() {
+        for (at, (name, body)) in files.enumerate() {
             let head = format!(
-                "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"files[{at}]\"; filename=\"{}\"\r\n\
-                 Content-Type: application/octet-stream\r\n\r\n",
-                object.name
+                "\r\n--{boundary}\r\nContent-Disposition: form-data; name=\"files[{at}]\"; filename=\"{name}\"\r\n\
+                 Content-Type: application/octet-stream\r\n\r\n"
             );
             parts.push(head.into());
-            parts.extend(object.body.parts().iter().cloned());
+            parts.extend(body.iter().cloned());
         }
         parts.push(format!("\r\n--{boundary}--\r\n").into());
         let bytes = parts.iter().map(|part| part.len() as u64).sum();

@@ -23,6 +23,9 @@ pub(super) struct Lane {
     pub(super) major: u64,
 }
 
+/// Kinds with this beginning answer interactions, which Discord does not count per second.
+pub(super) const HOOK: &str = "hook ";
+
 /// How far to go. Discord's own numbers lie a little above these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
@@ -203,11 +206,14 @@ impl Limiter {
             }
         }
         .max(1);
-        if self.sent.len() >= allowed {
+        let is_counted = !lane.kind.starts_with(HOOK);
+        if is_counted && self.sent.len() >= allowed {
             return Verdict::At(self.sent[self.sent.len() - allowed] + SECOND);
         }
         self.leave(lane, urgency, ticket);
-        self.sent.push_back(now);
+        if is_counted {
+            self.sent.push_back(now);
+        }
         self.lanes.entry(lane).or_default().in_flight += 1;
         if let Some(name) = &bucket
             && let Some(bucket) = self.buckets.get_mut(&(name.clone(), lane.major))

@@ -135,7 +135,7 @@ fn is_news(span: Span) -> bool {
     matches!(span, Span::After(mark) if mark > Mark(0))
 }
 
-fn read_messages(route: &Route<'_>, settings: &Settings, channel: u64) -> Ask {
+pub(super) fn read_messages(route: &Route<'_>, settings: &Settings, channel: u64) -> Ask {
     let lane = Lane {
         kind: "GET messages",
         major: channel,

@@ -3,6 +3,7 @@
 //! ```text
 //!   put  get  listing  remove  shelf  pins        what the seam asks for
 //!           cdn  sizes                            what was learnt
+//!           messenger                             messages to people, for the bot
 //!                 transport                       sends, again where it helps
 //!                 gate  limiter                   not too fast
 //!                 http                            connections and bodies
@@ -14,7 +15,7 @@
 
 use std::{
     ops::Range,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bytes::Bytes;
@@ -25,8 +26,8 @@ use twilight_http::routing::Route;
 use twilight_model::id::{Id, marker::UserMarker};
 
 use crate::store::{
-    Card, Entry, Error, Limits, Locator, Object, Page, Shelf, Span, Status, Store, Together,
-    Urgency,
+    Card, Entry, Error, Landmark, Limits, Locator, Object, Page, Shelf, Span, Status, Store,
+    Together, Urgency, strangers::Strangers,
 };
 
 use self::{
@@ -41,6 +42,8 @@ use self::{
 };
 
 mod answer;
+mod ask;
+mod attachment;
 mod backoff;
 mod cdn;
 mod deed;
@@ -53,6 +56,7 @@ mod guild;
 mod http;
 mod limiter;
 mod listing;
+mod messenger;
 mod permissions;
 mod pins;
 mod put;
@@ -61,18 +65,23 @@ mod settings;
 pub mod setup;
 mod shelf;
 mod sizes;
+mod skew;
+mod strangers;
 mod transport;
 mod wire;
 
 pub use self::{
+    attachment::Fetching,
+    http::offer_tls,
     limiter::Rates,
+    messenger::{Answering, Attached, Gateway, Messenger, Posted},
     settings::{API_BASE, ATTACHMENT_BYTES_DEFAULT, Settings, Token},
 };
 
 /// A drive's place in a Discord server.
 #[derive(Debug)]
 pub struct Discord {
-    transport: Transport,
+    transport: Arc<Transport>,
     cdn: Cdn,
     puts: Puts,
     sizes: Mutex<Sizes>,
@@ -101,8 +110,14 @@ impl Discord {
             puts: Puts::new(),
             sizes: Mutex::new(sizes),
             user: OnceCell::new_with(settings.token.user()),
-            transport: Transport::new(settings)?,
+            transport: Arc::new(Transport::new(settings)?),
         })
+    }
+
+    /// Messages to people, under the same limits as everything else of this store.
+    #[must_use]
+    pub fn messenger(&self) -> Messenger {
+        Messenger::new(Arc::clone(&self.transport))
     }
 
     /// Our own user id: as the token says, or as Discord does.
@@ -183,6 +198,14 @@ impl Store for Discord {
         Box::pin(self.describe_shelf(shelf, card))
     }
 
+    fn show_again<'a>(
+        &'a self,
+        shelf: &'a Shelf,
+        card: &'a Card,
+    ) -> BoxFuture<'a, Result<Shelf, Error>> {
+        Box::pin(self.make_card_again(shelf, card))
+    }
+
     fn remove_shelf<'a>(&'a self, shelf: &'a Shelf) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.remove_thread(shelf))
     }
@@ -201,5 +224,33 @@ impl Store for Discord {
 
     fn status(&self) -> Status {
         self.transport.status()
+    }
+
+    fn places(&self) -> Vec<Landmark> {
+        let settings = self.transport.settings();
+        let (server, archives) = (settings.guild, settings.archives_channel);
+        let channel = |role, id: u64| Landmark {
+            role,
+            id: id.to_string(),
+            address: shelf::address(server, id),
+        };
+        vec![
+            Landmark {
+                role: "server",
+                id: server.to_string(),
+                address: format!("{}/{server}", shelf::PAGES),
+            },
+            channel("archives", archives),
+            channel("journal", settings.journal_channel),
+        ]
+    }
+
+    fn address(&self, shelf: &Shelf) -> Option<String> {
+        let channel = Spot::read(shelf).ok()?.channel();
+        Some(shelf::address(self.transport.settings().guild, channel))
+    }
+
+    fn strangers(&self) -> Option<&dyn Strangers> {
+        Some(self)
     }
 }

@@ -131,6 +131,12 @@ impl Setup {
         })
     }
 
+    /// Seconds that this machine's clock is ahead of Discord's, by the last answer; behind it negative.
+    #[must_use]
+    pub fn clock_skew_s(&self) -> Option<i64> {
+        self.transport.skew.ahead_s()
+    }
+
     /// The servers the bot is in: id and name.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use twilight_http::routing::Route;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
     transport::{Ask, parse},
     wire::{Message, Spot},
 };
-use crate::store::{Card, Error, Shelf};
+use crate::store::{ACTIONS_MAX, Action, Card, Error, Shelf};
 
 /// A card is worth no more waiting than this.
 const DESCRIBE_PATIENCE: Duration = Duration::from_secs(10);
@@ -29,28 +30,28 @@ const LABEL_CHARS_MAX: usize = 256;
 const VALUE_CHARS_MAX: usize = 1024;
 const EMBED_CHARS_MAX: usize = 6000;
 const THREAD_NAME_CHARS_MAX: usize = 100;
+const BUTTON_CHARS_MAX: usize = 80;
+const CUSTOM_ID_CHARS_MAX: usize = 100;
+
+/// Discord's numbers for a row of components, a button, and one that is not coloured.
+const ROW: u8 = 1;
+const BUTTON: u8 = 2;
+const SECONDARY: u8 = 2;
+
+/// Where people look at channels.
+pub(super) const PAGES: &str = "https://discord.com/channels";
+
+/// The address that shows a channel or thread of a server.
+pub(super) fn address(server: u64, channel: u64) -> String {
+    format!("{PAGES}/{server}/{channel}")
+}
 
 impl Discord {
     pub(super) async fn make_shelf(&self, label: &str, card: &Card) -> Result<Shelf, Error> {
         let deadline = self.transport.deadline();
-        let channel_id = self.transport.settings().archives_channel;
-        let payload = json!({
-            "embeds": [embed(card)],
-            "nonce": nonce_for("shelf", label),
-            "enforce_nonce": true,
-            "allowed_mentions": { "parse": [] },
-        });
-        let lane = Lane {
-            kind: "POST messages",
-            major: channel_id,
-        };
         let settings = self.transport.settings();
-        let doing = "put an archive's card into";
-        let deed = Deed::within(settings, channel_id, doing, "Send Messages and Embed Links");
-        let route = Route::CreateMessage { channel_id };
-        let ask = Ask::json(lane, &route, &payload, deed)?;
-        let message: Message = parse(&self.transport.act(&ask, deadline).await?)?;
-        let message_id = message.id.get();
+        let channel_id = settings.archives_channel;
+        let message_id = self.post_card(label, card, None, deadline).await?;
 
         let payload = json!({
             "name": text_or(&card.title, label, THREAD_NAME_CHARS_MAX),
@@ -78,13 +79,62 @@ impl Discord {
         Ok(spot.shelf())
     }
 
+    /// Puts a card into the archives channel; gives the message. `thread` is where its packs are, if that is
+    /// not the thread on the message.
+    async fn post_card(
+        &self,
+        label: &str,
+        card: &Card,
+        thread: Option<u64>,
+        deadline: Instant,
+    ) -> Result<u64, Error> {
+        let settings = self.transport.settings();
+        let channel_id = settings.archives_channel;
+        let mut payload = shown(card, thread);
+        payload["nonce"] = nonce_for("shelf", label).into();
+        payload["enforce_nonce"] = true.into();
+        payload["allowed_mentions"] = json!({ "parse": [] });
+        let lane = Lane {
+            kind: "POST messages",
+            major: channel_id,
+        };
+        let doing = "put an archive's card into";
+        let deed = Deed::within(settings, channel_id, doing, "Send Messages and Embed Links");
+        let route = Route::CreateMessage { channel_id };
+        let ask = Ask::json(lane, &route, &payload, deed)?;
+        let message: Message = parse(&self.transport.act(&ask, deadline).await?)?;
+        Ok(message.id.get())
+    }
+
+    /// The thread keeps its packs and its name; the new card says where it is.
+    pub(super) async fn make_card_again(&self, shelf: &Shelf, card: &Card) -> Result<Shelf, Error> {
+        let Spot::Thread { thread, card: gone } = Spot::read(shelf)? else {
+            return Ok(shelf.clone());
+        };
+        let deadline = Instant::now() + DESCRIBE_PATIENCE;
+        let lane = Lane {
+            kind: "GET channel",
+            major: thread,
+        };
+        let deed = Deed::within(self.transport.settings(), thread, "look at", "View Channel");
+        let route = Route::GetChannel { channel_id: thread };
+        self.transport
+            .act(&Ask::new(lane, &route, deed), deadline)
+            .await?;
+        let label = format!("{thread} after {gone}");
+        let made = self.post_card(&label, card, Some(thread), deadline).await?;
+        Ok(Spot::Thread { thread, card: made }.shelf())
+    }
+
     pub(super) async fn describe_shelf(&self, shelf: &Shelf, card: &Card) -> Result<(), Error> {
         let Spot::Thread {
-            card: message_id, ..
+            thread,
+            card: message_id,
         } = Spot::read(shelf)?
         else {
             return Ok(());
         };
+        let thread = Some(thread).filter(|thread| *thread != message_id);
         let channel_id = self.transport.settings().archives_channel;
         let patience = self.transport.settings().patience.min(DESCRIBE_PATIENCE);
         let lane = Lane {
@@ -101,8 +151,8 @@ impl Discord {
             channel_id,
             message_id,
         };
-        let ask = Ask::json(lane, &route, &json!({ "embeds": [embed(card)] }), deed)?;
-        let deadline = tokio::time::Instant::now() + patience;
+        let ask = Ask::json(lane, &route, &shown(card, thread), deed)?;
+        let deadline = Instant::now() + patience;
         self.transport.act(&ask, deadline).await.map(drop)
     }
 
@@ -129,6 +179,28 @@ impl Discord {
         let archives = self.transport.settings().archives_channel;
         self.delete_message(archives, card, deadline).await
     }
+}
+
+/// A message that shows a card, with its buttons, if any.
+fn shown(card: &Card, thread: Option<u64>) -> Value {
+    let mut card = card.clone();
+    card.fields
+        .extend(thread.map(|thread| ("Thread".to_owned(), format!("<#{thread}>"))));
+    let buttons: Vec<Value> = card.actions.iter().take(ACTIONS_MAX).map(button).collect();
+    let rows = match buttons.is_empty() {
+        true => Vec::new(),
+        false => vec![json!({ "type": ROW, "components": buttons })],
+    };
+    json!({ "embeds": [embed(&card)], "components": rows })
+}
+
+fn button(action: &Action) -> Value {
+    json!({
+        "type": BUTTON,
+        "style": SECONDARY,
+        "label": text_or(&action.label, "…", BUTTON_CHARS_MAX),
+        "custom_id": cut(&action.id, CUSTOM_ID_CHARS_MAX),
+    })
 }
 
 /// The card as Discord shows it, cut to what Discord takes.
@@ -187,6 +259,7 @@ mod tests {
             fields: vec![("x".repeat(300), " ".into()); 40],
             colour: u32::MAX,
             text: "y".repeat(5000),
+            actions: Vec::new(),
         };
         let embed = embed(&card);
         let chars = |value: &Value| value.as_str().map_or(0, |text| text.chars().count());

@@ -12,97 +12,23 @@ use reqwest::{
     RequestBuilder, Response,
     header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
-use twilight_http::{
-    request::{Method, Request, RequestBuilder as Building},
-    routing::Route,
-};
+use twilight_http::request::Method;
 
+pub(super) use super::ask::{Ask, Side};
 use super::{
     answer::{Fail, Said, Unclear, fail, hear},
     backoff::Backoff,
-    deed::Deed,
     gate::{Gate, Permit},
     http::{Clients, Form, Progress, reason},
-    limiter::Lane,
     settings::Settings,
+    skew::Skew,
 };
-use crate::store::{Error, Status, Urgency};
+use crate::store::{Error, Status};
 
 /// Longest answer that is read from the API: a page of messages is below a megabyte.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-
-/// One request to the API, to be sent once or more often.
-#[derive(Clone, Debug)]
-pub(super) struct Ask {
-    lane: Lane,
-    urgency: Urgency,
-    request: Request,
-    form: Option<Form>,
-    /// For errors.
-    pub(super) deed: Deed,
-}
-
-impl Ask {
-    /// Without a body.
-    pub(super) fn new(lane: Lane, route: &Route<'_>, deed: Deed) -> Self {
-        Self {
-            lane,
-            urgency: Urgency::Background,
-            request: Request::from_route(route),
-            form: None,
-            deed,
-        }
-    }
-
-    /// On a route that the typed ones do not have; `path` without a leading slash.
-    pub(super) fn raw(lane: Lane, method: Method, path: String, deed: Deed) -> Result<Self, Error> {
-        let request = Building::raw(method, path).build().map_err(unmade)?;
-        let urgency = Urgency::Background;
-        Ok(Self {
-            lane,
-            urgency,
-            request,
-            form: None,
-            deed,
-        })
-    }
-
-    /// With a body of JSON.
-    pub(super) fn json(
-        lane: Lane,
-        route: &Route<'_>,
-        body: &impl Serialize,
-        deed: Deed,
-    ) -> Result<Self, Error> {
-        let request = Request::builder(route).json(body).build().map_err(unmade)?;
-        Ok(Self {
-            request,
-            ..Self::new(lane, route, deed)
-        })
-    }
-
-    /// With a form, sent over a connection for large bodies.
-    pub(super) fn form(lane: Lane, route: &Route<'_>, form: Form, deed: Deed) -> Self {
-        Self {
-            form: Some(form),
-            ..Self::new(lane, route, deed)
-        }
-    }
-
-    /// Said when somebody waits for the answer.
-    pub(super) fn urgent(mut self, urgency: Urgency) -> Self {
-        self.urgency = urgency;
-        self
-    }
-}
-
-fn unmade(error: twilight_http::Error) -> Error {
-    Error::Broken {
-        what: format!("a request could not be made: {error}"),
-    }
-}
 
 #[derive(Debug, Default)]
 struct Tally {
@@ -119,6 +45,7 @@ pub(super) struct Transport {
     authorization: HeaderValue,
     gate: Gate,
     tally: Mutex<Tally>,
+    pub(super) skew: Skew,
 }
 
 impl Transport {
@@ -134,6 +61,7 @@ impl Transport {
             authorization,
             settings,
             tally: Mutex::default(),
+            skew: Skew::default(),
         })
     }
 
@@ -208,7 +136,9 @@ impl Transport {
     ) -> Result<Bytes, Fail> {
         let entered = self.gate.enter(ask.lane, ask.urgency, deadline).await;
         let permit = entered.map_err(|error| {
-            self.failed(&error.to_string());
+            if ask.side == Side::Drive {
+                self.failed(&error.to_string());
+            }
             Fail::Gave(error)
         })?;
         self.count(ask.lane.kind);
@@ -227,8 +157,10 @@ impl Transport {
             })),
         };
         match &outcome {
-            Ok(_) => self.tally().last_error = None,
-            Err(fail) => self.failed(&fail.in_words(&ask.deed)),
+            Ok(_) if ask.side == Side::Drive => self.tally().last_error = None,
+            Ok(_) => {}
+            Err(fail) if ask.side == Side::Drive => self.failed(&fail.in_words(&ask.deed)),
+            Err(fail) => log::debug!("discord: {}", fail.in_words(&ask.deed)),
         }
         outcome
     }
@@ -246,8 +178,11 @@ impl Transport {
         let left = deadline.saturating_duration_since(Instant::now());
         let building = client
             .request(method(request.method()), url)
-            .header(AUTHORIZATION, self.authorization.clone())
             .timeout(own.min(left));
+        let building = match ask.side {
+            Side::Hook => building,
+            Side::Drive | Side::Talk => building.header(AUTHORIZATION, self.authorization.clone()),
+        };
         let sent_bytes = match (form, request.body()) {
             (Some(form), _) => form.bytes(),
             (None, body) => body.map_or(0, |body| body.len() as u64),
@@ -275,6 +210,7 @@ impl Transport {
     ) -> Result<Bytes, Fail> {
         let status = response.status().as_u16();
         let headers: HeaderMap = response.headers().clone();
+        self.skew.hear(&headers);
         let body = self.body(response, ANSWER_BYTES_MAX).await;
         let known = body.as_deref().unwrap_or_default();
         permit.done(&hear(status, &headers, known, limited_least));

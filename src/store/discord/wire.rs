@@ -58,6 +58,12 @@ impl Message {
         written && self.author.id.get() == user && !self.attachments.is_empty()
     }
 
+    /// Is it one that somebody else wrote, who may have written something that `user` is not shown?
+    pub(super) fn could_be_hidden_from(&self, user: u64) -> bool {
+        let written = matches!(self.kind, MessageType::Regular | MessageType::Reply);
+        written && self.author.id.get() != user
+    }
+
     /// Its objects, in the order they were put.
     pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = Entry> + '_ {
         self.attachments.iter().map(|attachment| Entry {

@@ -1,0 +1,385 @@
+//! What can be asked of the bot, as a slash command or as a word after `!`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::bot::wire::Attachment;
+use crate::bot::wire::Data;
+use crate::bot::wire::Given;
+
+/// The commands by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Word {
+    /// Puts an attachment, or a file of the machine, into the drive.
+    Upload,
+    /// Gives a file, or fetches an archive to the machine.
+    Download,
+    /// Goes on with what waits.
+    Resume,
+    /// How the drive is.
+    Status,
+    /// The latest archives.
+    History,
+    /// All archives, or those that a query finds.
+    Archives,
+    /// About one archive or file.
+    Info,
+    /// Is everything there, and whole?
+    Verify,
+    /// Puts the drive's history and cards right from what this machine and Discord have.
+    Rebuild,
+    /// Deletes an archive, after asking.
+    Cleanup,
+    /// Numbers about the whole drive.
+    Stats,
+    /// What can be asked.
+    Help,
+}
+
+impl Word {
+    /// All of them, in the order of the help.
+    pub const ALL: [Word; 12] = [
+        Word::Upload,
+        Word::Download,
+        Word::Resume,
+        Word::Status,
+        Word::History,
+        Word::Archives,
+        Word::Info,
+        Word::Verify,
+        Word::Rebuild,
+        Word::Cleanup,
+        Word::Stats,
+        Word::Help,
+    ];
+
+    /// As it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Word::Upload => "upload",
+            Word::Download => "download",
+            Word::Resume => "resume",
+            Word::Status => "status",
+            Word::History => "history",
+            Word::Archives => "archives",
+            Word::Info => "info",
+            Word::Verify => "verify",
+            Word::Rebuild => "rebuild",
+            Word::Cleanup => "cleanup",
+            Word::Stats => "stats",
+            Word::Help => "help",
+        }
+    }
+
+    /// One line about it, at most 100 characters.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Word::Upload => "Put an attachment, or a file of the machine, into the drive",
+            Word::Download => {
+                "Get a file here, or a file or archive into a directory of the machine"
+            }
+            Word::Resume => "Bring what still waits to Discord now",
+            Word::Status => "How the drive is: what waits, how fast it goes",
+            Word::History => "The latest archives",
+            Word::Archives => "All archives, or those that a query finds",
+            Word::Info => "About one archive, file or directory",
+            Word::Verify => "Check that everything is on Discord, and with full that it is whole",
+            Word::Rebuild => {
+                "Put index, journal and cards right from what this machine and Discord have"
+            }
+            Word::Cleanup => "Delete an archive with everything in it; asks first",
+            Word::Stats => "Numbers about the whole drive",
+            Word::Help => "What can be asked",
+        }
+    }
+
+    /// Whom it may never be left to, whatever is configured: members who do not manage the server.
+    #[must_use]
+    pub fn is_for_admins(self) -> bool {
+        matches!(self, Word::Rebuild | Word::Cleanup)
+    }
+
+    /// The word of this name, also by the names it had in the systems before.
+    pub(in crate::bot) fn find(name: &str) -> Option<Word> {
+        if name == "rebuild-log" {
+            return Some(Word::Rebuild);
+        }
+        Word::ALL.into_iter().find(|word| word.name() == name)
+    }
+}
+
+/// Where an upload comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::bot) enum Source {
+    Attached(Vec<Attachment>),
+    Machine(PathBuf),
+}
+
+/// Where a download goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bot) enum Goal {
+    /// Here if it is small enough, else the machine.
+    Any,
+    Here,
+    Machine,
+}
+
+/// How closely something is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::bot) enum Depth {
+    Listed,
+    Read,
+}
+
+/// A command with what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::bot) enum Ask {
+    Upload { source: Source, to: String },
+    Download { what: String, goal: Goal },
+    Resume,
+    Status,
+    History,
+    Archives { query: String, page: usize },
+    Info { what: String },
+    Verify { what: String, depth: Depth },
+    Rebuild,
+    Cleanup { what: String },
+    Stats,
+    Help,
+}
+
+impl Ask {
+    /// The command it is.
+    pub(in crate::bot) fn word(&self) -> Word {
+        match self {
+            Ask::Upload { .. } => Word::Upload,
+            Ask::Download { .. } => Word::Download,
+            Ask::Resume => Word::Resume,
+            Ask::Status => Word::Status,
+            Ask::History => Word::History,
+            Ask::Archives { .. } => Word::Archives,
+            Ask::Info { .. } => Word::Info,
+            Ask::Verify { .. } => Word::Verify,
+            Ask::Rebuild => Word::Rebuild,
+            Ask::Cleanup { .. } => Word::Cleanup,
+            Ask::Stats => Word::Stats,
+            Ask::Help => Word::Help,
+        }
+    }
+
+    /// A slash command with its options.
+    pub(in crate::bot) fn of_command(data: &Data) -> Result<Ask, String> {
+        let word = Word::find(&data.name).ok_or("this command is not known here any more")?;
+        let text = |name: &str| {
+            let given = data.options.iter().find(|option| option.name == name);
+            let value = given.and_then(|given| given.value.as_str());
+            value.unwrap_or_default().trim().to_owned()
+        };
+        let given: Option<&Given> = data.options.iter().find(|option| option.name == "file");
+        let id = given.and_then(|given| given.value.as_str());
+        let file = id.and_then(|id| data.resolved.attachments.get(id));
+        let is_full = data
+            .options
+            .iter()
+            .any(|option| option.name == "full" && option.value == true);
+        Ask::of(
+            word,
+            Filled {
+                files: file.cloned().into_iter().collect(),
+                path: text("path"),
+                what: text("what"),
+                query: text("query"),
+                to: text("to"),
+                is_full,
+            },
+        )
+    }
+
+    /// `!word and what belongs to it`; none when it is something else.
+    pub(in crate::bot) fn of_words(
+        content: &str,
+        files: &[Attachment],
+    ) -> Option<Result<Ask, String>> {
+        let said = content.trim().strip_prefix('!')?;
+        let (name, rest) = said.split_once(char::is_whitespace).unwrap_or((said, ""));
+        if name == "migrate-legacy" {
+            let text =
+                "archives of the systems before are taken over with `ods import` on the machine";
+            return Some(Err(text.into()));
+        }
+        let word = Word::find(name)?;
+        let rest = rest.trim();
+        let mut filled = Filled {
+            files: files.to_vec(),
+            ..Filled::default()
+        };
+        match word {
+            Word::Upload if files.is_empty() => rest.clone_into(&mut filled.path),
+            Word::Upload => rest.clone_into(&mut filled.to),
+            Word::Verify => {
+                let what = rest
+                    .strip_suffix("full")
+                    .filter(|before| before.is_empty() || before.ends_with(char::is_whitespace));
+                filled.is_full = what.is_some();
+                what.unwrap_or(rest).trim().clone_into(&mut filled.what);
+            }
+            // Two ids were a range in the systems before.
+            Word::Download => filled.what = range(rest),
+            Word::Archives => rest.clone_into(&mut filled.query),
+            _ => rest.clone_into(&mut filled.what),
+        }
+        Some(Ask::of(word, filled))
+    }
+
+    fn of(word: Word, filled: Filled) -> Result<Ask, String> {
+        let Filled {
+            files,
+            path,
+            what,
+            query,
+            to,
+            is_full,
+        } = filled;
+        let needed = |what: String| match what.is_empty() {
+            true => Err(format!(
+                "`{}` needs to know what is meant: an archive (#DDMMYY-NN) or a path",
+                word.name()
+            )),
+            false => Ok(what),
+        };
+        Ok(match word {
+            Word::Upload => Ask::Upload {
+                source: match (files.is_empty(), path.is_empty()) {
+                    (false, true) => Source::Attached(files),
+                    (true, false) => Source::Machine(PathBuf::from(path)),
+                    (true, true) => {
+                        return Err(
+                            "nothing to upload: attach a file, or name a path on the machine"
+                                .into(),
+                        );
+                    }
+                    (false, false) => return Err("attach a file or name a path, not both".into()),
+                },
+                to,
+            },
+            Word::Download => Ask::Download {
+                what: needed(what)?,
+                goal: match to.as_str() {
+                    "here" => Goal::Here,
+                    "machine" => Goal::Machine,
+                    _ => Goal::Any,
+                },
+            },
+            Word::Resume => Ask::Resume,
+            Word::Status => Ask::Status,
+            Word::History => Ask::History,
+            Word::Archives => Ask::Archives { query, page: 0 },
+            Word::Info => Ask::Info {
+                what: needed(what)?,
+            },
+            Word::Verify => Ask::Verify {
+                what,
+                depth: match is_full {
+                    true => Depth::Read,
+                    false => Depth::Listed,
+                },
+            },
+            Word::Rebuild => Ask::Rebuild,
+            Word::Cleanup => Ask::Cleanup {
+                what: needed(what)?,
+            },
+            Word::Stats => Ask::Stats,
+            Word::Help => Ask::Help,
+        })
+    }
+}
+
+/// The options of a command, wherever they came from.
+#[derive(Default)]
+struct Filled {
+    files: Vec<Attachment>,
+    path: String,
+    what: String,
+    query: String,
+    to: String,
+    is_full: bool,
+}
+
+fn range(rest: &str) -> String {
+    let words: Vec<&str> = rest.split_whitespace().collect();
+    match words[..] {
+        [first, last] if first.starts_with('#') && last.starts_with('#') => {
+            format!("{first}..{last}")
+        }
+        _ => rest.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(content: &str) -> Option<Result<Ask, String>> {
+        Ask::of_words(content, &[])
+    }
+
+    #[test]
+    fn words_of_the_systems_before_are_understood() {
+        let what = || "#120225-01..#120225-02".to_owned();
+        let range = Ask::Download {
+            what: what(),
+            goal: Goal::Any,
+        };
+        assert_eq!(words("!download #120225-01 #120225-02"), Some(Ok(range)));
+        assert_eq!(words("!rebuild-log"), Some(Ok(Ask::Rebuild)));
+        assert_eq!(words("  !status "), Some(Ok(Ask::Status)));
+        let verify = Ask::Verify {
+            what: "#1".into(),
+            depth: Depth::Read,
+        };
+        assert_eq!(words("!verify #1 full"), Some(Ok(verify)));
+        let verify = Ask::Verify {
+            what: "joyfull".into(),
+            depth: Depth::Listed,
+        };
+        assert_eq!(words("!verify joyfull"), Some(Ok(verify)));
+        assert!(
+            words("!migrate-legacy")
+                .is_some_and(|said| said.is_err_and(|why| why.contains("ods import")))
+        );
+    }
+
+    #[test]
+    fn what_is_not_for_the_bot_is_left_alone_and_what_lacks_something_is_told() {
+        for content in [
+            "",
+            "!",
+            "status",
+            "!!",
+            "!statuses",
+            "hello !status",
+            "!\u{0}",
+        ] {
+            assert!(words(content).is_none(), "{content}");
+        }
+        for content in ["!upload", "!download", "!info", "!cleanup  "] {
+            assert!(
+                words(content).is_some_and(|said| said.is_err()),
+                "{content}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_word_is_found_by_its_name_and_fits_discord() {
+        for word in Word::ALL {
+            assert_eq!(Word::find(word.name()), Some(word));
+            assert!(word.about().chars().count() <= 100 && word.name().len() <= 32);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! `/upload`: an attachment, or a file of the machine, goes into the drive and on to Discord.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::bot::Bot;
+use crate::bot::ask::Source;
+use crate::bot::page::Page;
+use crate::bot::permit::Shown;
+use crate::bot::question;
+use crate::bot::question::Answer;
+use crate::bot::settings::Settings;
+use crate::bot::talk::Talk;
+use crate::bot::text;
+use crate::bot::upkeep::flush;
+use crate::bot::wire::Attachment;
+use crate::bot::work;
+use crate::bot::work::Done;
+use crate::bot::work::Kind;
+use crate::bot::work::Title;
+use crate::drive::task::Task;
+use crate::service;
+use crate::service::Check;
+use crate::service::Consent;
+use crate::service::Copied;
+use crate::service::Error;
+use crate::service::HostPath;
+use crate::service::Put;
+use crate::service::Until;
+use crate::service::Words;
+use crate::store::discord::Fetching;
+
+/// Directory of the drive for attachments that nobody named another one for.
+const ATTACHMENTS: &str = "Uploads";
+
+/// What is put, once it is sure that it may be.
+#[derive(Clone)]
+enum Load {
+    File(PathBuf),
+    Attached(Vec<Attachment>),
+}
+
+/// Puts it, and asks before something else is replaced.
+pub(in crate::bot) async fn upload(
+    bot: &Arc<Bot>,
+    talk: &mut Talk,
+    shown: Shown,
+    source: Source,
+    to: &str,
+) {
+    let (load, own) = match source {
+        Source::Attached(files) => {
+            let own = match &files[..] {
+                [only] => format!("Upload of {}", text::name(&file_name(only))),
+                files => format!("Upload of {}", text::counted(files.len() as u64, "file")),
+            };
+            (Load::Attached(files), own)
+        }
+        Source::Machine(path) => {
+            let own = format!("Upload of {}", text::name(&path.to_string_lossy()));
+            match bot
+                .blocking(move |bot| allowed(&bot.settings, &bot.state_dir, &path))
+                .await
+            {
+                Some(Ok(path)) => (Load::File(path), own),
+                Some(Err(why)) => return work::say(talk, &Page::new(why)).await,
+                None => return,
+            }
+        }
+    };
+    let title = Title {
+        own: match shown {
+            Shown::Names => own,
+            Shown::Ids => "Upload".into(),
+        },
+        open: "Upload",
+        kind: Kind::Transfer,
+    };
+    let to = match (&load, to.trim_matches('/')) {
+        (Load::Attached(_), "") => ATTACHMENTS.to_owned(),
+        (_, to) => to.to_owned(),
+    };
+    let mut ended = match once(bot, talk, &title, &load, &to, Consent::Ask).await {
+        None => return,
+        Some(ended) => ended,
+    };
+    if let Err(Error::Conflict(stake)) = &ended {
+        let stake = match shown {
+            Shown::Names => text::words(stake),
+            Shown::Ids => "There is something else of this name. Replace it?".into(),
+        };
+        match question::ask(bot, talk, &stake, "Replace").await {
+            Ok(Answer::Yes) => {}
+            Ok(Answer::No) => return work::say(talk, &Page::new("Nothing was replaced.")).await,
+            Err(error) => return log::info!("bot: {error}"),
+        }
+        ended = match once(bot, talk, &title, &load, &to, Consent::Given).await {
+            None => return,
+            Some(ended) => ended,
+        };
+    }
+    let done = ended.map(|copied| told(&title, shown, &copied));
+    work::tell(bot, talk, &title, shown, done).await;
+}
+
+async fn once(
+    bot: &Arc<Bot>,
+    talk: &mut Talk,
+    title: &Title,
+    load: &Load,
+    to: &str,
+    consent: Consent,
+) -> Option<Result<Copied, Error>> {
+    match load {
+        Load::File(path) => {
+            let wish = Put {
+                sources: vec![HostPath::from(path.as_path())],
+                to: to.as_bytes().to_vec(),
+                words: Words::default(),
+                check: Check::Times,
+                consent,
+                until: Until::Kept,
+            };
+            let put = move |bot: &Bot, task: &Task<'_>| {
+                let copied = service::put(&bot.desk, &wish, task)?;
+                flush(bot.desk.drive(), task)?;
+                Ok(copied)
+            };
+            work::run(bot, talk, title, put).await
+        }
+        Load::Attached(files) => {
+            let (files, to) = (files.clone(), to.as_bytes().to_vec());
+            let put = move |bot: &Bot, task: &Task<'_>| receive(bot, &files, &to, consent, task);
+            work::run(bot, talk, title, put).await
+        }
+    }
+}
+
+/// Takes attachments as they come from Discord.
+fn receive(
+    bot: &Bot,
+    files: &[Attachment],
+    to: &[u8],
+    consent: Consent,
+    task: &Task<'_>,
+) -> Result<Copied, Error> {
+    let runtime = bot.desk.drive().runtime().clone();
+    let bytes = files.iter().map(|file| file.size).sum();
+    task.begin("fetching", files.len() as u64, bytes)?;
+    let mut all = Copied::default();
+    for file in files {
+        let stored = |error: crate::store::Error| Error::Drive(error.into());
+        let fetching = runtime
+            .block_on(bot.messenger.fetch(&file.url))
+            .map_err(stored)?;
+        let mut coming = Coming {
+            runtime: &runtime,
+            fetching,
+        };
+        let wish = service::Receive {
+            to: to.to_vec(),
+            name: file_name(file).into_bytes(),
+            bytes: file.size,
+            consent,
+        };
+        let next = &mut || coming.next();
+        let copied = service::receive(&bot.desk, &wish, next, task)?;
+        all.files += copied.files;
+        all.bytes += copied.bytes;
+        for archive in copied.archives {
+            if !all.archives.contains(&archive) {
+                all.archives.push(archive);
+            }
+        }
+    }
+    flush(bot.desk.drive(), task)?;
+    Ok(all)
+}
+
+/// An attachment that is read by who may block.
+struct Coming<'r> {
+    runtime: &'r tokio::runtime::Handle,
+    fetching: Fetching,
+}
+
+impl Coming<'_> {
+    fn next(&mut self) -> Result<Option<bytes::Bytes>, Error> {
+        let next = self.runtime.block_on(self.fetching.next());
+        next.map_err(|error| Error::Drive(error.into()))
+    }
+}
+
+fn told(title: &Title, shown: Shown, copied: &Copied) -> Done {
+    let mut text = format!(
+        "**{}**: {}, {} are on Discord",
+        title.own,
+        text::counted(copied.files, "file"),
+        text::bytes(copied.bytes),
+    );
+    if !copied.archives.is_empty() {
+        let ids: Vec<String> = copied.archives.iter().map(|id| format!("`{id}`")).collect();
+        text.push_str(&format!(" as {}", ids.join(", ")));
+    }
+    text.push('.');
+    if copied.skipped > 0 {
+        let skipped = text::counted(copied.skipped, "file");
+        text.push_str(&format!(" {skipped} were there already."));
+    }
+    let mut own = text.clone();
+    if !copied.failed.is_empty() {
+        let failed = text::counted(copied.failed.len() as u64, "file");
+        text.push_str(&format!(" **{failed} could not be copied.**"));
+        own.clone_from(&text);
+        if shown == Shown::Names {
+            for failure in copied.failed.iter().take(5) {
+                let (path, why) = (text::name(&failure.path), text::words(&failure.why));
+                own.push_str(&format!("\n- {path}: {why}"));
+            }
+        }
+    }
+    let open = text.replacen(&title.own, title.open, 1);
+    Done { own, open }
+}
+
+/// What an attachment is called in the drive: its last name, and nothing that leads elsewhere.
+fn file_name(file: &Attachment) -> String {
+    let extension = file
+        .filename
+        .rsplit_once('.')
+        .map(|(_, extension)| extension);
+    // Discord keeps the original name as title, without its extension.
+    let name = match (
+        file.title.as_deref().filter(|title| !title.is_empty()),
+        extension,
+    ) {
+        (Some(title), Some(extension)) if !title.ends_with(&format!(".{extension}")) => {
+            format!("{title}.{extension}")
+        }
+        (Some(title), _) => title.to_owned(),
+        (None, _) => file.filename.clone(),
+    };
+    let mut name: String = name
+        .chars()
+        .map(|c| if c == '/' || c.is_control() { '_' } else { c })
+        .collect();
+    while name.len() > crate::fs::NAME_BYTES_MAX {
+        name.pop();
+    }
+    match name.as_str() {
+        "" | "." | ".." => String::from("attachment"),
+        _ => name,
+    }
+}
+
+/// The path with all links followed, if it lies in a directory that the owner listed. What is not there
+/// is told like what is not allowed, so nobody learns what the machine has.
+fn allowed(settings: &Settings, state_dir: &Path, path: &Path) -> Result<PathBuf, String> {
+    if settings.upload_dirs.is_empty() {
+        return Err(
+            "Files of the machine cannot be uploaded: its owner listed no directory for that (`upload_dirs`).".into(),
+        );
+    }
+    let refused =
+        || String::from("There is no such file in the directories that may be uploaded from.");
+    let found = path.canonicalize().map_err(|_| refused())?;
+    let is_inside = settings
+        .upload_dirs
+        .iter()
+        .filter_map(|dir| dir.canonicalize().ok())
+        .any(|dir| found.starts_with(dir));
+    // The drive's own state would upload itself.
+    let state = state_dir
+        .canonicalize()
+        .unwrap_or_else(|_| state_dir.to_owned());
+    let is_state = found.starts_with(&state) || state.starts_with(&found);
+    match path.is_absolute() && is_inside && !is_state {
+        true => Ok(found),
+        false => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_lies_in_a_listed_directory_is_uploaded() {
+        let top = tempfile::tempdir().expect("a directory");
+        let path = |below: &str| top.path().join(below);
+        for dir in ["in", "in/state", "out"] {
+            std::fs::create_dir(path(dir)).expect("a directory");
+        }
+        for file in ["in/file", "out/file", "in/state/file"] {
+            std::fs::write(path(file), "x").expect("a file");
+        }
+        std::os::unix::fs::symlink(path("out"), path("in/link")).expect("a link");
+        let mut settings = Settings {
+            upload_dirs: vec![path("in")],
+            ..Settings::default()
+        };
+        let state = path("in/state");
+        let may = |settings: &Settings, below: &str| allowed(settings, &state, &path(below));
+        assert!(may(&settings, "in/file").is_ok());
+        for below in [
+            "out/file",
+            "in/link/file",
+            "in/../out/file",
+            "in/none",
+            "in",
+            "in/state/file",
+        ] {
+            let why = may(&settings, below).expect_err(below);
+            assert!(why.starts_with("There is no such file"), "{why}");
+        }
+        assert!(allowed(&settings, &state, Path::new("in/file")).is_err());
+        settings.upload_dirs.clear();
+        assert!(may(&settings, "in/file").is_err());
+    }
+
+    #[test]
+    fn an_attachment_cannot_choose_where_it_goes() {
+        let named = |filename: &str, title: Option<&str>| {
+            file_name(&Attachment {
+                filename: filename.into(),
+                size: 0,
+                url: String::new(),
+                title: title.map(str::to_owned),
+            })
+        };
+        assert_eq!(named("a.txt", None), "a.txt");
+        assert_eq!(named("a_b.txt", Some("ä b")), "ä b.txt");
+        assert_eq!(named("..", None), "attachment");
+        assert_eq!(named("x", Some("../../etc/passwd")), ".._.._etc_passwd");
+        assert!(named(&"ä".repeat(400), None).len() <= 255);
+    }
+}

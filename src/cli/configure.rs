@@ -1,0 +1,224 @@
+//! `ods config`: reading and changing the configuration file, with what people wrote in it kept.
+
+use std::path::Path;
+
+use anyhow::Result;
+use clap::Args;
+use clap::Subcommand;
+use toml_edit::DocumentMut;
+use toml_edit::Item;
+use toml_edit::Value;
+
+use crate::cli::config::Config;
+use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
+use crate::cli::exit::fault;
+use crate::cli::options::Options;
+use crate::cli::paths;
+use crate::cli::paths::Paths;
+use crate::cli::progress;
+use crate::cli::render::counted;
+
+/// Keys of a drive that are numbers, and those that are text.
+const NUMBERS: &[&str] = &[
+    "server",
+    "journal_channel",
+    "archives_channel",
+    "attachment_bytes",
+];
+const TEXTS: &[&str] = &[
+    "api_base",
+    "token_file",
+    "token_command",
+    "passphrase_file",
+    "passphrase_command",
+    "state_dir",
+    "options",
+];
+
+/// Read, change or check the configuration file
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// Print a setting, or all of the file
+    Get {
+        /// `default`, a key of the default drive, or DRIVE.KEY
+        key: Option<String>,
+    },
+    /// Change a setting; comments and everything else in the file stay. Without a value it is removed
+    Set {
+        /// `default`, a key of the default drive, or DRIVE.KEY
+        key: String,
+        /// What it becomes
+        value: Option<String>,
+    },
+    /// Look whether the file is good, and its drives' options too
+    Check,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ConfigArgs, config: Option<&Path>) -> Result<()> {
+    let path = Paths::find(config)?.config;
+    match &args.what {
+        What::Get { key } => get(&path, key.as_deref()),
+        What::Set { key, value } => set(&path, key, value.as_deref()),
+        What::Check => check(&path),
+    }
+}
+
+fn read(path: &Path) -> Result<(String, Config)> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(error).or_fault(Code::Config, || format!("cannot read {}", path.display()));
+        }
+    };
+    let config = Config::parse(&text, path)?;
+    Ok((text, config))
+}
+
+/// The way to a key in the file: of a drive, or at the top.
+fn way(config: &Config, key: &str) -> Result<Vec<String>> {
+    if key == "default" {
+        return Ok(vec![key.to_owned()]);
+    }
+    let key = key.strip_prefix("drive.").unwrap_or(key);
+    let (drive, key) = match key.rsplit_once('.') {
+        Some((drive, key)) => (Some(drive), key),
+        None => (None, key),
+    };
+    if !NUMBERS.contains(&key) && !TEXTS.contains(&key) {
+        let known = [NUMBERS, TEXTS].concat().join(", ");
+        return Err(fault(
+            Code::Usage,
+            format!(
+                "there is no setting `{}`; there are: default, {known}",
+                key.escape_debug()
+            ),
+        ));
+    }
+    let (name, _) = config.drive(drive)?;
+    Ok(vec![String::from("drive"), name, key.to_owned()])
+}
+
+fn get(path: &Path, key: Option<&str>) -> Result<()> {
+    let (text, config) = read(path)?;
+    let Some(key) = key else {
+        if text.is_empty() {
+            progress::note(&format!("there is no {}", path.display()));
+        } else {
+            progress::answer(&text);
+        }
+        return Ok(());
+    };
+    let way = way(&config, key)?;
+    let document = parsed(&text)?;
+    let mut item = document.as_item();
+    for step in &way {
+        item = item.get(step).ok_or_else(|| {
+            let key = key.escape_debug();
+            fault(
+                Code::Config,
+                format!("`{key}` is not set; its default counts"),
+            )
+        })?;
+    }
+    progress::answer(&match item.as_str() {
+        Some(text) => text.to_owned(),
+        None => item.to_string().trim().to_owned(),
+    });
+    Ok(())
+}
+
+fn parsed(text: &str) -> Result<DocumentMut> {
+    text.parse()
+        .map_err(|_| fault(Code::Config, "the configuration is damaged"))
+}
+
+fn set(path: &Path, key: &str, value: Option<&str>) -> Result<()> {
+    let (text, config) = read(path)?;
+    let way = way(&config, key)?;
+    let mut document = parsed(&text)?;
+    let (last, above) = match way.split_last() {
+        Some((last, above)) => (last.as_str(), above),
+        None => return Ok(()),
+    };
+    if let (Some(value), "default") = (value, last) {
+        config.drive(Some(value))?;
+    }
+    let mut table = document.as_item_mut();
+    for step in above {
+        table = &mut table[step.as_str()];
+    }
+    match value {
+        Some(value) => put(table, last, typed(last, value)?),
+        None => {
+            if let Some(table) = table.as_table_like_mut() {
+                table.remove(last);
+            }
+        }
+    }
+    let changed = document.to_string();
+    Config::parse(&changed, path)?;
+    paths::write_private(path, changed.as_bytes())
+        .or_fault(Code::Config, || format!("cannot write {}", path.display()))?;
+    progress::note("changed; a mounted drive keeps its settings until it is mounted again");
+    Ok(())
+}
+
+/// Puts a value where another was, with what is written behind it on the line.
+fn put(table: &mut Item, key: &str, mut value: Value) {
+    if let Some(before) = table.get(key).and_then(Item::as_value) {
+        *value.decor_mut() = before.decor().clone();
+    }
+    table[key] = Item::Value(value);
+}
+
+fn typed(key: &str, value: &str) -> Result<Value> {
+    if NUMBERS.contains(&key) {
+        let number: i64 = value.parse().map_err(|_| {
+            let value = value.escape_debug();
+            fault(Code::Usage, format!("`{key}` is a number, not `{value}`"))
+        })?;
+        return Ok(Value::from(number));
+    }
+    if key == "options" {
+        Options::default().add(value)?;
+    }
+    Ok(Value::from(value))
+}
+
+fn check(path: &Path) -> Result<()> {
+    let (_, config) = read(path)?;
+    if let Some(default) = &config.default {
+        config.drive(Some(default))?;
+    }
+    for (name, drive) in &config.drive {
+        if let Some(options) = &drive.options {
+            Options::default()
+                .add(options)
+                .or_fault(Code::Config, || format!("the options of drive `{name}`"))?;
+        }
+        for file in [&drive.token_file, &drive.passphrase_file]
+            .into_iter()
+            .flatten()
+        {
+            let file = paths::expand(file)?;
+            std::fs::metadata(&file).or_fault(Code::Config, || {
+                format!("drive `{name}` needs {}", file.display())
+            })?;
+        }
+    }
+    progress::note(&format!(
+        "{}: {}, nothing is wrong",
+        path.display(),
+        counted(config.drive.len() as u64, "drive")
+    ));
+    Ok(())
+}

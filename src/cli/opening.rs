@@ -1,0 +1,160 @@
+//! Opening the drive of a plan: what is waited for is said, and what keeps it from being opened comes with advice.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cli::daemon::Listener;
+use crate::cli::exit::Code;
+use crate::cli::mounting::Plan;
+use crate::cli::permissions;
+use crate::cli::remote;
+use crate::cli::render;
+use crate::cli::sys;
+use crate::codec::key::Secret;
+use crate::drive;
+use crate::drive::Access;
+use crate::drive::Drive;
+use crate::drive::RebuildProgress;
+use crate::size::Bytes;
+use crate::store::Store;
+use crate::store::discord::Discord;
+
+/// How often it is looked whether Discord answers, before the drive is open.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Opens the drive of a plan, whether or not it is to be mounted.
+pub(crate) async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
+    open_on(plan, plan.site.discord()?, secret, listener).await
+}
+
+/// The same on a store that is connected already.
+pub(crate) async fn open_on(
+    plan: &Plan,
+    store: Arc<Discord>,
+    secret: Secret,
+    listener: Listener,
+) -> Result<Arc<Drive>> {
+    listener.progress(&format!("{}: asking Discord", plan.name));
+    let store: Arc<dyn Store> = store;
+    let patience = plan.site.patience();
+    tokio::select! {
+        biased;
+        drive = unlock_and_open(plan, secret, listener, &store) => drive,
+        never = tell_waiting(&store, patience, listener) => match never {},
+    }
+}
+
+/// Whoever waits for Discord hears at once why, and until when each call is tried.
+async fn tell_waiting(
+    store: &Arc<dyn Store>,
+    patience: Duration,
+    listener: Listener,
+) -> Infallible {
+    let mut seen = 0;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match store.status().last_error {
+            Some(error) => {
+                seen += 1;
+                // Once is a hiccup; and once said is enough.
+                if seen == 2 {
+                    listener.warn(&format!(
+                    "Discord does not answer as it should ({error}); trying for {} at most, then giving up with exit code {}",
+                    render::duration(patience.as_secs()),
+                    Code::Unreachable.number()
+                ));
+                }
+            }
+            None => seen = 0,
+        }
+    }
+}
+
+async fn unlock_and_open(
+    plan: &Plan,
+    secret: Secret,
+    listener: Listener,
+    store: &Arc<dyn Store>,
+) -> Result<Arc<Drive>> {
+    let store = Arc::clone(store);
+    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &secret).await?;
+    drop(secret);
+    let mut settings = plan.options.settings(plan.state_dir.clone());
+    if settings.access == Access::Write
+        && let Some(note) = permissions::check_before_mount(&plan.site).await?
+    {
+        listener.warn(&note);
+    }
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+    let user = user.unwrap_or_else(|_| sys::owner().0.to_string());
+    settings.holder = format!("{user}@{}", sys::hostname());
+    settings.owner = sys::owner();
+    let watch = |progress: RebuildProgress| listener.progress(&rebuilding(&plan.name, progress));
+    let (id, keys) = (unlocked.drive(), unlocked.keys());
+    let (holder, state_dir) = (settings.holder.clone(), settings.state_dir.clone());
+    let drive = Drive::open(settings, id, keys, Arc::clone(&store), &watch)
+        .await
+        .map_err(|error| advise(error, &holder, &state_dir))?;
+    let unlocked = match drive.settings().access {
+        Access::Write => remote::follow_places(&store, &plan.site, unlocked).await?,
+        Access::Read => unlocked,
+    };
+    if let Err(error) = remote::keep_copy(&plan.state_dir, &unlocked) {
+        log::warn!("{error:#}");
+    }
+    Ok(drive)
+}
+
+/// How far the journal has been followed.
+pub(crate) fn rebuilding(name: &str, progress: RebuildProgress) -> String {
+    let (parts, all) = (progress.parts, progress.parts_total);
+    let (bytes, bytes_all) = (Bytes(progress.bytes), Bytes(progress.bytes_total));
+    format!("{name}: reading the journal, {parts} of {all} parts, {bytes} of {bytes_all}")
+}
+
+/// Adds what a person can do about it.
+fn advise(error: drive::Error, holder: &str, state_dir: &Path) -> anyhow::Error {
+    let drive::Error::Leased {
+        holder: theirs,
+        state_dir: their_dir,
+        ..
+    } = &error
+    else {
+        return error.into();
+    };
+    let text = format!(
+        "{error}; {}",
+        lease_advice(theirs == holder, Path::new(their_dir), state_dir)
+    );
+    anyhow::Error::from(error).context(text)
+}
+
+/// What to do about a lease that is held elsewhere: with another state directory of this machine, it may be.
+fn lease_advice(is_ours: bool, their_dir: &Path, state_dir: &Path) -> String {
+    let dir = their_dir.display();
+    if !is_ours || their_dir.as_os_str().is_empty() {
+        return String::from(
+            "unmount it there; or, if that machine is lost, mount with `-o takeover` and give up what it had not uploaded",
+        );
+    }
+    if their_dir == state_dir {
+        return format!(
+            "that was this machine, or one of the same name, with {dir} as it was before it was made anew; a lease is kept \
+             while changes wait that are not on Discord, and what waited there went with it: mount with `-o takeover`"
+        );
+    }
+    match their_dir.is_dir() {
+        true => format!(
+            "that is this machine with another state directory, {dir}: it is mounted, or changes wait in it that are not on \
+             Discord. Mount with `-o state={dir}` and unmount, which brings them there; or give them up with `-o takeover`"
+        ),
+        false => format!(
+            "that was this machine, or one of the same name, with the state directory {dir}, which is not here any more; what \
+             may have waited in it is out of reach: mount with `-o takeover`, unless it is on another machine of this name"
+        ),
+    }
+}

@@ -1,0 +1,298 @@
+//! Old objects on Discord: the card is looked for, then what its thread or channel holds is listed.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use crate::clock::Time;
+use crate::drive;
+use crate::drive::Drive;
+use crate::drive::task::Task;
+use crate::import::Error;
+use crate::import::origin::Found;
+use crate::import::origin::Object;
+use crate::import::origin::Origin;
+use crate::import::origin::System;
+use crate::import::origin::Unread;
+use crate::import::origin::check_length;
+use crate::import::origin::manifests;
+use crate::legacy::PIECE_BYTES_MAX;
+use crate::legacy::card;
+use crate::legacy::card::Card;
+use crate::legacy::meta;
+use crate::legacy::meta::Meta;
+use crate::store;
+use crate::store::Locator;
+use crate::store::Mark;
+use crate::store::Span;
+use crate::store::strangers::Note;
+
+struct Thread<'a> {
+    drive: &'a Drive,
+    task: &'a Task<'a>,
+    objects: Vec<Object>,
+    locators: Vec<Locator>,
+}
+
+impl Origin for Thread<'_> {
+    fn objects(&self) -> &[Object] {
+        &self.objects
+    }
+
+    fn read(&self, object: &Object) -> Result<Vec<u8>, Unread> {
+        check_length(object, PIECE_BYTES_MAX)?;
+        let range = 0..object.bytes;
+        let read = self
+            .drive
+            .strange(&self.locators[object.at], range, self.task);
+        read.map(Vec::from).map_err(|error| match error {
+            drive::Error::Store(
+                error @ (store::Error::Missing { .. }
+                | store::Error::Refused { .. }
+                | store::Error::Broken { .. }),
+            ) => Unread::This(error.to_string()),
+            error => Unread::All(error),
+        })
+    }
+}
+
+/// What was read of a thread or channel.
+#[derive(Default)]
+struct Contents {
+    objects: Vec<Object>,
+    locators: Vec<Locator>,
+    meta: Option<Meta>,
+    /// Messages that hold something which the bot may not see.
+    hidden: u64,
+}
+
+impl Contents {
+    fn take(&mut self, note: Note) {
+        self.hidden += u64::from(note.is_hidden);
+        if meta::is_meta(&note.text) {
+            match Meta::decode(note.text.as_bytes()) {
+                Ok(meta) => self.meta = Some(meta),
+                Err(error) => log::warn!("a message says META, and no more: {error}"),
+            }
+        }
+        let made = i64::try_from(note.made_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        for entry in note.entries {
+            self.objects.push(Object {
+                name: entry.name,
+                bytes: entry.bytes,
+                at: self.locators.len(),
+                made: Time(made),
+            });
+            self.locators.push(entry.locator);
+        }
+    }
+}
+
+/// Finds an archive or batch by its id.
+pub(in crate::import) fn find<'a>(
+    drive: &'a Drive,
+    id: &str,
+    channel: Option<u64>,
+    log: Option<&Path>,
+    task: &'a Task<'a>,
+) -> Result<Found<'a>, Error> {
+    task.begin("looking for the archive", 0, 0)?;
+    let search = Search { drive, id, task };
+    let mut hidden = 0;
+    let card = match log {
+        Some(log) => search.in_log(log)?,
+        None => search.card(channel, &mut hidden)?,
+    };
+    let Some((card, room)) = card else {
+        return Err(search.not_found(channel, log, hidden));
+    };
+    let contents = search.contents(&card, room.or(channel))?;
+    if contents.objects.is_empty() && contents.hidden > 0 {
+        return Err(Error::NotFound(withheld(id)));
+    }
+    let Contents {
+        objects,
+        locators,
+        meta,
+        ..
+    } = contents;
+    let origin = Thread {
+        drive,
+        task,
+        objects,
+        locators,
+    };
+    let system = match card::is_batch_id(id) {
+        true => System::Batch(meta.ok_or_else(|| {
+            Error::NotFound(format!(
+                "the thread of {id} has no message that begins with META:, and without the salt in it nobody can open the parts"
+            ))
+        })?),
+        false => System::Sliced(manifests(&origin)?),
+    };
+    if matches!(&system, System::Sliced(manifests) if manifests.is_empty()) {
+        return Err(Error::NotFound(format!(
+            "{id} has no manifest, and without it nobody knows which pieces make which file"
+        )));
+    }
+    let origin = Box::new(origin);
+    Ok(Found { origin, system })
+}
+
+fn withheld(id: &str) -> String {
+    format!(
+        "Discord does not show this bot what another bot wrote about {id}: turn on Message Content Intent on this bot's page in \
+         the developer portal, or use the old bot's token for this drive"
+    )
+}
+
+struct Search<'a> {
+    drive: &'a Drive,
+    id: &'a str,
+    task: &'a Task<'a>,
+}
+
+impl Search<'_> {
+    fn not_found(&self, channel: Option<u64>, log: Option<&Path>, hidden: u64) -> Error {
+        let id = self.id;
+        Error::NotFound(match (log, channel) {
+            (Some(log), _) => format!("{} does not name {id}", log.display()),
+            (None, _) if hidden > 0 => withheld(id),
+            (None, Some(channel)) => format!("no message in channel {channel} is the card of {id}"),
+            (None, None) => format!(
+                "no message in any channel that the bot can read is the card of {id}; if it is in one that it cannot read, give the \
+                 bot View Channel and Read Message History there. Archives without a card are found by the old bot's log: --log FILE"
+            ),
+        })
+    }
+
+    /// What the old bot's log says.
+    fn in_log(&self, path: &Path) -> Result<Option<(Card, Option<u64>)>, Error> {
+        let meta = path.metadata().map_err(Error::host(path))?;
+        if meta.len() > card::LOG_BYTES_MAX {
+            let text = format!("{}: too large for a log", path.display());
+            return Err(Error::Usage(text));
+        }
+        let log = std::fs::read(path).map_err(Error::host(path))?;
+        let what = path.display().to_string();
+        let found = card::in_log(&log, self.id).map_err(Error::archive(what))?;
+        Ok(found.map(|card| {
+            let room = card.channel;
+            (card, room)
+        }))
+    }
+
+    /// The card, and the channel it is in. A card that names no thread has it under itself.
+    fn card(
+        &self,
+        channel: Option<u64>,
+        hidden: &mut u64,
+    ) -> Result<Option<(Card, Option<u64>)>, Error> {
+        let rooms = match channel {
+            Some(channel) => vec![channel],
+            None => {
+                let rooms = self.drive.rooms(self.task)?;
+                rooms.into_iter().map(|room| room.id).collect()
+            }
+        };
+        for room in rooms {
+            let found = self.pages(room, Span::Newest, |note| {
+                *hidden += u64::from(note.is_hidden);
+                let card = Card::read(&note.text, &note.title);
+                let card = card.filter(|card| card.id.eq_ignore_ascii_case(self.id));
+                card.map(|card| Card {
+                    thread: card.thread.or(Some(note.mark.0)),
+                    ..card
+                })
+            });
+            match found {
+                Ok(Some(card)) => return Ok(Some((card, Some(room)))),
+                Ok(None) => {}
+                // One of many channels that is closed to the bot.
+                Err(Error::Drive(drive::Error::Store(store::Error::Refused { what })))
+                    if channel.is_none() =>
+                {
+                    log::info!("not looked through: {what}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes through notes until one gives something.
+    fn pages<T>(
+        &self,
+        room: u64,
+        mut span: Span,
+        mut look: impl FnMut(Note) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        loop {
+            let page = self.drive.notes(room, span, self.task)?;
+            self.task.done(page.notes.len() as u64, 0)?;
+            if let Some(found) = page.notes.into_iter().find_map(&mut look) {
+                return Ok(Some(found));
+            }
+            let Some(next) = page.next else {
+                return Ok(None);
+            };
+            span = match span {
+                Span::Newest | Span::Before(_) => Span::Before(next),
+                Span::After(_) => Span::After(next),
+            };
+        }
+    }
+
+    /// Everything in the card's thread, and the messages that it names in the channel.
+    fn contents(&self, card: &Card, room: Option<u64>) -> Result<Contents, Error> {
+        let mut contents = Contents::default();
+        if let Some(thread) = card.thread {
+            let listed = self.pages(thread, Span::After(Mark(0)), |note| {
+                contents.take(note);
+                None::<()>
+            });
+            match listed {
+                Ok(_) => {}
+                // A card without a thread: what it has is in its channel.
+                Err(Error::Drive(drive::Error::Store(store::Error::Missing { .. })))
+                    if !card.messages.is_empty() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if contents.objects.is_empty() && !card.messages.is_empty() {
+            self.named(card, room, &mut contents)?;
+        }
+        Ok(contents)
+    }
+
+    /// The messages that the card or the log names, in their channel or in whichever has them.
+    fn named(&self, card: &Card, room: Option<u64>, contents: &mut Contents) -> Result<(), Error> {
+        let rooms = match room {
+            Some(room) => vec![room],
+            None => {
+                let rooms = self.drive.rooms(self.task)?;
+                rooms.into_iter().map(|room| room.id).collect()
+            }
+        };
+        let wanted: HashSet<u64> = card.messages.iter().copied().collect();
+        let (Some(first), Some(last)) = (wanted.iter().min(), wanted.iter().max()) else {
+            return Ok(());
+        };
+        for room in rooms {
+            let from = Span::After(Mark(first.saturating_sub(1)));
+            let listed = self.pages(room, from, |note| {
+                let is_over = note.mark.0 > *last;
+                if wanted.contains(&note.mark.0) {
+                    contents.take(note);
+                }
+                is_over.then_some(())
+            });
+            match listed {
+                Ok(_) if !contents.objects.is_empty() => return Ok(()),
+                Ok(_) => {}
+                Err(Error::Drive(drive::Error::Store(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Paths of this machine, as they travel between processes: any bytes, not only text.
+
+use std::ffi::OsStr;
+use std::fs::DirEntry;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::clock::Time;
+use crate::service::Error;
+
+/// An absolute path of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostPath(Vec<u8>);
+
+impl From<&Path> for HostPath {
+    fn from(path: &Path) -> HostPath {
+        HostPath(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+impl HostPath {
+    /// As the system takes it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+}
+
+/// May something that is there be replaced or removed?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consent {
+    /// Not yet: it is [`crate::service::Error::Conflict`] then, which says what is at stake, and nothing happened.
+    #[default]
+    Ask,
+    /// It may.
+    Given,
+}
+
+/// How what is there already is told from what has to be copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Check {
+    /// The same length and the same time of change: it is right.
+    #[default]
+    Times,
+    /// The same bytes.
+    Content,
+}
+
+/// A file or directory that could not be copied, and why; the others were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Which.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What a copy in either direction came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Ids of the archives that were written to, or read from.
+    pub archives: Vec<String>,
+    /// Files copied.
+    pub files: u64,
+    /// Bytes of those files that were copied; less than their length for those that an earlier run had begun.
+    pub bytes: u64,
+    /// Files that were there already, and right.
+    pub skipped: u64,
+    /// Bytes of those files.
+    pub skipped_bytes: u64,
+    /// Directories made.
+    pub directories: u64,
+    /// What could not be copied.
+    pub failed: Vec<Failure>,
+}
+
+/// Bytes copied at a time.
+pub(in crate::service) const BLOCK_BYTES: usize = 1 << 20;
+
+/// The name of a file that is being copied: it depends on what is copied, so that an interrupted copy is found
+/// again, and one of something else is not.
+pub(in crate::service) fn part_name(name: &[u8], size: u64, mtime: Time) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&size.to_le_bytes());
+    hasher.update(&mtime.0.to_le_bytes());
+    hasher.update(name);
+    let hash = hasher.finalize();
+    let short = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..8]);
+    format!(".ods-part-{short}").into_bytes()
+}
+
+/// Who is shown each file below a path: its own path, and what it is, or why that cannot be told.
+pub(in crate::service) type Visit<'v> =
+    dyn FnMut(&Path, Result<&Metadata, std::io::Error>) -> Result<(), Error> + 'v;
+
+/// Visits a file or directory of this machine and everything in it, a directory before what it holds, names in
+/// order. Links are not followed.
+pub(in crate::service) fn walk(top: &Path, visit: &mut Visit<'_>) -> Result<(), Error> {
+    let mut waiting = vec![top.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let meta = match std::fs::symlink_metadata(&path) {
+            Ok(meta) => meta,
+            Err(error) => {
+                visit(&path, Err(error))?;
+                continue;
+            }
+        };
+        visit(&path, Ok(&meta))?;
+        if !meta.is_dir() {
+            continue;
+        }
+        let entries = std::fs::read_dir(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        match entries {
+            Ok(entries) => {
+                let mut below: Vec<PathBuf> = entries.iter().map(DirEntry::path).collect();
+                below.sort_by(|a, b| b.cmp(a));
+                waiting.extend(below);
+            }
+            Err(error) => visit(&path, Err(error))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! The bot in an emulated server: what people ask, what they get, and what they do not.
+
+#[path = "support/bots.rs"]
+mod bots;
+#[path = "support/discord.rs"]
+mod discord;
+#[path = "support/drives.rs"]
+mod drives;
+#[path = "support/ods.rs"]
+mod programs;
+
+#[path = "bot/commands.rs"]
+mod commands;
+#[path = "bot/daemon.rs"]
+mod daemon;
+#[path = "bot/private.rs"]
+mod private;
+#[path = "bot/session.rs"]
+mod session;

@@ -1,0 +1,446 @@
+//! Every command, by slash and by word.
+
+use std::time::Duration;
+
+use ods::bot::Names;
+use ods::bot::Settings;
+use ods::bot::Times;
+use ods::emulator::MessageContent;
+use serde_json::json;
+
+use crate::bots::Stage;
+use crate::bots::settings;
+use crate::bots::until;
+use crate::drives::noise;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_looked_at_is_told() {
+    let stage = Stage::with(settings()).await;
+    let (admin, id) = (stage.admin, stage.archive());
+    let status = stage.run(admin, "status", json!({})).await;
+    assert!(
+        status
+            .has(&["main", "everything is on Discord"])
+            .is_private()
+    );
+    let history = stage.run(admin, "history", json!({})).await;
+    history.has(&[&id, "2 files", "Photos", "<t:"]);
+    let archives = stage.run(admin, "archives", json!({})).await;
+    archives.has(&[&id, "stored", "https://discord.com/channels/"]);
+    let found = stage
+        .run(admin, "archives", json!({"query": "photo"}))
+        .await;
+    found.has(&["1 archive for", &id]);
+    let none = stage
+        .run(admin, "archives", json!({"query": "nothing"}))
+        .await;
+    none.has(&["0 archives for"]);
+    let info = stage.run(admin, "info", json!({"what": id})).await;
+    info.has(&[&id, "2 files", "21 B", "pack", "Deduplication"]);
+    let info = stage
+        .run(admin, "info", json!({"what": "Photos/sea.jpg"}))
+        .await;
+    info.has(&["sea\\.jpg", "1 file, 4 B"]);
+    let wrong = stage
+        .run(admin, "info", json!({"what": "Photos/none"}))
+        .await;
+    wrong.has(&["none"]);
+    let stats = stage.run(admin, "stats", json!({})).await;
+    stats.has(&["2 files in", "packs", "request"]);
+    let help = stage.run(admin, "help", json!({})).await;
+    help.has(&["/cleanup", "/upload", "#DDMMYY-NN"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_file_is_sent_and_an_archive_goes_to_the_machine() {
+    let stage = Stage::new().await;
+    let goal = stage.dir.path().join("out");
+    let stage = started(
+        stage,
+        Settings {
+            download_dir: Some(goal.clone()),
+            ..settings()
+        },
+    )
+    .await;
+    let here = stage
+        .run(stage.admin, "download", json!({"what": "Photos/sea.jpg"}))
+        .await;
+    let here = here.has(&["sea\\.jpg", "Discord can read"]);
+    assert!(here.is_private());
+    let told = stage
+        .message(stage.admin, &here.id, |said| {
+            !said.raw["attachments"][0].is_null()
+        })
+        .await;
+    assert_eq!(stage.fetched(&told).await, b"blue");
+    let id = stage.archive();
+    let away = stage
+        .run(stage.admin, "download", json!({"what": id}))
+        .await;
+    let away = stage
+        .message(stage.admin, &away.id, |said| {
+            said.text.contains("on the machine")
+        })
+        .await;
+    away.has(&["2 files"]);
+    assert_eq!(
+        std::fs::read(goal.join("Photos/sea.jpg")).expect("a file"),
+        b"blue"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_too_large_says_where_it_could_go() {
+    let stage = Stage::new().await;
+    stage.file("Big", "noise", &noise(1, 11 << 20)).await;
+    let stage = started(stage, settings()).await;
+    let body = json!({"what": "Big/noise"});
+    let none = stage.run(stage.admin, "download", body).await;
+    none.has(&["download_dir"]);
+    let here = json!({"what": "Big/noise", "to": "here"});
+    stage
+        .run(stage.admin, "download", here)
+        .await
+        .has(&["at most", "10"]);
+}
+
+async fn started(mut stage: Stage, settings: Settings) -> Stage {
+    stage.file("Photos", "sea.jpg", b"blue").await;
+    stage
+        .file("Photos", "notes.txt", b"remember the milk")
+        .await;
+    stage.flush().await;
+    stage.start(settings).await;
+    stage
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attachment_becomes_a_file_that_is_on_discord() {
+    let stage = Stage::with(settings()).await;
+    let content = noise(7, 300_000);
+    let body = json!({"command": "upload", "options": {"file": 0, "to": "Mail/in"}});
+    let file = ("letter one.txt", &content[..]);
+    let told = stage
+        .act_with_file(stage.admin, "commands", &body, file)
+        .await;
+    let said = stage.answer(stage.admin, &told.expect("a command")).await;
+    stage
+        .message(stage.admin, &said.id, |said| {
+            said.text.contains("are on Discord")
+        })
+        .await;
+    let listing = ods::service::list(&stage.drive, b"Mail/in", 0, 0).expect("a directory");
+    let entry = &listing.entries[0];
+    assert_eq!(
+        (entry.size, entry.state.as_str()),
+        (300_000, "remote"),
+        "{entry:?}"
+    );
+    let ino = stage
+        .drive
+        .find_path(format!("Mail/in/{}", entry.name).as_bytes());
+    assert_eq!(
+        crate::drives::content(&stage.drive, ino.expect("it")).await,
+        content
+    );
+    // The same name again is asked about, and kept when nobody agrees.
+    let file = ("letter one.txt", &b"other"[..]);
+    let told = stage
+        .act_with_file(stage.admin, "commands", &body, file)
+        .await;
+    let said = stage.answer(stage.admin, &told.expect("a command")).await;
+    stage.press(stage.admin, &said, "Leave it").await;
+    stage
+        .message(stage.admin, &said.id, |said| {
+            said.text.contains("Nothing was replaced")
+        })
+        .await;
+    let listing = ods::service::list(&stage.drive, b"Mail/in", 0, 0).expect("a directory");
+    assert_eq!((listing.found, listing.entries[0].size), (1, 300_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_the_machine_is_uploaded_from_listed_directories_only() {
+    let stage = Stage::new().await;
+    let inside = stage.dir.path().join("in");
+    std::fs::create_dir(&inside).expect("a directory");
+    std::fs::write(inside.join("book.txt"), "pages").expect("a file");
+    std::fs::write(stage.dir.path().join("secret.txt"), "no").expect("a file");
+    let stage = started(
+        stage,
+        Settings {
+            upload_dirs: vec![inside.clone()],
+            ..settings()
+        },
+    )
+    .await;
+    let path = inside.join("book.txt");
+    let body = json!({"path": path, "to": "Books"});
+    let said = stage.run(stage.admin, "upload", body).await;
+    stage
+        .message(stage.admin, &said.id, |said| said.text.contains("1 file"))
+        .await;
+    assert_eq!(
+        ods::service::list(&stage.drive, b"Books", 0, 0)
+            .expect("it")
+            .entries[0]
+            .name,
+        "book.txt"
+    );
+    let path = stage.dir.path().join("secret.txt");
+    let refused = stage
+        .run(stage.admin, "upload", json!({"path": path}))
+        .await;
+    refused.has(&["no such file in the directories"]);
+    stage
+        .run(stage.admin, "upload", json!({}))
+        .await
+        .has(&["nothing to upload"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_is_done_and_its_end_is_told_where_the_owner_wants_it() {
+    let stage = Stage::new().await;
+    let log = stage.place.archives;
+    let stage = started(
+        stage,
+        Settings {
+            channel: Some(log),
+            ..settings()
+        },
+    )
+    .await;
+    let id = stage.archive();
+    let verified = stage.run(stage.admin, "verify", json!({"what": id})).await;
+    verified.has(&["nothing is wrong", "2 files", "listed"]);
+    let full = stage
+        .run(stage.admin, "verify", json!({"full": true}))
+        .await;
+    full.has(&["nothing is wrong", "fetched and unsealed"]);
+    let rebuilt = stage.run(stage.admin, "rebuild", json!({})).await;
+    rebuilt.has(&["nothing had to be put right"]);
+    stage.file("Photos", "more", &noise(3, 5000)).await;
+    let resumed = stage.run(stage.admin, "resume", json!({})).await;
+    resumed.has(&["are on Discord"]);
+    let again = stage.run(stage.admin, "resume", json!({})).await;
+    again.has(&["Nothing waits"]);
+    let told = stage.asked("POST", "/channels/{channel_id}/messages");
+    // Five ends of work, the card of the archive, and what the work itself put.
+    assert!(told >= 6, "{:?}", stage.place.emulator.counts());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cleanup_asks_first_and_only_who_asked_can_say_yes() {
+    let stage = Stage::with(Settings {
+        names: Names::Members,
+        ..settings()
+    })
+    .await;
+    let other = stage.person(ods::emulator::permission::MEMBER | 32).await;
+    let id = stage.archive();
+    let asked = stage.run(stage.admin, "cleanup", json!({"what": id})).await;
+    assert!(!asked.is_private());
+    let told = stage.press(other, &asked, "Delete").await;
+    let refused = stage.answer(other, &told).await;
+    assert!(refused.has(&["Only who asked"]).is_private());
+    assert!(ods::service::list(&stage.drive, b"Photos", 0, 0).is_ok());
+    let asked = stage
+        .message(stage.admin, &asked.id, |said| !said.buttons().is_empty())
+        .await;
+    stage.press(stage.admin, &asked, "Delete").await;
+    let done = stage
+        .message(stage.admin, &asked.id, |said| {
+            said.text.contains("are deleted")
+        })
+        .await;
+    assert!(done.buttons().is_empty() && done.text.contains("2 files"));
+    assert!(ods::service::list(&stage.drive, b"Photos", 0, 0).is_err());
+    let path = stage
+        .run(stage.admin, "cleanup", json!({"what": "Photos"}))
+        .await;
+    path.has(&["by its id"]);
+    let gone = stage
+        .run(stage.admin, "cleanup", json!({"what": "#010101-01"}))
+        .await;
+    gone.has(&["010101"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_nobody_answers_ends_and_nothing_is_deleted() {
+    let times = Times {
+        question_life: Duration::from_millis(1),
+        ..settings().times
+    };
+    let stage = Stage::with(Settings {
+        times,
+        ..settings()
+    })
+    .await;
+    let body = json!({"command": "cleanup", "options": {"what": stage.archive()}});
+    let told = stage
+        .act(stage.admin, "commands", &body)
+        .await
+        .expect("a command");
+    let said = stage.answer(stage.admin, &told).await;
+    let said = stage
+        .message(stage.admin, &said.id, |said| {
+            said.text.contains("Nothing was deleted")
+        })
+        .await;
+    assert!(said.buttons().is_empty());
+    assert!(ods::service::list(&stage.drive, b"Photos", 0, 0).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_are_turned_over_page_by_page() {
+    let mut stage = Stage::new().await;
+    for number in 0..10 {
+        stage.file(&format!("Album {number}"), "file", b"x").await;
+    }
+    stage.flush().await;
+    stage.start(settings()).await;
+    let first = stage.run(stage.admin, "archives", json!({})).await;
+    let first = first.has(&["10 archives", "Album 9", "Page 1 of 2"]);
+    assert!(!first.text.contains("Album 1 "));
+    stage.press(stage.admin, &first, "Next").await;
+    let second = stage
+        .message(stage.admin, &first.id, |said| {
+            said.text.contains("Page 2 of 2")
+        })
+        .await;
+    let second = second.has(&["Album 0", "Album 1"]);
+    stage.press(stage.admin, &second, "Back").await;
+    stage
+        .message(stage.admin, &first.id, |said| {
+            said.text.contains("Page 1 of 2")
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_typed_is_completed() {
+    let stage = Stage::with(settings()).await;
+    let complete = async |user, command: &str, option: &str, typed: &str| {
+        let body = json!({"command": command, "focused": option, "options": {option: typed}});
+        let told = stage
+            .act(user, "completions", &body)
+            .await
+            .expect("a completion");
+        let choices = told["answer"]["choices"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let value = |choice: &serde_json::Value| choice["value"].as_str().expect("text").to_owned();
+        choices.iter().map(value).collect::<Vec<String>>()
+    };
+    let id = stage.archive();
+    let all = complete(stage.admin, "info", "what", "").await;
+    assert!(
+        all.contains(&id) && all.contains(&"Photos".to_owned()),
+        "{all:?}"
+    );
+    assert_eq!(
+        complete(stage.admin, "download", "what", "Photos/se").await,
+        ["Photos/sea.jpg"]
+    );
+    assert_eq!(
+        complete(stage.admin, "archives", "query", "phot").await[0],
+        id
+    );
+    // Members learn ids, and nothing of names.
+    assert_eq!(
+        complete(stage.member, "info", "what", "").await,
+        std::slice::from_ref(&id)
+    );
+    assert!(
+        complete(stage.member, "info", "what", "Pho")
+            .await
+            .is_empty()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_words_are_heard_where_the_intent_is_granted() {
+    let mut stage = Stage::new().await;
+    stage
+        .place
+        .emulator
+        .set_message_content(MessageContent::Granted);
+    stage.file("Photos", "sea.jpg", b"blue").await;
+    stage.flush().await;
+    stage.start(settings()).await;
+    let say = async |user: u64, words: &str| {
+        let body = json!({"content": words});
+        stage.act(user, "messages", &body).await.expect("a message");
+    };
+    say(stage.admin, "!help").await;
+    stage.hears(stage.member, "/cleanup").await;
+    say(stage.admin, "!status").await;
+    stage.hears(stage.member, "everything is on Discord").await;
+    say(stage.admin, "!archives").await;
+    let archives = stage.hears(stage.member, "1 archive").await;
+    assert!(
+        !archives.text.contains("Photos"),
+        "others read along: {archives:?}"
+    );
+    say(stage.member, "!cleanup #010101-01").await;
+    stage
+        .hears(stage.member, "for those who manage this server")
+        .await;
+    say(stage.admin, &format!("!verify {}", stage.archive())).await;
+    stage.hears(stage.member, "nothing is wrong").await;
+    say(stage.admin, "!download Photos/sea.jpg").await;
+    stage.hears(stage.member, "whose answer only you see").await;
+    say(stage.admin, "!migrate-legacy").await;
+    stage.hears(stage.member, "ods import").await;
+    let told = stage
+        .act_with_file(
+            stage.admin,
+            "messages",
+            &json!({"content": "!upload"}),
+            ("new.txt", b"new"),
+        )
+        .await;
+    told.expect("a message");
+    stage
+        .hears(stage.member, "1 file, 3 B are on Discord")
+        .await;
+    assert!(ods::service::list(&stage.drive, b"Uploads/new.txt", 0, 0).is_ok());
+    let sent = stage.asked("POST", "/messages");
+    say(stage.member, "hello !status").await;
+    say(stage.admin, "!resume").await;
+    stage.hears(stage.member, "Nothing waits").await;
+    until("one answer more", || {
+        stage.asked("POST", "/messages") == sent + 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_have_buttons_that_answer_who_presses_them() {
+    let stage = Stage::with(settings()).await;
+    stage.file("Later", "one", b"1").await;
+    stage.file("Later", "two", b"2").await;
+    stage.flush().await;
+    let (id, channel) = (stage.archive(), stage.place.archives);
+    let cards = stage.cards().await;
+    let is_it = |said: &&crate::bots::Said| {
+        let title = said.raw["embeds"][0]["title"].as_str();
+        title.is_some_and(|title| title.contains(&id))
+    };
+    let card = cards.iter().find(is_it).expect("a card");
+    // The channel of the archives is private.
+    let owner = stage.person(ods::emulator::permission::ADMINISTRATOR).await;
+    for (label, says) in [("Info", "2 files"), ("Verify", "nothing is wrong")] {
+        let body = json!({"message": card.id, "custom_id": card.button(label)});
+        let told = stage.act_in(channel, owner, "clicks", &body).await;
+        let told = told.expect("a click");
+        assert_eq!(told["answer"]["ephemeral"], true, "{told}");
+        let answer = told["answer"]["message"].as_str().expect("a message");
+        let seen = stage.seen_in(channel, owner).await;
+        let said = seen.iter().find(|said| said.id == answer).expect("it");
+        assert!(said.text.contains(says), "{said:?}");
+    }
+    assert_eq!(card.buttons().len(), 2);
+}

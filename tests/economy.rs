@@ -1,0 +1,231 @@
+//! What a day's work costs in requests to Discord, beside the least that its limits allow: exact counts.
+//!
+//! The least, by arithmetic: every message takes at most so many bytes, and one more message makes the
+//! change part of the journal. Before that, the journal is looked at once for what others may have put there.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/discord.rs"]
+mod discord;
+#[path = "support/ondemand.rs"]
+mod ondemand;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use discord::Place;
+use discord::place;
+use ods::emulator::Counts;
+use ondemand::Mount;
+use ondemand::noise;
+use ondemand::told;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// A look at the journal before a segment is put, and the segment.
+const PUBLISH: u64 = 2;
+
+/// The archive's card is made, and a thread on it.
+const NEW_ARCHIVE: u64 = 2;
+
+/// What one message takes: two whole attachments of 10 MiB, until Discord is known to take more than 25 MiB.
+const MESSAGE: usize = 20 * MIB;
+
+/// Messages that so many bytes need at least, when each takes this much.
+fn messages(bytes: usize, message_bytes: usize) -> u64 {
+    bytes.div_ceil(message_bytes) as u64
+}
+
+/// What something costs, from the call to the last acknowledgement.
+async fn cost(
+    place: &Place,
+    mount: &Mount,
+    what: &str,
+    work: impl FnOnce(&Path) + Send + 'static,
+) -> Counts {
+    place.emulator.reset_counts();
+    mount.work(work).await;
+    mount.flush().await;
+    let counts = place.emulator.counts();
+    told(what, &counts);
+    counts
+}
+
+/// Edits of cards, which tell people how far it is: at most one for each message, and not within the
+/// same few seconds, so how many there are depends on how long it takes.
+fn cards(counts: &Counts) -> u64 {
+    let edit = "PATCH /channels/{channel_id}/messages/{message_id}";
+    assert!(counts.route(edit) <= counts.messages, "{:?}", counts.routes);
+    counts.route(edit)
+}
+
+/// It took exactly the least that is possible, cards aside.
+fn exactly(counts: &Counts, least: u64) {
+    assert_eq!(
+        counts.requests - cards(counts),
+        least,
+        "{:?}",
+        counts.routes
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_small_files() {
+    let place = place().await;
+    let mount = Mount::new(&place).await;
+    let made = |path: &Path| {
+        fs::create_dir(path.join("photos")).unwrap();
+        for number in 0..10_000_u64 {
+            let name = path.join(format!("photos/{number}"));
+            fs::write(name, noise(number + 1, 4 * KIB)).unwrap();
+        }
+    };
+    let counts = cost(&place, &mount, "10,000 files of 4 KiB", made).await;
+    let least = NEW_ARCHIVE + messages(10_000 * 4 * KIB, MESSAGE) + PUBLISH;
+    exactly(&counts, least);
+    mount.lose().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_file_and_four_kibibytes_of_it() {
+    let place = place().await;
+    let mount = Mount::new(&place).await;
+    // A sixteenth of a gibibyte, which costs a sixteenth of its messages.
+    let made = |path: &Path| {
+        fs::create_dir(path.join("films")).unwrap();
+        fs::write(path.join("films/one"), noise(1, 64 * MIB)).unwrap();
+    };
+    let counts = cost(&place, &mount, "64 MiB", made).await;
+    let least = NEW_ARCHIVE + messages(64 * MIB, MESSAGE) + PUBLISH;
+    exactly(&counts, least);
+    let changed = |path: &Path| {
+        let file = fs::File::options().write(true).open(path.join("films/one"));
+        file.unwrap()
+            .write_all_at(&noise(2, 4 * KIB), 30 << 20)
+            .unwrap();
+    };
+    let counts = cost(&place, &mount, "4 KiB in 64 MiB", changed).await;
+    exactly(&counts, 1 + PUBLISH);
+    assert!(
+        counts.bytes_stored < 16 * KIB as u64,
+        "{} bytes",
+        counts.bytes_stored
+    );
+    mount.lose().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_move_and_trees_are_copied_without_their_content() {
+    const FILES: u64 = 10_000;
+    let place = place().await;
+    let mount = Mount::new(&place).await;
+    let made = |path: &Path| {
+        fs::create_dir_all(path.join("work/many")).unwrap();
+        for number in 0..FILES {
+            fs::write(path.join(format!("work/many/{number}")), b"small").unwrap();
+        }
+        fs::create_dir(path.join("work/tree")).unwrap();
+        for number in 0..40 {
+            let name = path.join(format!("work/tree/{number}"));
+            fs::write(name, noise(number + 1, 100 * KIB)).unwrap();
+        }
+    };
+    cost(&place, &mount, "a tree", made).await;
+
+    let renamed = |path: &Path| fs::rename(path.join("work/many"), path.join("work/more")).unwrap();
+    let counts = cost(&place, &mount, "rename of 10,000 files", renamed).await;
+    exactly(&counts, PUBLISH);
+    assert!(
+        counts.bytes_stored <= 4 * KIB as u64,
+        "whatever lies below it: {} bytes",
+        counts.bytes_stored
+    );
+
+    let copied = |path: &Path| {
+        fs::create_dir(path.join("work/copy")).unwrap();
+        for number in 0..40 {
+            let bytes = fs::read(path.join(format!("work/tree/{number}"))).unwrap();
+            fs::write(path.join(format!("work/copy/{number}")), bytes).unwrap();
+        }
+    };
+    let counts = cost(&place, &mount, "a second copy of 4 MiB", copied).await;
+    exactly(&counts, PUBLISH);
+    assert!(
+        counts.bytes_stored <= 16 * KIB as u64,
+        "names and manifests: {} bytes",
+        counts.bytes_stored
+    );
+    mount.lose().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rsync_of_an_unchanged_tree_costs_nothing() {
+    let place = place().await;
+    let mount = Mount::new(&place).await;
+    let source = tempfile::tempdir().unwrap();
+    for number in 0..300_u64 {
+        let name = source.path().join(format!("file-{number}"));
+        fs::write(name, noise(number + 1, 3000)).unwrap();
+    }
+    let rsync = |from: &Path| {
+        let from = format!("{}/", from.display());
+        move |path: &Path| {
+            let mut rsync = Command::new("rsync");
+            let done = rsync.args(["-a", &from]).arg(path.join("copy/")).status();
+            assert!(done.expect("rsync is installed").success());
+        }
+    };
+    cost(&place, &mount, "rsync of 300 files", rsync(source.path())).await;
+    let counts = cost(&place, &mount, "the same again", rsync(source.path())).await;
+    exactly(&counts, 0);
+    mount.lose().await;
+}
+
+/// How often the document is saved: an hour and a half's worth, or what ODS_SAVES says.
+fn saves() -> u64 {
+    let asked = std::env::var("ODS_SAVES").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(90)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_saved_every_minute() {
+    let place = place().await;
+    let mount = Mount::new(&place).await;
+    cost(&place, &mount, "a directory", |path| {
+        fs::create_dir(path.join("letters")).unwrap();
+    })
+    .await;
+    place.emulator.reset_counts();
+    let saves = saves();
+    let mut text = noise(1, 100 * KIB);
+    for minute in 0..saves {
+        let at = (minute as usize * 977) % (text.len() - 16);
+        text[at..at + 8].copy_from_slice(&minute.to_le_bytes());
+        let text = text.clone();
+        // As editors do it: beside, then over the old one.
+        let save = move |path: &Path| {
+            fs::write(path.join("letters/.draft"), text).unwrap();
+            fs::rename(path.join("letters/.draft"), path.join("letters/one")).unwrap();
+        };
+        mount.work(save).await;
+        mount.flush().await;
+    }
+    let counts = place.emulator.counts();
+    told(&format!("{saves} saves of 100 KiB"), &counts);
+    // Each is one pack and one segment, with a look at the journal between them; the card was made before.
+    let least = saves * (1 + PUBLISH);
+    exactly(&counts, least);
+    assert!(
+        counts.bytes_stored <= saves * (104 + 8) * KIB as u64,
+        "a document of 100 KiB is one chunk: {} bytes",
+        counts.bytes_stored
+    );
+    mount.lose().await;
+}
