@@ -171,7 +171,7 @@ fn main() -> ExitCode {
         }
     };
     match run(&settings) {
-        Ok(failed) if failed == 0 => ExitCode::SUCCESS,
+        Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("bench: {error}");

@@ -146,13 +146,22 @@ impl Control {
         });
     }
 
+    /// Tells of a failure of the store; when another machine has the drive, nothing is changed here any more.
     pub(in crate::drive) fn failed(&self, error: &Error) {
+        let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
         let is_passing = match error {
             Error::Store(error) => error.is_passing(),
             _ => false,
         };
-        log::warn!("{error}");
+        match is_rival {
+            true => log::error!("the drive is read-only now: {error}"),
+            false => log::warn!("{error}"),
+        }
+        // In one step: whoever finds the error finds the drive read-only too.
         self.post(|board| {
+            if is_rival {
+                board.read_only.get_or_insert_with(|| error.clone());
+            }
             board.error = Some(error.clone());
             board.note_failure(Instant::now());
             board.error_is_passing = is_passing;
@@ -241,15 +250,6 @@ impl Drive {
                 () = stopped => Err(Error::Closing),
             }
         })
-    }
-
-    /// Tells of a failure; when another machine has the drive, nothing is changed here any more.
-    pub(in crate::drive) fn refused(&self, error: &Error) {
-        // In this order: whoever finds the drive read-only finds the reason too.
-        self.control.failed(error);
-        if let Error::Forked(_) | Error::TakenOver(_) = error {
-            self.control.make_read_only(error.clone());
-        }
     }
 
     /// Sleeps after a failure, unless the drive is closed or somebody asks for a flush.

@@ -92,7 +92,7 @@ impl Drive {
                         renewed = Instant::now();
                         match self.wait_for(self.renew_lease()) {
                             Ok(()) => self.control.succeeded(),
-                            Err(error) => self.refused(&error),
+                            Err(error) => self.control.failed(&error),
                         }
                     }
                     if self.owes_checkpoint() && tried.elapsed() > pause {
@@ -116,7 +116,9 @@ impl Drive {
                     self.control.succeeded();
                 }
                 Err(Error::Closing) => break,
-                Err(error @ (Error::Forked(_) | Error::TakenOver(_))) => self.refused(&error),
+                Err(error @ (Error::Forked(_) | Error::TakenOver(_))) => {
+                    self.control.failed(&error)
+                }
                 Err(error) => {
                     self.control.failed(&error);
                     self.rest(pause);

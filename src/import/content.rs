@@ -22,7 +22,7 @@ pub(in crate::import) struct Broken {
     /// Why.
     pub(in crate::import) why: String,
     /// Nothing else can be read either.
-    all: Option<drive::Error>,
+    all: Option<Box<drive::Error>>,
 }
 
 impl Broken {
@@ -38,7 +38,7 @@ impl Broken {
         Broken {
             piece: None,
             why: error.to_string(),
-            all: Some(error),
+            all: Some(Box::new(error)),
         }
     }
 
@@ -63,7 +63,7 @@ impl Broken {
         match inner.map(|inner| *inner) {
             Some(Broken {
                 all: Some(error), ..
-            }) => Err(error.into()),
+            }) => Err((*error).into()),
             Some(broken) => Ok(broken),
             None => Ok(Broken {
                 piece: None,

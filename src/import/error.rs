@@ -46,7 +46,7 @@ pub enum Error {
         /// Which path of the drive.
         path: String,
         /// Why.
-        source: fs::Error,
+        source: Box<fs::Error>,
     },
 }
 
@@ -60,7 +60,10 @@ impl Error {
         let path = format!("/{}", String::from_utf8_lossy(path));
         move |source| match source {
             fs::Error::Drive(error) => Error::Drive(error),
-            source => Error::File { path, source },
+            source => Error::File {
+                path,
+                source: Box::new(source),
+            },
         }
     }
 

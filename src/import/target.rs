@@ -350,7 +350,7 @@ fn hidden(name: &[u8]) -> Vec<u8> {
 
 fn stopped(path: &[Vec<u8>], error: fs::Error) -> Stopped {
     match Error::file(&path.join(&b'/'))(error) {
-        Error::File { source, .. } if !matches!(source, fs::Error::ReadOnly) => {
+        Error::File { source, .. } if !matches!(*source, fs::Error::ReadOnly) => {
             Stopped::Refused(source.to_string())
         }
         error => Stopped::All(error),

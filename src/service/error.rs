@@ -35,7 +35,7 @@ pub enum Error {
         /// Which path in the drive.
         path: String,
         /// Why.
-        source: fs::Error,
+        source: Box<fs::Error>,
     },
     /// An old archive cannot be brought at all.
     #[error(transparent)]
@@ -57,7 +57,10 @@ impl Error {
         let path = shown(path);
         move |source| match source {
             fs::Error::Drive(error) => Error::Drive(error),
-            source => Error::File { path, source },
+            source => Error::File {
+                path,
+                source: Box::new(source),
+            },
         }
     }
 

@@ -40,17 +40,17 @@ pub enum Job {
         /// What is collected, and how.
         wish: gc::Wish,
     },
-    /// [`crate::service::archives`].
+    /// [`crate::service::archives()`].
     Archives {
         /// Which.
         query: Query,
     },
-    /// [`crate::service::history`].
+    /// [`crate::service::history()`].
     History {
         /// How many at most.
         limit: usize,
     },
-    /// [`crate::service::list`].
+    /// [`crate::service::list()`].
     List {
         /// The directory, from the top.
         path: Vec<u8>,
@@ -59,50 +59,50 @@ pub enum Job {
         /// Entries at most; 0 for all.
         limit: usize,
     },
-    /// [`crate::service::search`].
+    /// [`crate::service::search()`].
     Search {
         /// What for.
         text: String,
         /// Files at most; 0 for all.
         limit: usize,
     },
-    /// [`crate::service::info`].
+    /// [`crate::service::info()`].
     Info {
         /// About what.
         target: Target,
     },
-    /// [`crate::service::stats`].
+    /// [`crate::service::stats()`].
     Stats,
-    /// [`crate::service::channels`].
+    /// [`crate::service::channels()`].
     Channels,
-    /// [`crate::service::put`].
+    /// [`crate::service::put()`].
     Put {
         /// What, and where.
         wish: Put,
     },
-    /// [`crate::service::fetch`].
+    /// [`crate::service::fetch()`].
     Fetch {
         /// What, and where to.
         wish: Fetch,
     },
-    /// [`crate::service::delete`].
+    /// [`crate::service::delete()`].
     Delete {
         /// What.
         wish: Delete,
     },
-    /// [`crate::service::describe`].
+    /// [`crate::service::describe()`].
     Describe {
         /// Which archives.
         target: Target,
         /// What to write about them.
         words: Words,
     },
-    /// [`crate::service::bring`].
+    /// [`crate::service::bring()`].
     Import {
         /// Which archive, and what to do with it.
         wish: import::Wish,
     },
-    /// [`crate::service::backup`].
+    /// [`crate::service::backup()`].
     Backup {
         /// Where to.
         to: BackupTo,
