@@ -15,7 +15,7 @@ use support::World;
 fn cards(world: &World, channel: &str) -> Vec<(u64, Value)> {
     let mut stream = TcpStream::connect(world.emulator.address()).expect("it listens");
     let request = format!(
-        "GET /api/v10/channels/{channel}/messages?limit=100 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bot {}\r\n\r\n",
+        "GET /api/v10/channels/{channel}/messages?limit=100 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bot {}\r\nUser-Agent: DiscordBot (ods tests, 1)\r\n\r\n",
         world.emulator.token()
     );
     stream.write_all(request.as_bytes()).expect("sent");

@@ -332,7 +332,7 @@ fn what_is_gone_or_out_of_reach_is_told() {
     let waits = [
         "does not answer",
         "could not be reached",
-        "1 s at most",
+        "4 s at most",
         "14",
     ];
     machine.mount(&["-o", "patience=4"]).bad(14, &waits);

@@ -26,6 +26,9 @@ use crate::store::discord::Discord;
 /// How often it is looked whether Discord answers, before the drive is open.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Looks after which a wait is worth a word: two seconds. Shorter ones are usual, such as those for a rate limit.
+const LOOKS_UNTIL_TOLD: u32 = 8;
+
 /// Opens the drive of a plan, whether or not it is to be mounted.
 pub(crate) async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
     open_on(plan, plan.site.discord()?, secret, listener).await
@@ -38,38 +41,41 @@ pub(crate) async fn open_on(
     secret: Secret,
     listener: Listener,
 ) -> Result<Arc<Drive>> {
-    listener.progress(&format!("{}: asking Discord", plan.name));
     let store: Arc<dyn Store> = store;
     let patience = plan.site.patience();
     tokio::select! {
         biased;
         drive = unlock_and_open(plan, secret, listener, &store) => drive,
-        never = tell_waiting(&store, patience, listener) => match never {},
+        never = tell_waiting(&plan.name, &store, patience, listener) => match never {},
     }
 }
 
-/// Whoever waits for Discord hears at once why, and until when each call is tried.
+/// Whoever waits for Discord for long hears why, and until when each call is tried.
 async fn tell_waiting(
+    name: &str,
     store: &Arc<dyn Store>,
     patience: Duration,
     listener: Listener,
 ) -> Infallible {
-    let mut seen = 0;
+    let (mut looks, mut failing) = (0, 0);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        match store.status().last_error {
-            Some(error) => {
-                seen += 1;
-                // Once is a hiccup; and once said is enough.
-                if seen == 2 {
-                    listener.warn(&format!(
-                    "Discord does not answer as it should ({error}); trying for {} at most, then giving up with exit code {}",
-                    render::duration(patience.as_secs()),
-                    Code::Unreachable.number()
-                ));
-                }
-            }
-            None => seen = 0,
+        looks += 1;
+        if looks == LOOKS_UNTIL_TOLD {
+            listener.progress(&format!("{name}: asking Discord"));
+        }
+        let Some(error) = store.status().last_error else {
+            failing = 0;
+            continue;
+        };
+        failing += 1;
+        // Once said is enough.
+        if failing == LOOKS_UNTIL_TOLD {
+            listener.warn(&format!(
+                "Discord does not answer as it should ({error}); trying for {} at most, then giving up with exit code {}",
+                render::duration(patience.as_secs()),
+                Code::Unreachable.number()
+            ));
         }
     }
 }
