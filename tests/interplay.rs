@@ -251,6 +251,7 @@ async fn a_spool_without_any_room_left_is_published_all_the_same() {
     let opened = async || {
         let settings = Settings {
             spool_bytes_max: 8 << 20,
+            write_timeout: Duration::ZERO,
             ..settings(dir.path())
         };
         let store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;

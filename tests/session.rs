@@ -35,7 +35,13 @@ fn commands(session: &str) -> Vec<(String, String)> {
 fn masked(text: &str) -> String {
     let word = |word: &str| match word {
         "B" | "KiB" | "MiB" => String::from("U"),
-        long if long.len() >= 16 && long.chars().all(|c| c.is_ascii_hexdigit()) => "ID".into(),
+        long if long.len() >= 16
+            && long
+                .chars()
+                .all(|c| c.is_ascii_hexdigit() || "()".contains(c)) =>
+        {
+            "ID".into()
+        }
         other => {
             let mut masked = String::new();
             for letter in other.chars() {
@@ -72,7 +78,10 @@ fn typed(machine: &Machine, command: &str) -> String {
     let ended = machine.end(shell);
     let here = machine.path("");
     let here = here.to_str().expect("text").trim_end_matches('/');
-    ended.out.replace(here, HOME)
+    // How far something has come is another thing each time.
+    let lines = ended.out.lines().filter(|line| !line.starts_with("main: "));
+    let lines: Vec<String> = lines.map(|line| format!("{line}\n")).collect();
+    lines.concat().replace(here, HOME)
 }
 
 #[test]
@@ -113,6 +122,7 @@ fn the_session_of_the_readme_is_what_happens() {
     let mut differences = Vec::new();
     for (command, before) in &commands {
         let said = typed(&machine, command);
+        assert!(!said.contains(world.emulator.token()), "the token is told");
         if masked(&said) != masked(before) {
             differences.push(format!("$ {command}\n--- README\n{before}--- now\n{said}"));
         }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::room::Pace;
+use crate::drive::room::Room;
 use crate::drive::status::Phase;
 use crate::id::Seq;
 
@@ -58,8 +59,8 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) error: Option<Error>,
     /// When the first and the last of the attempts failed that have failed in a row.
     pub(in crate::drive) failing: Option<(Instant, Instant)>,
-    /// Why changes were refused for want of room, in words; cleared by the next that finds some.
-    pub(in crate::drive) refusing: Option<String>,
+    /// What changes were refused for want of, and that in words; cleared by the next that finds some of it.
+    pub(in crate::drive) refusing: Option<(Room, String)>,
     /// Which records of the spool its disk has lost, in words.
     pub(in crate::drive) lost_records: Option<String>,
     /// Why the last read from the store failed; cleared by the next that works.
@@ -109,12 +110,16 @@ impl Control {
             .0
     }
 
-    /// A change was committed. Rings only for the first: later ones only move the time of the last.
-    pub(in crate::drive) fn changed(&self) {
+    /// A change with so many bytes of content was committed. Rings only for the first: later ones only move
+    /// the time of the last.
+    pub(in crate::drive) fn changed(&self, bytes: u64) {
         let now = Instant::now();
         let mut board = self.board();
         board.last_change = Some(now);
-        board.refusing = None;
+        // Names find room in a full spool; that says nothing of content.
+        if bytes > 0 || matches!(board.refusing, Some((Room::Memory, _))) {
+            board.refusing = None;
+        }
         if board.first_change.is_none() {
             board.first_change = Some(now);
             drop(board);
@@ -148,6 +153,12 @@ impl Control {
 
     /// Tells of a failure of the store; when another machine has the drive, nothing is changed here any more.
     pub(in crate::drive) fn failed(&self, error: &Error) {
+        self.tell(error);
+        self.post(|board| board.note_failure(Instant::now()));
+    }
+
+    /// Tells of a failure that keeps no epoch from being published: writers need not despair.
+    pub(in crate::drive) fn tell(&self, error: &Error) {
         let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
         let is_passing = match error {
             Error::Store(error) => error.is_passing(),
@@ -163,7 +174,6 @@ impl Control {
                 board.read_only.get_or_insert_with(|| error.clone());
             }
             board.error = Some(error.clone());
-            board.note_failure(Instant::now());
             board.error_is_passing = is_passing;
             board.failures += 1;
         });

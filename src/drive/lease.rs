@@ -179,14 +179,12 @@ impl Drive {
             .clone()
     }
 
-    /// Says again that the drive is in use here, unless another machine has taken it over.
-    pub(in crate::drive) async fn renew_lease(&self) -> Result<(), Error> {
-        let Some(old) = self.held() else {
-            return Ok(());
+    /// Says again that the drive is in use here, unless another machine has taken it over; tells whether
+    /// there was a lease to renew.
+    pub(in crate::drive) async fn renew_lease(&self) -> Result<bool, Error> {
+        let Some(old) = self.held().filter(|_| self.read_only().is_none()) else {
+            return Ok(false);
         };
-        if self.read_only().is_some() {
-            return Ok(());
-        }
         let pinned = self.store.pinned().await?;
         if let Some(entry) = pinned.iter().find(|entry| self.is_foreign_lease(entry)) {
             return Err(self.taken_over(entry).await);
@@ -200,7 +198,7 @@ impl Drive {
         {
             held.locators.truncate(1);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Gives the lease back.

@@ -69,6 +69,7 @@ pub mod view;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::RwLock;
 
 use crate::cache::Cache;
@@ -133,6 +134,8 @@ pub struct Drive {
     /// What damaged files were called when they were last looked for; none for one without a name.
     damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,
     instance: [u8; 8],
+    /// Those of this drive. Each holds it, and with it the state directory, until its very end.
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     /// Kept for its lock on the state directory.
     _lock: open::Lock,
 }
@@ -196,6 +199,12 @@ impl State {
 }
 
 impl Drive {
+    fn threads(&self) -> MutexGuard<'_, Vec<std::thread::JoinHandle<()>>> {
+        self.threads
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
     /// This drive, for tasks that outlive a call; none when it is being dropped.
     fn shared(&self) -> Option<Arc<Drive>> {
         self.this.get()?.upgrade()
@@ -260,11 +269,12 @@ impl Drive {
         given: &[u8],
         mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        if let Some(why) = self.read_only() {
-            return Err(Error::ReadOnly(why).into());
-        }
         let mut patience = room::Patience::new();
         loop {
+            // Also whoever waited for room meanwhile.
+            if let Some(why) = self.read_only() {
+                return Err(Error::ReadOnly(why).into());
+            }
             if self.control.weight() >= self.settings.changes_bytes_max {
                 self.wait_for_room(Room::Memory, &mut patience)?;
                 continue;
@@ -284,7 +294,7 @@ impl Drive {
     }
 
     fn changed<R, E>(&self, result: R, bytes: u64) -> Result<R, E> {
-        self.control.changed();
+        self.control.changed(bytes);
         self.slow_down(bytes);
         Ok(result)
     }

@@ -229,6 +229,7 @@ impl Drive {
             store,
             cards: crate::drive::cards::Cards::default(),
             this: std::sync::OnceLock::new(),
+            threads: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
             control: Control::default(),
             errands: crate::drive::errand::Errands::default(),
@@ -339,6 +340,10 @@ impl Drive {
         while !board.publisher_gone || self.tending.is_under_way() {
             board = self.control.wait(board, Duration::from_millis(100));
         }
+        drop(board);
+        // They said so a moment before they let go of the drive. A panic was told when it happened.
+        let threads = std::mem::take(&mut *self.threads());
+        threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 
     /// Leases are only put by whoever mounts; this tells which objects on the journal shelf are superblocks.

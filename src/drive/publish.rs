@@ -43,6 +43,21 @@ enum Work {
     Epoch,
 }
 
+/// When a checkpoint that could not be written is tried again.
+struct Owed {
+    until: Option<Instant>,
+    pause: Duration,
+}
+
+impl Default for Owed {
+    fn default() -> Owed {
+        Owed {
+            until: None,
+            pause: PAUSE.0,
+        }
+    }
+}
+
 /// Tells everybody when the publisher ends, however it ends.
 struct Alive<'d>(&'d Drive);
 
@@ -70,10 +85,13 @@ impl Drive {
             let _alive = Alive(&drive);
             drive.publisher();
         });
-        if let Err(error) = spawned {
-            self.control
-                .make_read_only(Error::State(format!("no thread for the drain: {error}")));
-            self.control.post(|board| board.publisher_gone = true);
+        match spawned {
+            Ok(thread) => self.threads().push(thread),
+            Err(error) => {
+                self.control
+                    .make_read_only(Error::State(format!("no thread for the drain: {error}")));
+                self.control.post(|board| board.publisher_gone = true);
+            }
         }
     }
 
@@ -81,7 +99,7 @@ impl Drive {
         let mut pause = PAUSE.0;
         let mut epoch = None;
         let mut renewed = Instant::now();
-        let mut tried = Instant::now();
+        let mut owed = Owed::default();
         loop {
             match self.await_work(epoch.is_some()) {
                 Work::Stop => break,
@@ -91,21 +109,12 @@ impl Drive {
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {
                         renewed = Instant::now();
                         match self.wait_for(self.renew_lease()) {
-                            Ok(()) => self.control.succeeded(),
+                            Ok(true) => self.control.succeeded(),
+                            Ok(false) => {}
                             Err(error) => self.control.failed(&error),
                         }
                     }
-                    if self.owes_checkpoint() && tried.elapsed() > pause {
-                        tried = Instant::now();
-                        match self.wait_for(self.checkpoint()) {
-                            Ok(()) => self.control.succeeded(),
-                            Err(Error::Closing) => break,
-                            Err(error) => {
-                                self.control.failed(&error);
-                                pause = (pause * 2).min(PAUSE.1);
-                            }
-                        }
-                    }
+                    self.pay(&mut owed);
                     continue;
                 }
                 Work::Epoch => {}
@@ -114,16 +123,40 @@ impl Drive {
                 Ok(()) => {
                     pause = PAUSE.0;
                     self.control.succeeded();
+                    self.control.post(|board| board.phase = Phase::Idle);
+                    self.pay(&mut owed);
                 }
                 Err(Error::Closing) => break,
                 Err(error @ (Error::Forked(_) | Error::TakenOver(_))) => {
-                    self.control.failed(&error)
+                    self.control.failed(&error);
                 }
                 Err(error) => {
                     self.control.failed(&error);
                     self.rest(pause);
                     pause = (pause * 2).min(PAUSE.1);
                 }
+            }
+        }
+        self.control.post(|board| board.phase = Phase::Idle);
+    }
+
+    /// Writes a checkpoint where one is owed. One that fails keeps no epoch waiting: it is tried again later.
+    fn pay(&self, owed: &mut Owed) {
+        if !self.owes_checkpoint() || owed.until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        self.control.post(|board| board.phase = Phase::Checkpoint);
+        match self.wait_for(self.checkpoint()) {
+            Ok(()) => {
+                *owed = Owed::default();
+                self.control.succeeded();
+            }
+            // The next look at the work to do ends the drain.
+            Err(Error::Closing) => {}
+            Err(error) => {
+                self.control.tell(&error);
+                owed.until = Some(Instant::now() + owed.pause);
+                owed.pause = (owed.pause * 2).min(PAUSE.1);
             }
         }
         self.control.post(|board| board.phase = Phase::Idle);
@@ -179,11 +212,6 @@ impl Drive {
         *epoch = None;
         self.want_cards(&touched);
         self.runtime.block_on(self.edit_cards(Pace::Due));
-        if self.owes_checkpoint() {
-            self.control.post(|board| board.phase = Phase::Checkpoint);
-            self.wait_for(self.checkpoint())?;
-        }
-        self.control.post(|board| board.phase = Phase::Idle);
         Ok(())
     }
 

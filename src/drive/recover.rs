@@ -139,7 +139,7 @@ impl Drive {
             state.next_number = next;
         }
         if state.changed > through {
-            self.control.changed();
+            self.control.changed(0);
         }
         Ok(intents.into_values().collect())
     }

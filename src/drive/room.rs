@@ -162,7 +162,8 @@ impl Drive {
             }
         };
         log::warn!("{what}");
-        self.control.post(|board| board.refusing = Some(what));
+        self.control
+            .post(|board| board.refusing = Some((room, what)));
     }
 
     fn wait_a_little(&self, patience: &mut Patience) -> Result<(), Error> {
@@ -185,9 +186,13 @@ impl Drive {
             self.spool.give_back(patience.left());
             return Ok(());
         }
+        // Only the first rings: writers who wake each other would keep everybody else from the drive.
+        let is_asked = board.wanted > board.published;
         drop(board);
-        self.control
-            .post(|board| board.wanted = board.wanted.max(Seq(board.published.0 + 1)));
+        if !is_asked {
+            self.control
+                .post(|board| board.wanted = board.wanted.max(Seq(board.published.0 + 1)));
+        }
         let board = self.control.board();
         drop(self.control.wait(board, LOOK));
         Ok(())

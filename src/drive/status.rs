@@ -231,7 +231,7 @@ impl Drive {
             epoch: self.journal_head().epoch.0,
             read_only: self.read_only(),
             forked: board.forked.clone(),
-            refusing: board.refusing.clone(),
+            refusing: board.refusing.as_ref().map(|(_, what)| what.clone()),
             last_error: self
                 .index_damage()
                 .or_else(|| board.error.as_ref().map(Error::to_string))

@@ -122,6 +122,8 @@ impl Core {
     }
 
     pub(super) fn append(&self, head: &[u8], body: &[u8]) -> Result<(Seq, Place), Error> {
+        // Whoever tries again and again has not its bytes read each time.
+        self.check_limit(body.len() as u64, body)?;
         let sum = BodySum::of(body);
         let lengths = (u32::try_from(head.len()), u32::try_from(body.len()));
         let (Ok(head_len), Ok(body_len)) = lengths else {

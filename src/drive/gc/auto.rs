@@ -139,9 +139,12 @@ impl Drive {
             let _awake = Awake(&drive);
             drive.collect_unasked();
         });
-        if let Err(error) = spawned {
-            self.tending.awake.store(false, Ordering::SeqCst);
-            log::warn!("no thread to collect garbage: {error}");
+        match spawned {
+            Ok(thread) => self.threads().push(thread),
+            Err(error) => {
+                self.tending.awake.store(false, Ordering::SeqCst);
+                log::warn!("no thread to collect garbage: {error}");
+            }
         }
     }
 
