@@ -15,6 +15,7 @@ use crate::Ground;
 use crate::machine;
 use crate::machine::Forget;
 use crate::noise::Noise;
+use crate::noise::Stock;
 use crate::table::Better;
 use crate::table::Row;
 
@@ -85,12 +86,11 @@ pub(crate) fn write(ground: &Ground) -> io::Result<Vec<Row>> {
     .goal("ext4", 0.5)
     .goal("gocryptfs", 2.0)
     .goal("rclone", 3.0)];
-    let mut noise = Noise::new(1);
-    let buffer = noise.bytes(64 * MIB);
+    let mut stock = Stock::new(1);
     Sides::of(ground, ALL).alternate(&mut rows, ground.rounds, |path, _| {
         let path = path.join("sequential");
         let started = Instant::now();
-        fill(&path, bytes, &buffer)?;
+        fill_fresh(&path, bytes, &mut stock)?;
         let took = started.elapsed().as_secs_f64();
         // Before anything is uploaded in the background, so that no side pays for it in another's turn.
         fs::remove_file(&path)?;
@@ -99,17 +99,24 @@ pub(crate) fn write(ground: &Ground) -> io::Result<Vec<Row>> {
     Ok(rows.into())
 }
 
-/// Writes a file of so many bytes, a mebibyte at a time, and syncs it.
-pub(crate) fn fill(path: &Path, bytes: usize, buffer: &[u8]) -> io::Result<()> {
+/// Writes a file, a mebibyte at a time, and syncs it.
+pub(crate) fn fill(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    content
+        .chunks(MIB)
+        .try_for_each(|part| file.write_all(part))?;
+    file.sync_all()
+}
+
+/// As [`fill`], with so many bytes that no other file has.
+pub(crate) fn fill_fresh(path: &Path, bytes: usize, stock: &mut Stock) -> io::Result<()> {
     let mut file = File::create(path)?;
     let mut left = bytes;
-    for part in buffer.chunks(MIB).cycle() {
-        let len = part.len().min(left);
-        file.write_all(&part[..len])?;
+    while left > 0 {
+        let block = stock.block();
+        let len = block.len().min(left);
+        file.write_all(&block[..len])?;
         left -= len;
-        if left == 0 {
-            break;
-        }
     }
     file.sync_all()
 }
@@ -133,9 +140,9 @@ pub(crate) fn reread(ground: &Ground) -> io::Result<Vec<Row>> {
         .goal("gocryptfs", 1.5),
     ];
     let sides = Sides::of(ground, ALL);
-    let buffer = Noise::new(2).bytes(64 * MIB);
+    let mut stock = Stock::new(2);
     for (name, path) in &sides.all {
-        fill(&path.join("reread"), bytes, &buffer)?;
+        fill_fresh(&path.join("reread"), bytes, &mut stock)?;
         sides.settle(name)?;
         read(&path.join("reread"))?;
     }
@@ -175,20 +182,20 @@ pub(crate) fn random(ground: &Ground) -> io::Result<Vec<Row>> {
     )
     .goal("gocryptfs", 3.0)];
     let sides = Sides::of(ground, ALL);
-    let buffer = Noise::new(3).bytes(64 * MIB);
+    let mut stock = Stock::new(3);
     for (name, path) in &sides.all {
-        fill(&path.join("random"), bytes, &buffer)?;
+        fill_fresh(&path.join("random"), bytes, &mut stock)?;
         sides.settle(name)?;
     }
     sides.alternate(&mut rows, ground.rounds, |path, round| {
         let file = OpenOptions::new().write(true).open(path.join("random"))?;
         let mut noise = Noise::new(100 + round as u64);
         let pages = (bytes / 4096) as u64;
+        let content = noise.bytes(writes * 4096);
         let started = Instant::now();
-        for number in 0..writes {
+        for page in content.chunks(4096) {
             let at = noise.below(pages) * 4096;
-            let from = number * 4096 % (buffer.len() - 4096);
-            file.write_all_at(&buffer[from..from + 4096], at)?;
+            file.write_all_at(page, at)?;
         }
         file.sync_all()?;
         Ok([as_f64(writes) / started.elapsed().as_secs_f64()])
@@ -218,26 +225,25 @@ pub(crate) fn small(ground: &Ground) -> io::Result<Vec<Row>> {
         row
     };
     let mut rows = [row("create"), row("stat"), row("read"), row("unlink")];
-    let buffer = Noise::new(4).bytes(16 * MIB);
+    let mut noise = Noise::new(4);
     Sides::of(ground, ALL).alternate(&mut rows, ground.rounds, |path, round| {
         let count = match path.ends_with("rclone/plain") {
             true => count / RCLONE_SHARE,
             false => count,
         };
-        small_files(&path.join(format!("small-{round}")), count, &buffer)
+        let content = noise.bytes(count * 4096);
+        small_files(&path.join(format!("small-{round}")), count, &content)
     })?;
     Ok(rows.into())
 }
 
 /// Files per second for each of the four.
-fn small_files(dir: &Path, count: usize, buffer: &[u8]) -> io::Result<[f64; 4]> {
+fn small_files(dir: &Path, count: usize, content: &[u8]) -> io::Result<[f64; 4]> {
     fs::create_dir(dir)?;
     let name = |number: usize| dir.join(format!("file-{number:06}"));
     let create = timed(|| {
-        (0..count).try_for_each(|number| {
-            let from = number * 1024 % (buffer.len() - 4096);
-            fs::write(name(number), &buffer[from..from + 4096])
-        })
+        let mut pages = content.chunks(4096).enumerate();
+        pages.try_for_each(|(number, page)| fs::write(name(number), page))
     })?;
     let stat = timed(|| (0..count).try_for_each(|number| fs::metadata(name(number)).map(drop)))?;
     let read = timed(|| (0..count).try_for_each(|number| fs::read(name(number)).map(drop)))?;
@@ -305,15 +311,16 @@ pub(crate) fn fsync(ground: &Ground) -> io::Result<Vec<Row>> {
         )
     };
     let mut rows = [row("median").goal("ext4", 1.5), row("99th percentile")];
-    let buffer = Noise::new(5).bytes(4096);
+    let mut noise = Noise::new(5);
     let sides = Sides::of(ground, &["ext4", "gocryptfs", "ods"]);
     sides.alternate(&mut rows, ground.rounds, |path, _| {
         let path = path.join("log");
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         let mut took = Vec::with_capacity(count);
-        for _ in 0..count {
+        let content = noise.bytes(count * 4096);
+        for page in content.chunks(4096) {
             let started = Instant::now();
-            file.write_all(&buffer)?;
+            file.write_all(page)?;
             file.sync_all()?;
             took.push(started.elapsed().as_secs_f64() * 1e6);
         }

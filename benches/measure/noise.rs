@@ -1,4 +1,10 @@
-//! Bytes that do not compress, the same for the same seed.
+//! Bytes that do not compress and do not repeat, the same for the same seed.
+
+/// Bytes of one block of a [`Stock`].
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Blocks that a [`Stock`] makes new ones of.
+const BLOCKS: usize = 16;
 
 /// A xorshift generator: fast, and random enough for a compressor.
 pub(crate) struct Noise(u64);
@@ -46,5 +52,38 @@ impl Noise {
         }
         bytes.truncate(len);
         bytes
+    }
+}
+
+/// Noise without end that costs next to nothing: a few blocks, each changed with a new key before it is
+/// used again. No two blocks are equal, nor pieces of them.
+pub(crate) struct Stock {
+    noise: Noise,
+    blocks: Vec<u8>,
+    used: usize,
+}
+
+impl Stock {
+    /// Begins with a seed.
+    pub(crate) fn new(seed: u64) -> Stock {
+        let mut noise = Noise::new(seed);
+        let blocks = noise.bytes(BLOCKS * BLOCK_BYTES);
+        Stock {
+            noise,
+            blocks,
+            used: 0,
+        }
+    }
+
+    /// A mebibyte that was never there before.
+    pub(crate) fn block(&mut self) -> &[u8] {
+        let key = self.noise.next();
+        let from = self.used % BLOCKS * BLOCK_BYTES;
+        self.used += 1;
+        let block = &mut self.blocks[from..from + BLOCK_BYTES];
+        for word in block.as_chunks_mut::<8>().0 {
+            *word = (u64::from_le_bytes(*word) ^ key).to_le_bytes();
+        }
+        block
     }
 }

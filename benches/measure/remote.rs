@@ -20,8 +20,10 @@ use crate::emulator::Emulator;
 use crate::emulator::FAR;
 use crate::local::as_f64;
 use crate::local::fill;
+use crate::local::fill_fresh;
 use crate::machine;
 use crate::noise::Noise;
+use crate::noise::Stock;
 use crate::table::Better;
 use crate::table::Row;
 
@@ -74,11 +76,7 @@ pub(crate) fn drain_cpu(settings: &Settings) -> io::Result<Vec<Row>> {
             "BLAKE3 + lz4 + ChaCha20-Poly1305",
             arithmetic::crypto_cpu_s(&content)?,
         );
-        fill(
-            &world.ods.path().join(format!("upload-{round}")),
-            bytes,
-            &content,
-        )?;
+        fill(&world.ods.path().join(format!("upload-{round}")), &content)?;
         drop(content);
         let before = machine::cpu_s(world.ods.pid())?;
         world.ods.flush()?;
@@ -113,11 +111,7 @@ pub(crate) fn drain_speed(settings: &Settings) -> io::Result<Vec<Row>> {
     let mut refused = 0;
     for round in 0..settings.rounds {
         let content = Noise::new(80 + round as u64).bytes(bytes);
-        fill(
-            &world.ods.path().join(format!("upload-{round}")),
-            bytes,
-            &content,
-        )?;
+        fill(&world.ods.path().join(format!("upload-{round}")), &content)?;
         drop(content);
         let before = world.emulator.counts()?;
         let started = Instant::now();
@@ -181,7 +175,7 @@ pub(crate) fn cold(settings: &Settings) -> io::Result<Vec<Row>> {
         .enumerate()
     {
         let content = Noise::new(7 + seed as u64).bytes(len);
-        fill(&world.ods.path().join(name), len, &content)?;
+        fill(&world.ods.path().join(name), &content)?;
     }
     world.ods.unmount()?;
     let mut rows = cold_rows(bytes);
@@ -367,14 +361,10 @@ fn memory(ods: &Ods, rows: &mut [Row], round: usize) -> io::Result<()> {
     rows[3].add("ods", machine::memory_mib(ods.pid(), "VmRSS")?);
     rows[3].add("the limit", 256.0);
     machine::reset_peak(ods.pid());
-    let content = Noise::new(300 + round as u64).bytes(64 * MIB);
+    let mut stock = Stock::new(300 + round as u64);
     for number in 0..8 {
-        let from = number * MIB;
-        fill(
-            &ods.path().join(format!("load-{number}")),
-            64 * MIB,
-            &content[from..],
-        )?;
+        let path = ods.path().join(format!("load-{number}"));
+        fill_fresh(&path, 64 * MIB, &mut stock)?;
     }
     ods.flush()?;
     rows[4].add("ods", machine::memory_mib(ods.pid(), "VmHWM")?);

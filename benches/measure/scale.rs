@@ -230,7 +230,7 @@ fn bytes(settings: &Settings, mib: usize, curves: &mut Curves) -> io::Result<()>
         let mut noise = Noise::new(1);
         names
             .iter()
-            .try_for_each(|name| fill(name, part, &noise.bytes(part)))
+            .try_for_each(|name| fill(name, &noise.bytes(part)))
     };
     let (_, cpu_s) = both(pid, write)?;
     curves.add("write: processor", "s", size, cpu_s);
