@@ -135,6 +135,11 @@ impl Settings {
         word == Word::Help || !word.is_for_admins() && self.members.contains(&word)
     }
 
+    /// Are paths of this machine shown in an answer? To admins alone, whoever is shown names of the drive.
+    pub(in crate::bot) fn shows_machine(asker: Asker, audience: Audience) -> bool {
+        (asker.rank, audience) == (Rank::Admin, Audience::Asker)
+    }
+
     /// Names, or ids alone?
     pub(in crate::bot) fn shown(&self, asker: Asker, audience: Audience) -> Shown {
         match (self.names, asker.rank, audience) {

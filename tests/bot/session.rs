@@ -180,6 +180,42 @@ async fn an_answer_is_moved_before_its_token_ends() {
     assert_eq!(stage.asked("PATCH", "/@original"), 0);
 }
 
+/// A question that comes too late for its asker alone is asked in the channel, without what is at stake by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_moves_into_the_channel_names_nothing_and_keeps_its_buttons() {
+    let times = Times {
+        promise_after: Duration::ZERO,
+        token_life: Duration::ZERO,
+        ..settings().times
+    };
+    let stage = Stage::with(Settings {
+        times,
+        ..settings()
+    })
+    .await;
+    let late = FaultKind::Delay {
+        ms: 300,
+        when: ods::emulator::When::Before,
+    };
+    let faults = stage.place.emulator.faults();
+    faults.add(Fault::new("GET /attachments/*", late));
+    let body = json!({"command": "upload", "options": {"file": 0, "to": "Photos"}});
+    let file = ("sea.jpg", &b"green"[..]);
+    let told = stage
+        .act_with_file(stage.admin, "commands", &body, file)
+        .await;
+    let told = told.expect("a command");
+    assert_eq!(told["answer"]["type"], 5, "{told}");
+    let asked = stage.hears(stage.member, "Replace it?").await;
+    assert!(
+        !asked.text.contains("sea") && !asked.text.contains("Photos"),
+        "{asked:?}"
+    );
+    stage.press(stage.admin, &asked, "Leave it").await;
+    let left = stage.hears(stage.member, "Nothing was replaced").await;
+    assert!(left.buttons().is_empty() && left.id == asked.id, "{left:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_long_jobs_are_enough_and_the_third_is_told_so() {
     let mut stage = Stage::new().await;
