@@ -447,6 +447,17 @@ mod tests {
     }
 
     #[test]
+    fn rebuild_claims_what_a_quick_repair_does_and_no_more() {
+        let about = Word::Rebuild.about();
+        for does in ["history", "superblock", "missing packs"] {
+            assert!(about.contains(does), "{about}");
+        }
+        for does_not in ["index", "card"] {
+            assert!(!about.contains(does_not), "{about}");
+        }
+    }
+
+    #[test]
     fn every_word_is_found_by_its_name_and_fits_discord() {
         for word in Word::ALL {
             assert_eq!(Word::find(word.name()), Some(word));

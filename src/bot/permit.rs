@@ -186,9 +186,17 @@ mod tests {
             let is_allowed = settings.permit(asker, word).is_ok();
             assert_eq!(
                 is_allowed,
-                !matches!(word, Word::Rebuild | Word::Cleanup),
+                !matches!(word, Word::Rebuild | Word::Cleanup | Word::Migrate),
                 "{word:?}"
             );
+        }
+        // Whatever the drive's names are to members, the machine's paths are nothing to them.
+        for (rank, audience) in [
+            (Rank::Member, Audience::Asker),
+            (Rank::Admin, Audience::Channel),
+        ] {
+            let asker = Asker { user: 1, rank };
+            assert!(!Settings::shows_machine(asker, audience));
         }
         settings.members.clear();
         let allowed = Word::ALL

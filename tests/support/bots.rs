@@ -325,11 +325,18 @@ impl Stage {
 
     /// A message of the channel with these words.
     pub(crate) async fn hears(&self, user: u64, words: &str) -> Said {
+        self.hears_times(user, words, 1).await
+    }
+
+    /// The newest message of the channel with these words, once so many have them.
+    pub(crate) async fn hears_times(&self, user: u64, words: &str, times: usize) -> Said {
         let started = Instant::now();
         loop {
             let seen = self.seen(user).await;
-            if let Some(said) = seen.iter().find(|said| said.text.contains(words)) {
-                return said.clone();
+            let found = seen.iter().filter(|said| said.text.contains(words));
+            let found: Vec<&Said> = found.collect();
+            if let (Some(said), true) = (found.first(), found.len() >= times) {
+                return (*said).clone();
             }
             assert!(started.elapsed() < DEADLINE, "no `{words}` in {seen:?}");
             tokio::time::sleep(Duration::from_millis(15)).await;
