@@ -6,8 +6,12 @@ mod bots;
 mod discord;
 #[path = "support/drives.rs"]
 mod drives;
+#[path = "support/emulator_client.rs"]
+mod emulator_client;
 #[path = "support/ods.rs"]
 mod programs;
+#[path = "support/python_bots.rs"]
+mod python_bots;
 
 #[path = "bot/commands.rs"]
 mod commands;

@@ -29,10 +29,12 @@ pub enum Word {
     Info,
     /// Is everything there, and whole?
     Verify,
-    /// Puts the drive's history and cards right from what this machine and Discord have.
+    /// Puts history, superblock and missing packs on Discord right, as far as this machine can.
     Rebuild,
     /// Deletes an archive, after asking.
     Cleanup,
+    /// Takes over an archive of the systems before.
+    Migrate,
     /// Numbers about the whole drive.
     Stats,
     /// What can be asked.
@@ -41,7 +43,7 @@ pub enum Word {
 
 impl Word {
     /// All of them, in the order of the help.
-    pub const ALL: [Word; 12] = [
+    pub const ALL: [Word; 13] = [
         Word::Upload,
         Word::Download,
         Word::Resume,
@@ -52,6 +54,7 @@ impl Word {
         Word::Verify,
         Word::Rebuild,
         Word::Cleanup,
+        Word::Migrate,
         Word::Stats,
         Word::Help,
     ];
@@ -70,6 +73,7 @@ impl Word {
             Word::Verify => "verify",
             Word::Rebuild => "rebuild",
             Word::Cleanup => "cleanup",
+            Word::Migrate => "migrate",
             Word::Stats => "stats",
             Word::Help => "help",
         }
@@ -83,16 +87,21 @@ impl Word {
             Word::Download => {
                 "Get a file here, or a file or archive into a directory of the machine"
             }
-            Word::Resume => "Bring what still waits to Discord now",
+            Word::Resume => {
+                "Bring all that still waits to Discord now, and tell how an archive is then"
+            }
             Word::Status => "How the drive is: what waits, how fast it goes",
             Word::History => "The latest archives",
-            Word::Archives => "All archives, or those that a query finds",
+            Word::Archives => "All archives, or those found by their words or by files in them",
             Word::Info => "About one archive, file or directory",
             Word::Verify => "Check that everything is on Discord, and with full that it is whole",
             Word::Rebuild => {
-                "Put index, journal and cards right from what this machine and Discord have"
+                "Put history, superblock and missing packs on Discord right, from what this machine has"
             }
             Word::Cleanup => "Delete an archive with everything in it; asks first",
+            Word::Migrate => {
+                "Take over an archive of the older systems, with the old key of the machine"
+            }
             Word::Stats => "Numbers about the whole drive",
             Word::Help => "What can be asked",
         }
@@ -101,15 +110,38 @@ impl Word {
     /// Whom it may never be left to, whatever is configured: members who do not manage the server.
     #[must_use]
     pub fn is_for_admins(self) -> bool {
-        matches!(self, Word::Rebuild | Word::Cleanup)
+        matches!(self, Word::Rebuild | Word::Cleanup | Word::Migrate)
     }
 
     /// The word of this name, also by the names it had in the systems before.
     pub(in crate::bot) fn find(name: &str) -> Option<Word> {
-        if name == "rebuild-log" {
-            return Some(Word::Rebuild);
+        match name {
+            "rebuild-log" => Some(Word::Rebuild),
+            "migrate-legacy" => Some(Word::Migrate),
+            name => Word::ALL.into_iter().find(|word| word.name() == name),
         }
-        Word::ALL.into_iter().find(|word| word.name() == name)
+    }
+
+    /// The word that somebody meant who mistyped one letter of it.
+    fn meant(name: &str) -> Option<Word> {
+        Word::ALL
+            .into_iter()
+            .find(|word| is_near(word.name(), name))
+    }
+}
+
+/// Are two words one letter apart?
+fn is_near(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let (short, long) = match one.len() <= other.len() {
+        true => (one, other),
+        false => (other, one),
+    };
+    let same = short.iter().zip(long).take_while(|(a, b)| a == b).count();
+    let (short, long) = (&short[same..], &long[same..]);
+    match long {
+        [_, rest @ ..] => short == rest || short.get(1..) == Some(rest),
+        [] => false,
     }
 }
 
@@ -118,6 +150,8 @@ impl Word {
 pub(in crate::bot) enum Source {
     Attached(Vec<Attachment>),
     Machine(PathBuf),
+    /// Everything in the directory that files are taken from.
+    Inbox,
 }
 
 /// Where a download goes.
@@ -141,7 +175,7 @@ pub(in crate::bot) enum Depth {
 pub(in crate::bot) enum Ask {
     Upload { source: Source, to: String },
     Download { what: String, goal: Goal },
-    Resume,
+    Resume { what: String },
     Status,
     History,
     Archives { query: String, page: usize },
@@ -149,6 +183,7 @@ pub(in crate::bot) enum Ask {
     Verify { what: String, depth: Depth },
     Rebuild,
     Cleanup { what: String },
+    Migrate { what: String, to: String },
     Stats,
     Help,
 }
@@ -159,7 +194,7 @@ impl Ask {
         match self {
             Ask::Upload { .. } => Word::Upload,
             Ask::Download { .. } => Word::Download,
-            Ask::Resume => Word::Resume,
+            Ask::Resume { .. } => Word::Resume,
             Ask::Status => Word::Status,
             Ask::History => Word::History,
             Ask::Archives { .. } => Word::Archives,
@@ -167,6 +202,7 @@ impl Ask {
             Ask::Verify { .. } => Word::Verify,
             Ask::Rebuild => Word::Rebuild,
             Ask::Cleanup { .. } => Word::Cleanup,
+            Ask::Migrate { .. } => Word::Migrate,
             Ask::Stats => Word::Stats,
             Ask::Help => Word::Help,
         }
@@ -207,12 +243,11 @@ impl Ask {
     ) -> Option<Result<Ask, String>> {
         let said = content.trim().strip_prefix('!')?;
         let (name, rest) = said.split_once(char::is_whitespace).unwrap_or((said, ""));
-        if name == "migrate-legacy" {
-            let text =
-                "archives of the systems before are taken over with `ods import` on the machine";
-            return Some(Err(text.into()));
-        }
-        let word = Word::find(name)?;
+        // What is nobody's word here may be another bot's.
+        let Some(word) = Word::find(name) else {
+            let meant = Word::meant(name)?;
+            return Some(Err(format!("did you mean `!{}`?", meant.name())));
+        };
         let rest = rest.trim();
         let mut filled = Filled {
             files: files.to_vec(),
@@ -231,6 +266,11 @@ impl Ask {
             // Two ids were a range in the systems before.
             Word::Download => filled.what = range(rest),
             Word::Archives => rest.clone_into(&mut filled.query),
+            Word::Migrate => {
+                let (what, to) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+                what.clone_into(&mut filled.what);
+                to.trim().clone_into(&mut filled.to);
+            }
             _ => rest.clone_into(&mut filled.what),
         }
         Some(Ask::of(word, filled))
@@ -257,12 +297,7 @@ impl Ask {
                 source: match (files.is_empty(), path.is_empty()) {
                     (false, true) => Source::Attached(files),
                     (true, false) => Source::Machine(PathBuf::from(path)),
-                    (true, true) => {
-                        return Err(
-                            "nothing to upload: attach a file, or name a path on the machine"
-                                .into(),
-                        );
-                    }
+                    (true, true) => Source::Inbox,
                     (false, false) => return Err("attach a file or name a path, not both".into()),
                 },
                 to,
@@ -275,7 +310,7 @@ impl Ask {
                     _ => Goal::Any,
                 },
             },
-            Word::Resume => Ask::Resume,
+            Word::Resume => Ask::Resume { what },
             Word::Status => Ask::Status,
             Word::History => Ask::History,
             Word::Archives => Ask::Archives { query, page: 0 },
@@ -293,6 +328,12 @@ impl Ask {
             Word::Cleanup => Ask::Cleanup {
                 what: needed(what)?,
             },
+            Word::Migrate if what.is_empty() => {
+                return Err(
+                    "`migrate` needs to know what: #DDMMYY-NN or BATCH_YYYYMMDD_HHHH".into(),
+                );
+            }
+            Word::Migrate => Ask::Migrate { what, to },
             Word::Stats => Ask::Stats,
             Word::Help => Ask::Help,
         })
@@ -348,10 +389,21 @@ mod tests {
             depth: Depth::Listed,
         };
         assert_eq!(words("!verify joyfull"), Some(Ok(verify)));
-        assert!(
-            words("!migrate-legacy")
-                .is_some_and(|said| said.is_err_and(|why| why.contains("ods import")))
-        );
+        let migrate = Ask::Migrate {
+            what: "BATCH_20260101_000B".into(),
+            to: "old things".into(),
+        };
+        let said = "!migrate-legacy BATCH_20260101_000B  old things";
+        assert_eq!(words(said), Some(Ok(migrate)));
+        let resume = Ask::Resume {
+            what: "#120225-01".into(),
+        };
+        assert_eq!(words("!resume #120225-01"), Some(Ok(resume)));
+        let upload = Ask::Upload {
+            source: Source::Inbox,
+            to: String::new(),
+        };
+        assert_eq!(words("!upload"), Some(Ok(upload)));
     }
 
     #[test]
@@ -367,11 +419,41 @@ mod tests {
         ] {
             assert!(words(content).is_none(), "{content}");
         }
-        for content in ["!upload", "!download", "!info", "!cleanup  "] {
+        for content in ["!migrate-legacy", "!download", "!info", "!cleanup  "] {
             assert!(
                 words(content).is_some_and(|said| said.is_err()),
                 "{content}"
             );
+        }
+    }
+
+    #[test]
+    fn a_word_with_one_wrong_letter_is_asked_about_and_others_are_nobody_s() {
+        for (typed, meant) in [
+            ("!statu", "!status"),
+            ("!sstatus #1", "!status"),
+            ("!archivez", "!archives"),
+            ("!hepl", ""),
+            ("!play", ""),
+            ("!Status", "!status"),
+        ] {
+            let why = words(typed).map(|said| said.expect_err(typed));
+            match meant {
+                "" => assert_eq!(why, None, "{typed}"),
+                meant => assert_eq!(why, Some(format!("did you mean `{meant}`?"))),
+            }
+        }
+        assert!(!is_near("help", "help") && !is_near("", "ab") && is_near("", "a"));
+    }
+
+    #[test]
+    fn rebuild_claims_what_a_quick_repair_does_and_no_more() {
+        let about = Word::Rebuild.about();
+        for does in ["history", "superblock", "missing packs"] {
+            assert!(about.contains(does), "{about}");
+        }
+        for does_not in ["index", "card"] {
+            assert!(!about.contains(does_not), "{about}");
         }
     }
 

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use crate::bot::Bot;
 use crate::bot::ask::Goal;
 use crate::bot::page::Page;
+use crate::bot::permit::Asker;
+use crate::bot::permit::Audience;
 use crate::bot::permit::Shown;
 use crate::bot::question;
 use crate::bot::question::Answer;
+use crate::bot::question::Stake;
 use crate::bot::serve::sorry;
 use crate::bot::talk::Talk;
 use crate::bot::text;
@@ -49,19 +52,26 @@ struct Small {
 pub(in crate::bot) async fn download(
     bot: &Arc<Bot>,
     talk: &mut Talk,
-    shown: Shown,
+    asker: Asker,
     what: &str,
-    goal: Goal,
-    bytes_max: u64,
+    (goal, bytes_max): (Goal, u64),
 ) {
+    let shown = bot.settings.shown(asker, talk.audience);
     let target = match Target::parse(what) {
         Ok(target) => target,
         Err(error) => return work::say(talk, &sorry(&error, shown)).await,
     };
     if shown == Shown::Ids && matches!(target, Target::Path(_)) {
-        let text =
-            "Use the slash command `/download`, whose answer only you see; here others read along.";
-        return work::say(talk, &Page::new(text)).await;
+        // A slash command's answer would be for who asks alone: does that help?
+        let text = match bot.settings.shown(asker, Audience::Asker) {
+            Shown::Names => {
+                "Use the slash command `/download`, whose answer only you see; here others read along."
+            }
+            Shown::Ids => {
+                "Name an archive by its id (#DDMMYY-NN). Paths are for those who manage this server."
+            }
+        };
+        return work::say(talk, &Page::open(text)).await;
     }
     let title = Title {
         own: format!("Download of {}", text::name(what)),
@@ -130,7 +140,7 @@ async fn send(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, file
     if let Err(error) = talk.say(&page).await {
         log::info!("bot: {error}");
         let text = "The file could not be sent; ask for it on the machine.";
-        work::say(talk, &Page::new(text)).await;
+        work::say(talk, &Page::open(text)).await;
     }
 }
 
@@ -178,15 +188,18 @@ async fn to_machine(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title
         Some(ended) => ended,
     };
     if let Err(Error::Conflict(stake)) = &ended {
-        let stake = match shown {
-            Shown::Names => text::words(stake),
-            Shown::Ids => {
-                "There are other files of these names on the machine. Replace them?".into()
-            }
+        let open = "There are other files of these names on the machine. Replace them?";
+        let stake = Stake {
+            own: match shown {
+                Shown::Names => text::words(stake),
+                Shown::Ids => open.into(),
+            },
+            open: open.into(),
+            yes: "Replace",
         };
-        match question::ask(bot, talk, &stake, "Replace").await {
+        match question::ask(bot, talk, stake).await {
             Ok(Answer::Yes) => {}
-            Ok(Answer::No) => return work::say(talk, &Page::new("Nothing was replaced.")).await,
+            Ok(Answer::No) => return work::say(talk, &Page::open("Nothing was replaced.")).await,
             Err(error) => return log::info!("bot: {error}"),
         }
         ended = match work::run(bot, talk, title, fetch(wish(Consent::Given))).await {

@@ -1,5 +1,8 @@
 //! Answers from the index and the drive's status, given at once.
 
+use std::collections::HashMap;
+use std::path::Path;
+
 use crate::bot::Bot;
 use crate::bot::ask::Word;
 use crate::bot::page::Button;
@@ -27,11 +30,14 @@ const PAGE: usize = 8;
 /// Archives in the history.
 const HISTORY: usize = 5;
 
+/// Files that a query looks at.
+const HITS_MAX: usize = 1000;
+
 /// Longest query that the buttons of a page carry, characters: an id holds 100.
 const QUERY_CHARS_MAX: usize = 60;
 
-/// `/status`
-pub(in crate::bot) fn status(bot: &Bot, shown: Shown) -> Result<Page, Error> {
+/// `/status`. Paths of the machine are shown only where that is wanted.
+pub(in crate::bot) fn status(bot: &Bot, shown: Shown, shows_machine: bool) -> Result<Page, Error> {
     let status = bot.desk.drive().status()?;
     let name = text::name(&bot.drive_name);
     let mut lines = vec![match (status.unpublished, status.phase) {
@@ -76,11 +82,27 @@ pub(in crate::bot) fn status(bot: &Bot, shown: Shown) -> Result<Page, Error> {
             "**{files} cannot be read back**; `/verify` tells more."
         ));
     }
+    let last = service::history(bot.desk.drive(), 1)?.archives;
+    lines.extend(
+        last.iter()
+            .map(|info| format!("Changed last: {}", line(info, shown))),
+    );
+    lines.push(place(bot.mountpoint.as_deref(), shows_machine));
+    lines.push("What Discord keeps of it is encrypted.".into());
     // Errors may name channels, and what went wrong is the owner's business.
     if let (Shown::Names, Some(error)) = (shown, &status.last_error) {
         lines.push(format!("Last error: {}", text::words(error)));
     }
     Ok(Page::new(lines.join("\n")))
+}
+
+/// Where the drive is mounted.
+fn place(mountpoint: Option<&Path>, shows_machine: bool) -> String {
+    match (mountpoint, shows_machine) {
+        (Some(path), true) => format!("Mounted at {}", text::name(&path.to_string_lossy())),
+        (Some(_), false) => "Mounted".into(),
+        (None, _) => "Not mounted: its bot runs alone".into(),
+    }
 }
 
 /// `/history`
@@ -101,7 +123,7 @@ pub(in crate::bot) fn archives(
     page: usize,
     shown: Shown,
 ) -> Result<Page, Error> {
-    let found = find(bot, query, page * PAGE, PAGE, shown)?;
+    let (found, held) = search(bot, query, page * PAGE, shown)?;
     let pages = found.found.div_ceil(PAGE).max(1);
     let page = page.min(pages - 1);
     let mut lines = vec![match query {
@@ -111,7 +133,13 @@ pub(in crate::bot) fn archives(
             format!("**{count} for** {}", text::name(query))
         }
     }];
-    lines.extend(found.archives.iter().map(|info| line(info, shown)));
+    for info in &found.archives {
+        lines.push(line(info, shown));
+        lines.extend(held.paths.get(&info.id).map(|paths| inside(paths)));
+    }
+    if held.is_more {
+        lines.push("More files have these words; `ods search` on the machine lists them.".into());
+    }
     let mut answer = Page::default();
     if pages > 1 {
         lines.push(format!("Page {} of {pages}", page + 1));
@@ -134,6 +162,62 @@ pub(in crate::bot) fn archives(
     }
     answer.text = lines.join("\n");
     Ok(answer)
+}
+
+/// What a query found in archives.
+#[derive(Default)]
+struct Held {
+    /// Paths by the archive's id.
+    paths: HashMap<String, Vec<String>>,
+    /// Were there too many to look at all of them?
+    is_more: bool,
+}
+
+/// One page of the archives that a query finds by what is written about them, or by the name of something in
+/// them. Who is shown ids alone finds by ids alone.
+fn search(
+    bot: &Bot,
+    query: &str,
+    skip: usize,
+    shown: Shown,
+) -> Result<(service::Archives, Held), Error> {
+    if shown == Shown::Ids || query.trim().is_empty() {
+        return Ok((find(bot, query, skip, PAGE, shown)?, Held::default()));
+    }
+    let go_on = |_: &crate::drive::task::Progress| Go::On;
+    let drive = bot.desk.drive();
+    let found = service::search(drive, query, HITS_MAX, &Task::new(&go_on))?;
+    let mut held = Held {
+        is_more: found.more,
+        ..Held::default()
+    };
+    for hit in found.files {
+        held.paths.entry(hit.archive).or_default().push(hit.path);
+    }
+    let mut all = service::archives(drive, &Query::default())?;
+    all.archives.retain(|info| {
+        let is_described = found.archives.iter().any(|one| one.id == info.id);
+        is_described || held.paths.contains_key(&info.id)
+    });
+    // Its own directory is no file in it.
+    for info in &all.archives {
+        if let Some(paths) = held.paths.get_mut(&info.id) {
+            paths.retain(|path| *path != info.directory);
+        }
+    }
+    held.paths.retain(|_, paths| !paths.is_empty());
+    all.found = all.archives.len();
+    all.archives = all.archives.into_iter().skip(skip).take(PAGE).collect();
+    Ok((all, held))
+}
+
+/// What was found in an archive, in one line.
+fn inside(paths: &[String]) -> String {
+    let first = paths.first().map_or(String::new(), |path| text::name(path));
+    match paths.len() {
+        0 | 1 => format!("- {first}"),
+        more => format!("- {first} and {} more", more - 1),
+    }
 }
 
 /// Archives a query finds. Who is shown ids alone finds by ids alone.

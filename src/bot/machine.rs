@@ -29,16 +29,41 @@ fn command(program: &str) -> Command {
     command
 }
 
+/// What shows notifications.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Desktop {
+    /// macOS.
+    Mac,
+    /// Whatever speaks with `notify-send`.
+    Free,
+}
+
+/// The program of a desktop that shows a notification, and what it is given. Title and text are arguments of
+/// their own and no part of a script, so nothing in them is understood as one.
+fn announcing<'a>(desktop: Desktop, title: &'a str, text: &'a str) -> (&'static str, Vec<&'a str>) {
+    match desktop {
+        Desktop::Mac => {
+            let show = "display notification (item 2 of argv) with title (item 1 of argv)";
+            let script = ["-e", "on run argv", "-e", show, "-e", "end run", "--"];
+            ("osascript", [&script[..], &[title, text]].concat())
+        }
+        Desktop::Free => ("notify-send", vec!["--app-name=ods", "--", title, text]),
+    }
+}
+
 /// Shows a notification on the desktop, if there is one. Waits for the program to end.
 pub(in crate::bot) fn notify(title: &str, text: &str) {
-    let mut command = command("notify-send");
-    command
-        .args(["--app-name=ods", "--", title, text])
-        .stdin(Stdio::null());
+    let desktop = match cfg!(target_os = "macos") {
+        true => Desktop::Mac,
+        false => Desktop::Free,
+    };
+    let (program, arguments) = announcing(desktop, title, text);
+    let mut command = command(program);
+    command.args(arguments).stdin(Stdio::null());
     match command.status() {
         Ok(status) if status.success() => {}
-        Ok(status) => log::debug!("bot: notify-send ended with {status}"),
-        Err(error) => log::debug!("bot: no notify-send: {error}"),
+        Ok(status) => log::debug!("bot: {program} ended with {status}"),
+        Err(error) => log::debug!("bot: no {program}: {error}"),
     }
 }
 
@@ -76,5 +101,24 @@ impl Drop for Awake {
         drop(self.0.stdin.take());
         drop(self.0.kill());
         drop(self.0.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_s_words_are_arguments_and_no_script() {
+        let (title, text) = ("ods: a\" & \"b", "-e do shell script \"rm\"");
+        for desktop in [Desktop::Mac, Desktop::Free] {
+            let (_, arguments) = announcing(desktop, title, text);
+            let end = arguments.iter().position(|one| *one == "--");
+            let (script, words) = arguments.split_at(end.expect("an end of the options"));
+            assert_eq!(words, ["--", title, text]);
+            assert!(!script.join(" ").contains("rm"), "{script:?}");
+        }
+        let (program, arguments) = announcing(Desktop::Mac, title, text);
+        assert_eq!((program, arguments[1]), ("osascript", "on run argv"));
     }
 }

@@ -4,7 +4,7 @@
 //! gateway ─ wire                 a session: what happens in the server
 //! serve ─ ask ─ permit           who asks what, and may they
 //! looks  complete                answers from the index, at once
-//! work ─ upload  download  upkeep    long work, and what is asked before something goes
+//! work ─ upload  download  migrate  upkeep    long work, and what is asked before something goes
 //! question                      a button before something goes
 //! talk ─ page ─ text             the answer: promised, given, changed, moved into the channel
 //! register                       the commands as Discord knows them
@@ -28,6 +28,7 @@ mod download;
 mod gateway;
 mod looks;
 mod machine;
+mod migrate;
 mod notify;
 mod page;
 mod permit;
@@ -104,6 +105,8 @@ pub struct Parts {
     pub drive_name: String,
     /// The drive's state directory.
     pub state_dir: PathBuf,
+    /// Where the drive is mounted, if it is.
+    pub mountpoint: Option<PathBuf>,
 }
 
 /// A bot at work.
@@ -113,6 +116,7 @@ pub(crate) struct Bot {
     messenger: Messenger,
     drive_name: String,
     state_dir: PathBuf,
+    mountpoint: Option<PathBuf>,
     roles: Mutex<Roles>,
     questions: Questions,
     jobs: Semaphore,
@@ -146,6 +150,7 @@ pub fn start(parts: Parts) -> Running {
         messenger: parts.messenger,
         drive_name: parts.drive_name,
         state_dir: parts.state_dir,
+        mountpoint: parts.mountpoint,
         roles: Mutex::default(),
         questions: Questions::default(),
         jobs: Semaphore::new(JOBS_MAX),

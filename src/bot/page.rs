@@ -11,7 +11,7 @@ use crate::store::discord::Attached;
 pub(in crate::bot) struct Page {
     /// For who asked.
     pub(in crate::bot) text: String,
-    /// For everybody, should the answer have to move into the channel; none: as for who asked.
+    /// For everybody, should the answer have to move into the channel; none: nothing of it is for everybody.
     pub(in crate::bot) open_text: Option<String>,
     pub(in crate::bot) buttons: Vec<Button>,
     pub(in crate::bot) file: Option<Attached>,
@@ -48,11 +48,24 @@ impl Page {
         }
     }
 
-    /// The same for everybody, without its file, which only who asked may have.
-    pub(in crate::bot) fn opened(&self) -> Page {
+    /// What may be said to everybody as it is.
+    pub(in crate::bot) fn open(text: impl Into<String>) -> Page {
+        let text = text.into();
         Page {
-            text: self.open_text.clone().unwrap_or_else(|| self.text.clone()),
-            ..Page::default()
+            open_text: Some(text.clone()),
+            ..Page::new(text)
+        }
+    }
+
+    /// What of it is for everybody: its open words with their buttons, and never its file. Where there are
+    /// no such words, nothing is told but that.
+    pub(in crate::bot) fn opened(&self) -> Page {
+        match &self.open_text {
+            Some(text) => Page {
+                buttons: self.buttons.clone(),
+                ..Page::new(text)
+            },
+            None => Page::new(TOO_LATE),
         }
     }
 
@@ -75,6 +88,10 @@ impl Page {
         self.file.iter().cloned().collect()
     }
 }
+
+/// What is said in the channel instead of an answer that only who asked may read.
+const TOO_LATE: &str =
+    "The answer is not for everybody, and it came too late to be given to you alone; ask again.";
 
 /// Flags of a message.
 pub(in crate::bot) const SUPPRESS_EMBEDS: u64 = 1 << 2;
@@ -100,4 +117,36 @@ fn rows(buttons: &[Button]) -> Value {
         })
     });
     json!([{ "type": 1, "components": buttons.take(5).collect::<Vec<_>>() }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_is_told_open_words_alone() {
+        let button = Button {
+            label: "Delete",
+            id: "ask:1:yes".into(),
+            look: Look::Danger,
+            can: Can::Press,
+        };
+        let private = Page {
+            buttons: vec![button.clone()],
+            ..Page::new("secret.txt would be replaced")
+        };
+        let opened = private.opened();
+        assert_eq!((opened.text.as_str(), opened.buttons.len()), (TOO_LATE, 0));
+        let asked = Page {
+            open_text: Some("Replace it?".into()),
+            ..private
+        };
+        let opened = asked.opened();
+        assert_eq!(opened.text, "Replace it?");
+        assert_eq!(opened.buttons, [button]);
+        assert_eq!(
+            Page::open("Nothing was done.").opened().text,
+            "Nothing was done."
+        );
+    }
 }

@@ -135,6 +135,11 @@ impl Settings {
         word == Word::Help || !word.is_for_admins() && self.members.contains(&word)
     }
 
+    /// Are paths of this machine shown in an answer? To admins alone, whoever is shown names of the drive.
+    pub(in crate::bot) fn shows_machine(asker: Asker, audience: Audience) -> bool {
+        (asker.rank, audience) == (Rank::Admin, Audience::Asker)
+    }
+
     /// Names, or ids alone?
     pub(in crate::bot) fn shown(&self, asker: Asker, audience: Audience) -> Shown {
         match (self.names, asker.rank, audience) {
@@ -181,9 +186,17 @@ mod tests {
             let is_allowed = settings.permit(asker, word).is_ok();
             assert_eq!(
                 is_allowed,
-                !matches!(word, Word::Rebuild | Word::Cleanup),
+                !matches!(word, Word::Rebuild | Word::Cleanup | Word::Migrate),
                 "{word:?}"
             );
+        }
+        // Whatever the drive's names are to members, the machine's paths are nothing to them.
+        for (rank, audience) in [
+            (Rank::Member, Audience::Asker),
+            (Rank::Admin, Audience::Channel),
+        ] {
+            let asker = Asker { user: 1, rank };
+            assert!(!Settings::shows_machine(asker, audience));
         }
         settings.members.clear();
         let allowed = Word::ALL

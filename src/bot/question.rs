@@ -84,12 +84,21 @@ impl Questions {
     }
 }
 
-/// Asks, and waits for the answer; no answer is none. `yes` is what the dangerous button says.
+/// What is asked.
+pub(in crate::bot) struct Stake {
+    /// As who asked may read it.
+    pub(in crate::bot) own: String,
+    /// As everybody may.
+    pub(in crate::bot) open: String,
+    /// What the dangerous button says.
+    pub(in crate::bot) yes: &'static str,
+}
+
+/// Asks, and waits for the answer; no answer is none.
 pub(in crate::bot) async fn ask(
     bot: &Arc<Bot>,
     talk: &mut Talk,
-    text: &str,
-    yes: &'static str,
+    stake: Stake,
 ) -> Result<Answer, Error> {
     let Some((id, told)) = bot.questions.open(talk.user) else {
         return Ok(Answer::No);
@@ -102,10 +111,11 @@ pub(in crate::bot) async fn ask(
     };
     let page = Page {
         buttons: vec![
-            button(yes, "yes", Look::Danger),
+            button(stake.yes, "yes", Look::Danger),
             button("Leave it", "no", Look::Plain),
         ],
-        ..Page::new(text)
+        open_text: Some(stake.open),
+        ..Page::new(stake.own)
     };
     let said = talk.say(&page).await;
     let answer = match &said {

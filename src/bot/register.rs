@@ -92,7 +92,7 @@ fn options(word: Word) -> Value {
     match word {
         Word::Upload => json!([
             { "type": kind::FILE, "name": "file", "description": "A file to put into the drive" },
-            text("path", "Instead of a file: a path on the machine that has the drive"),
+            text("path", "A path on the machine that has the drive; with neither, all of its upload directory"),
             text("to", "Directory in the drive"),
         ]),
         Word::Download => {
@@ -107,16 +107,22 @@ fn options(word: Word) -> Value {
             json!([what(true), to])
         }
         Word::Archives => {
-            let mut query = text("query", "Words to find archives by");
+            let mut query = text("query", "Words to find archives and files by");
             query["autocomplete"] = json!(true);
             json!([query])
         }
         Word::Info | Word::Cleanup => json!([what(true)]),
+        Word::Resume => json!([what(false)]),
+        Word::Migrate => {
+            let mut what = text("what", "#DDMMYY-NN or BATCH_YYYYMMDD_HHHH");
+            what["required"] = json!(true);
+            json!([what, text("to", "Directory in the drive")])
+        }
         Word::Verify => json!([
             what(false),
             { "type": kind::SWITCH, "name": "full", "description": "Fetch everything and check every byte" },
         ]),
-        Word::Resume | Word::Status | Word::History | Word::Rebuild | Word::Stats | Word::Help => {
+        Word::Status | Word::History | Word::Rebuild | Word::Stats | Word::Help => {
             json!([])
         }
     }

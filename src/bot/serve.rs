@@ -13,6 +13,8 @@ use crate::bot::complete;
 use crate::bot::download;
 use crate::bot::gateway::Heard;
 use crate::bot::looks;
+use crate::bot::migrate;
+use crate::bot::page::EPHEMERAL;
 use crate::bot::page::Page;
 use crate::bot::permit::Asker;
 use crate::bot::permit::Audience;
@@ -21,6 +23,7 @@ use crate::bot::permit::Shown;
 use crate::bot::question::Pressed;
 use crate::bot::register;
 use crate::bot::settings::Names;
+use crate::bot::settings::Settings;
 use crate::bot::talk::Becomes;
 use crate::bot::talk::Talk;
 use crate::bot::text;
@@ -28,6 +31,7 @@ use crate::bot::upkeep;
 use crate::bot::upload;
 use crate::bot::wire::Interaction;
 use crate::bot::wire::Message;
+use crate::bot::wire::Pressable;
 use crate::bot::wire::kind;
 use crate::bot::work;
 use crate::service::Error;
@@ -73,6 +77,7 @@ async fn asked(bot: &Arc<Bot>, interaction: Interaction) {
         Talk::on_interaction(bot.messenger.clone(), to.clone(), who, how, life)
     };
     let data = interaction.data.unwrap_or_default();
+    let readers = readers(interaction.message.as_ref());
     match interaction.kind {
         kind::COMMAND => match Ask::of_command(&data) {
             Ok(ask) => {
@@ -86,7 +91,7 @@ async fn asked(bot: &Arc<Bot>, interaction: Interaction) {
                 work::say(&mut talk, &Page::new(why)).await;
             }
         },
-        kind::COMPONENT => pressed(bot, asker, &data.custom_id, talk).await,
+        kind::COMPONENT => pressed(bot, asker, (&data.custom_id, readers), talk).await,
         kind::AUTOCOMPLETE => {
             let talk = talk(Becomes::Message, Audience::Asker);
             let typed = data.options.iter().find(|option| option.focused);
@@ -125,12 +130,25 @@ async fn complete(bot: &Arc<Bot>, talk: &Talk, asker: Asker, command: &str, type
     }
 }
 
-/// A button was pressed: of a page, a question, or an archive's card.
-async fn pressed(bot: &Arc<Bot>, asker: Asker, id: &str, talk: impl Fn(Becomes, Audience) -> Talk) {
+/// Who reads a message whose button was pressed, whoever presses it. Of one that is not told everybody does.
+fn readers(message: Option<&Pressable>) -> Audience {
+    match message.is_some_and(|message| message.flags & EPHEMERAL != 0) {
+        true => Audience::Asker,
+        false => Audience::Channel,
+    }
+}
+
+/// A button was pressed: of a page, a question, or an archive's card. `readers` are those of its message.
+async fn pressed(
+    bot: &Arc<Bot>,
+    asker: Asker,
+    (id, readers): (&str, Audience),
+    talk: impl Fn(Becomes, Audience) -> Talk,
+) {
     if let Some(rest) = id.strip_prefix("ask:") {
         match bot.questions.press(rest, asker) {
             Pressed::Told => {
-                let mut talk = talk(Becomes::Change, Audience::Asker);
+                let mut talk = talk(Becomes::Change, readers);
                 if let Err(error) = talk.promise().await {
                     log::debug!("bot: {error}");
                 }
@@ -140,7 +158,7 @@ async fn pressed(bot: &Arc<Bot>, asker: Asker, id: &str, talk: impl Fn(Becomes, 
                 work::say(&mut talk, &Page::new("Only who asked can answer this.")).await;
             }
             Pressed::Over => {
-                let mut talk = talk(Becomes::Change, Audience::Asker);
+                let mut talk = talk(Becomes::Change, readers);
                 let text = "This question has ended; nothing was done.";
                 work::say(&mut talk, &Page::new(text)).await;
             }
@@ -168,7 +186,7 @@ async fn pressed(bot: &Arc<Bot>, asker: Asker, id: &str, talk: impl Fn(Becomes, 
     let audience = match becomes {
         // Many people press buttons of a card; each has an answer of their own.
         Becomes::Message => Audience::Asker,
-        Becomes::Change => audience(&bot.settings.names, asker, &ask),
+        Becomes::Change => readers,
     };
     grant(bot, talk(becomes, audience), asker, ask, None).await;
 }
@@ -206,7 +224,11 @@ async fn grant(bot: &Arc<Bot>, mut talk: Talk, asker: Asker, ask: Ask, limit: Op
     let talk = &mut talk;
     match ask {
         Ask::Help => work::say(talk, &looks::help(bot, asker)).await,
-        Ask::Status => quick(bot, talk, shown, move |bot| looks::status(bot, shown)).await,
+        Ask::Status => {
+            let shows_machine = Settings::shows_machine(asker, talk.audience);
+            let look = move |bot: &Bot| looks::status(bot, shown, shows_machine);
+            quick(bot, talk, shown, look).await;
+        }
         Ask::History => quick(bot, talk, shown, move |bot| looks::history(bot, shown)).await,
         Ask::Stats => quick(bot, talk, shown, looks::stats).await,
         Ask::Archives { query, page } => {
@@ -216,14 +238,15 @@ async fn grant(bot: &Arc<Bot>, mut talk: Talk, asker: Asker, ask: Ask, limit: Op
         Ask::Info { what } => {
             quick(bot, talk, shown, move |bot| looks::info(bot, &what, shown)).await;
         }
-        Ask::Resume => upkeep::resume(bot, talk, shown).await,
+        Ask::Resume { what } => upkeep::resume(bot, talk, shown, &what).await,
         Ask::Verify { what, depth } => upkeep::verify(bot, talk, shown, &what, depth).await,
         Ask::Rebuild => upkeep::rebuild(bot, talk, shown).await,
         Ask::Cleanup { what } => upkeep::cleanup(bot, talk, shown, &what).await,
-        Ask::Upload { source, to } => upload::upload(bot, talk, shown, source, &to).await,
+        Ask::Migrate { what, to } => migrate::migrate(bot, talk, shown, &what, &to).await,
+        Ask::Upload { source, to } => upload::upload(bot, talk, asker, source, &to).await,
         Ask::Download { what, goal } => {
             let bytes_max = limit.unwrap_or_else(|| bot.messenger.file_bytes_max());
-            download::download(bot, talk, shown, &what, goal, bytes_max).await;
+            download::download(bot, talk, asker, &what, (goal, bytes_max)).await;
         }
     }
 }
@@ -249,7 +272,7 @@ async fn quick(
     let page = match found {
         Some(Ok(page)) => page,
         Some(Err(error)) => sorry(&error, shown),
-        None => Page::new("That did not work; the log on the machine says why."),
+        None => Page::open("That did not work; the log on the machine says why."),
     };
     work::say(talk, &page).await;
 }
@@ -263,7 +286,7 @@ pub(in crate::bot) fn sorry(error: &Error, shown: Shown) -> Page {
         }
         (error, Shown::Ids) => {
             log::info!("bot: {error}");
-            Page::new("That did not work; the log on the machine says why.")
+            Page::open("That did not work; the log on the machine says why.")
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::bot::ask::Word;
+use crate::import::Keys;
 
 /// The table `[drive.NAME.bot]` of the configuration. Everything has a safe default.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -24,6 +25,11 @@ pub struct Settings {
     pub upload_dirs: Vec<PathBuf>,
     /// The directory of this machine into which `/download` puts what is too large for a message.
     pub download_dir: Option<PathBuf>,
+    /// File with the key of the systems before, for `/migrate`; none: their variables of the environment.
+    pub old_key_file: Option<PathBuf>,
+    /// The keys found there.
+    #[serde(skip)]
+    pub old_keys: Keys,
     /// Are commands written as `!words` heard, where Discord grants the message-content intent?
     pub words: Switch,
     /// Buttons on the archives' cards.
@@ -98,6 +104,8 @@ impl Default for Settings {
             channel: None,
             upload_dirs: Vec::new(),
             download_dir: None,
+            old_key_file: None,
+            old_keys: Keys::default(),
             words: Switch::On,
             buttons: Switch::On,
             desktop: Switch::On,

@@ -8,6 +8,7 @@ use crate::bot::page::Page;
 use crate::bot::permit::Shown;
 use crate::bot::question;
 use crate::bot::question::Answer;
+use crate::bot::question::Stake;
 use crate::bot::serve::sorry;
 use crate::bot::talk::Talk;
 use crate::bot::text;
@@ -23,9 +24,12 @@ use crate::drive::task::Task;
 use crate::drive::verify;
 use crate::drive::verify::Problem;
 use crate::service;
+use crate::service::ArchiveInfo;
 use crate::service::Consent;
 use crate::service::Delete;
 use crate::service::Error;
+use crate::service::Query;
+use crate::service::Removed;
 use crate::service::Target;
 
 /// Problems that an answer lists.
@@ -160,19 +164,50 @@ pub(in crate::bot) async fn rebuild(bot: &Arc<Bot>, talk: &mut Talk, shown: Show
     work::tell(bot, talk, &title, shown, done).await;
 }
 
-/// `/resume`: what waits goes to Discord now.
-pub(in crate::bot) async fn resume(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown) {
+/// The archive of an id, as it is now; none where none is named.
+fn archive(bot: &Bot, what: &str) -> Result<Option<ArchiveInfo>, Error> {
+    if what.is_empty() {
+        return Ok(None);
+    }
+    let Target::Archive(id) = Target::parse(what)? else {
+        let text = "name an archive by its id (#DDMMYY-NN), or nothing: what waits goes to Discord as a whole";
+        return Err(Error::Usage(text.into()));
+    };
+    let all = Query {
+        removed: Removed::Shown,
+        ..Query::default()
+    };
+    let mut all = service::archives(bot.desk.drive(), &all)?
+        .archives
+        .into_iter();
+    let found = all.find(|info| info.id == id);
+    let none = || Error::NotFound(format!("there is no archive {id} in the drive"));
+    found.map(Some).ok_or_else(none)
+}
+
+/// `/resume`: what waits goes to Discord now, and an archive that was named is told of.
+pub(in crate::bot) async fn resume(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, what: &str) {
+    let named = what.to_owned();
+    match bot.blocking(move |bot| archive(bot, &named)).await {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => return work::say(talk, &sorry(&error, shown)).await,
+        None => return,
+    }
     let title = Title {
         own: "Upload of what waits".into(),
         open: "Upload of what waits",
         kind: Kind::Transfer,
     };
-    let go_on = |bot: &Bot, task: &Task<'_>| Ok(flush(bot.desk.drive(), task)?);
+    let named = what.to_owned();
+    let go_on = move |bot: &Bot, task: &Task<'_>| {
+        let sent = flush(bot.desk.drive(), task)?;
+        Ok((sent, archive(bot, &named)?))
+    };
     let Some(ended) = work::run(bot, talk, &title, go_on).await else {
         return;
     };
-    let done = ended.map(|sent| {
-        let text = match sent {
+    let done = ended.map(|(sent, archive)| {
+        let mut text = match sent {
             0 => "Nothing waits: everything is on Discord.".to_owned(),
             sent => format!(
                 "**{}**: done, {} are on Discord.",
@@ -180,6 +215,12 @@ pub(in crate::bot) async fn resume(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown
                 text::bytes(sent)
             ),
         };
+        if let Some(info) = archive {
+            let (id, state) = (info.id, info.state.word());
+            text.push_str(&format!(
+                "\n`{id}` is {state}. What waits goes as a whole, whichever archive is named."
+            ));
+        }
         Done {
             own: text.clone(),
             open: text,
@@ -237,15 +278,20 @@ pub(in crate::bot) async fn cleanup(bot: &Arc<Bot>, talk: &mut Talk, shown: Show
         None => return,
         Some(Err(Error::Conflict(stake))) => stake,
         Some(Err(error)) => return work::say(talk, &sorry(&error, shown)).await,
-        Some(Ok(_)) => return work::say(talk, &Page::new("There was nothing to delete.")).await,
+        Some(Ok(_)) => return work::say(talk, &Page::open("There was nothing to delete.")).await,
     };
-    let stake = match shown {
-        Shown::Names => text::words(&stake),
-        Shown::Ids => format!("Delete {} with everything in it?", text::name(what)),
+    let open = format!("Delete {} with everything in it?", text::name(what));
+    let stake = Stake {
+        own: match shown {
+            Shown::Names => text::words(&stake),
+            Shown::Ids => open.clone(),
+        },
+        open,
+        yes: "Delete",
     };
-    match question::ask(bot, talk, &stake, "Delete").await {
+    match question::ask(bot, talk, stake).await {
         Ok(Answer::Yes) => {}
-        Ok(Answer::No) => return work::say(talk, &Page::new("Nothing was deleted.")).await,
+        Ok(Answer::No) => return work::say(talk, &Page::open("Nothing was deleted.")).await,
         Err(error) => return log::info!("bot: {error}"),
     }
     let Some(ended) = work::run(bot, talk, &title, delete(wish(Consent::Given))).await else {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use crate::bot::Bot;
 use crate::bot::ask::Source;
 use crate::bot::page::Page;
+use crate::bot::permit::Asker;
 use crate::bot::permit::Shown;
 use crate::bot::question;
 use crate::bot::question::Answer;
+use crate::bot::question::Stake;
 use crate::bot::settings::Settings;
 use crate::bot::talk::Talk;
 use crate::bot::text;
@@ -34,10 +36,16 @@ use crate::store::discord::Fetching;
 /// Directory of the drive for attachments that nobody named another one for.
 const ATTACHMENTS: &str = "Uploads";
 
+/// Entries of a directory that are told by name.
+const LISTED_MAX: usize = 5;
+
+/// Why nothing of the machine is taken.
+const NOT_LISTED: &str = "Files of the machine cannot be uploaded: its owner listed no directory for that (`upload_dirs`). Attach a file.";
+
 /// What is put, once it is sure that it may be.
 #[derive(Clone)]
 enum Load {
-    File(PathBuf),
+    Paths(Vec<PathBuf>),
     Attached(Vec<Attachment>),
 }
 
@@ -45,29 +53,16 @@ enum Load {
 pub(in crate::bot) async fn upload(
     bot: &Arc<Bot>,
     talk: &mut Talk,
-    shown: Shown,
+    asker: Asker,
     source: Source,
     to: &str,
 ) {
-    let (load, own) = match source {
-        Source::Attached(files) => {
-            let own = match &files[..] {
-                [only] => format!("Upload of {}", text::name(&file_name(only))),
-                files => format!("Upload of {}", text::counted(files.len() as u64, "file")),
-            };
-            (Load::Attached(files), own)
-        }
-        Source::Machine(path) => {
-            let own = format!("Upload of {}", text::name(&path.to_string_lossy()));
-            match bot
-                .blocking(move |bot| allowed(&bot.settings, &bot.state_dir, &path))
-                .await
-            {
-                Some(Ok(path)) => (Load::File(path), own),
-                Some(Err(why)) => return work::say(talk, &Page::new(why)).await,
-                None => return,
-            }
-        }
+    let shown = bot.settings.shown(asker, talk.audience);
+    let is_inbox = source == Source::Inbox;
+    let (load, own) = match load(bot, source, Settings::shows_machine(asker, talk.audience)).await {
+        Some(Ok(load)) => load,
+        Some(Err(why)) => return work::say(talk, &Page::new(why)).await,
+        None => return,
     };
     let title = Title {
         own: match shown {
@@ -77,6 +72,9 @@ pub(in crate::bot) async fn upload(
         open: "Upload",
         kind: Kind::Transfer,
     };
+    if let (true, Load::Paths(paths)) = (is_inbox, &load) {
+        work::say(talk, &begun(&title, paths.len())).await;
+    }
     let to = match (&load, to.trim_matches('/')) {
         (Load::Attached(_), "") => ATTACHMENTS.to_owned(),
         (_, to) => to.to_owned(),
@@ -86,13 +84,18 @@ pub(in crate::bot) async fn upload(
         Some(ended) => ended,
     };
     if let Err(Error::Conflict(stake)) = &ended {
-        let stake = match shown {
-            Shown::Names => text::words(stake),
-            Shown::Ids => "There is something else of this name. Replace it?".into(),
+        let open = "There is something else of this name. Replace it?";
+        let stake = Stake {
+            own: match shown {
+                Shown::Names => text::words(stake),
+                Shown::Ids => open.into(),
+            },
+            open: open.into(),
+            yes: "Replace",
         };
-        match question::ask(bot, talk, &stake, "Replace").await {
+        match question::ask(bot, talk, stake).await {
             Ok(Answer::Yes) => {}
-            Ok(Answer::No) => return work::say(talk, &Page::new("Nothing was replaced.")).await,
+            Ok(Answer::No) => return work::say(talk, &Page::open("Nothing was replaced.")).await,
             Err(error) => return log::info!("bot: {error}"),
         }
         ended = match once(bot, talk, &title, &load, &to, Consent::Given).await {
@@ -104,6 +107,97 @@ pub(in crate::bot) async fn upload(
     work::tell(bot, talk, &title, shown, done).await;
 }
 
+/// What is taken, and what it is called for who is shown names.
+async fn load(
+    bot: &Arc<Bot>,
+    source: Source,
+    shows_machine: bool,
+) -> Option<Result<(Load, String), String>> {
+    match source {
+        Source::Attached(files) => {
+            let own = match &files[..] {
+                [only] => format!("Upload of {}", text::name(&file_name(only))),
+                files => format!("Upload of {}", text::counted(files.len() as u64, "file")),
+            };
+            Some(Ok((Load::Attached(files), own)))
+        }
+        Source::Machine(path) => {
+            let own = format!("Upload of {}", text::name(&path.to_string_lossy()));
+            let found = bot
+                .blocking(move |bot| allowed(&bot.settings, &bot.state_dir, &path))
+                .await?;
+            Some(found.map(|path| (Load::Paths(vec![path]), own)))
+        }
+        Source::Inbox => {
+            let found = bot
+                .blocking(move |bot| inbox(&bot.settings, &bot.state_dir, shows_machine))
+                .await?;
+            Some(found.map(|paths| {
+                let own = format!("Upload of {}", listed(&paths));
+                (Load::Paths(paths), own)
+            }))
+        }
+    }
+}
+
+/// Says what will be taken, before it is.
+fn begun(title: &Title, entries: usize) -> Page {
+    let what = match entries {
+        1 => "the only entry of the upload directory is taken".to_owned(),
+        entries => format!("all {entries} entries of the upload directory are taken"),
+    };
+    Page {
+        open_text: Some(format!("**{}**: {what}.", title.open)),
+        ..Page::new(format!("**{}**: {what}.", title.own))
+    }
+}
+
+/// Names of what is taken, as far as they fit into a line.
+fn listed(paths: &[PathBuf]) -> String {
+    let names = paths.iter().filter_map(|path| path.file_name());
+    let names = names.map(|name| text::name(&name.to_string_lossy()));
+    let mut listed = names.take(LISTED_MAX).collect::<Vec<_>>().join(", ");
+    if paths.len() > LISTED_MAX {
+        listed.push_str(&format!(" and {} more", paths.len() - LISTED_MAX));
+    }
+    listed
+}
+
+/// All that is in the one directory that files may be taken from.
+fn inbox(
+    settings: &Settings,
+    state_dir: &Path,
+    shows_machine: bool,
+) -> Result<Vec<PathBuf>, String> {
+    let dir = match (&settings.upload_dirs[..], shows_machine) {
+        ([], _) => return Err(NOT_LISTED.into()),
+        ([only], _) => allowed(settings, state_dir, only)?,
+        (dirs, true) => {
+            let dirs = dirs.iter().map(|dir| text::name(&dir.to_string_lossy()));
+            let dirs: Vec<String> = dirs.collect();
+            return Err(format!(
+                "Attach a file, or name a path; it may be one of these directories, or lie in one: {}",
+                dirs.join(", ")
+            ));
+        }
+        (dirs, false) => {
+            return Err(format!(
+                "Attach a file, or name a path in one of the {} directories that may be uploaded from.",
+                dirs.len()
+            ));
+        }
+    };
+    let unread = || String::from("The upload directory cannot be read; look at it on the machine.");
+    let entries = std::fs::read_dir(dir).map_err(|_| unread())?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths: Vec<PathBuf> = paths.collect::<Result<_, _>>().map_err(|_| unread())?;
+    paths.sort();
+    match paths.is_empty() {
+        true => Err("Nothing is in the upload directory.".into()),
+        false => Ok(paths),
+    }
+}
+
 async fn once(
     bot: &Arc<Bot>,
     talk: &mut Talk,
@@ -113,9 +207,10 @@ async fn once(
     consent: Consent,
 ) -> Option<Result<Copied, Error>> {
     match load {
-        Load::File(path) => {
+        Load::Paths(paths) => {
+            let sources = paths.iter().map(|path| HostPath::from(path.as_path()));
             let wish = Put {
-                sources: vec![HostPath::from(path.as_path())],
+                sources: sources.collect(),
                 to: to.as_bytes().to_vec(),
                 words: Words::default(),
                 check: Check::Times,
@@ -255,11 +350,13 @@ fn file_name(file: &Attachment) -> String {
 
 /// The path with all links followed, if it lies in a directory that the owner listed. What is not there
 /// is told like what is not allowed, so nobody learns what the machine has.
-fn allowed(settings: &Settings, state_dir: &Path, path: &Path) -> Result<PathBuf, String> {
+pub(in crate::bot) fn allowed(
+    settings: &Settings,
+    state_dir: &Path,
+    path: &Path,
+) -> Result<PathBuf, String> {
     if settings.upload_dirs.is_empty() {
-        return Err(
-            "Files of the machine cannot be uploaded: its owner listed no directory for that (`upload_dirs`).".into(),
-        );
+        return Err(NOT_LISTED.into());
     }
     let refused =
         || String::from("There is no such file in the directories that may be uploaded from.");

@@ -50,6 +50,8 @@ pub(in crate::bot) struct Interaction {
     pub(in crate::bot) channel: Option<Channel>,
     pub(in crate::bot) member: Option<Member>,
     pub(in crate::bot) data: Option<Data>,
+    /// The message whose button was pressed.
+    pub(in crate::bot) message: Option<Pressable>,
     /// The largest file an answer may carry, bytes.
     pub(in crate::bot) attachment_size_limit: Option<u64>,
 }
@@ -59,6 +61,13 @@ pub(in crate::bot) mod kind {
     pub(in crate::bot) const COMMAND: u8 = 2;
     pub(in crate::bot) const COMPONENT: u8 = 3;
     pub(in crate::bot) const AUTOCOMPLETE: u8 = 4;
+}
+
+/// A message with buttons.
+#[derive(Deserialize)]
+pub(in crate::bot) struct Pressable {
+    #[serde(default)]
+    pub(in crate::bot) flags: u64,
 }
 
 #[derive(Deserialize)]

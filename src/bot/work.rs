@@ -73,7 +73,7 @@ pub(in crate::bot) async fn run<T: Send + 'static>(
 ) -> Option<Result<T, Error>> {
     let Ok(_slot) = bot.jobs.try_acquire() else {
         let text = "Two long jobs are being done already. Try again when one of them is done.";
-        say(talk, &Page::new(text)).await;
+        say(talk, &Page::open(text)).await;
         return None;
     };
     let wants_awake = title.kind == Kind::Transfer && bot.settings.awake == Switch::On;

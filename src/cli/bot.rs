@@ -32,6 +32,7 @@ use crate::cli::work;
 use crate::codec::key::Secret;
 use crate::drive::Access;
 use crate::drive::Drive;
+use crate::import::Keys;
 use crate::service::Desk;
 use crate::store::discord::Messenger;
 
@@ -48,6 +49,16 @@ pub(crate) fn settings(drive: &DriveConfig) -> Result<Settings> {
     Ok(settings)
 }
 
+/// The keys of the older systems for `/migrate`: from the configured file, or from the environment.
+pub(crate) fn old_keys(drive: &DriveConfig) -> Result<Keys> {
+    let file = drive
+        .bot
+        .as_ref()
+        .and_then(|bot| bot.old_key_file.as_deref());
+    let file = file.map(paths::expand).transpose()?;
+    secret::old_keys(file.as_deref(), None)
+}
+
 /// The bot of a drive that is being mounted, if one is wanted.
 pub(crate) fn beside(plan: &Plan, desk: Desk, messenger: &Messenger) -> Option<Running> {
     let settings = plan.bot.clone()?;
@@ -57,6 +68,7 @@ pub(crate) fn beside(plan: &Plan, desk: Desk, messenger: &Messenger) -> Option<R
         messenger: messenger.clone(),
         drive_name: plan.name.clone(),
         state_dir: plan.state_dir.clone(),
+        mountpoint: Some(plan.mountpoint.clone()).filter(|path| !path.as_os_str().is_empty()),
     }))
 }
 
@@ -80,7 +92,10 @@ pub(crate) fn run(args: &args::Bot, config: Option<&Path>) -> Result<()> {
         dead @ Target::Dead(_) => return dead.connect().map(drop),
     };
     let (_, drive) = Config::load(&paths.config)?.drive(Some(&name))?;
-    let settings = settings(&drive)?;
+    let settings = Settings {
+        old_keys: old_keys(&drive)?,
+        ..settings(&drive)?
+    };
     if args.register {
         bot::tell_commands_again(&state_dir);
     }

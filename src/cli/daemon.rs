@@ -31,6 +31,7 @@ use crate::cli::paths;
 use crate::cli::progress;
 use crate::cli::secret;
 use crate::cli::sys;
+use crate::import::Keys;
 
 /// Flag by which the child knows what it is.
 pub(crate) const SUPERVISED: &str = "--supervised";
@@ -38,7 +39,7 @@ pub(crate) const SUPERVISED: &str = "--supervised";
 /// A log longer than this is begun anew; the one before it is kept.
 const LOG_BYTES_MAX: u64 = 10 << 20;
 
-/// Room for what the child is given: two secrets of 64 KiB, written as JSON.
+/// Room for what the child is given: four secrets of 64 KiB, written as JSON.
 const HANDED_BYTES_MAX: usize = 1 << 20;
 
 /// What the child is given.
@@ -46,6 +47,8 @@ const HANDED_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Handed {
     pub(crate) token: String,
     pub(crate) passphrase: String,
+    /// Of the older systems, where a bot is wanted.
+    pub(crate) old_keys: Keys,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

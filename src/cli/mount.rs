@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use zeroize::Zeroizing;
 
+use crate::bot;
 use crate::cli::args;
 use crate::cli::config::Config;
 use crate::cli::config::DriveConfig;
@@ -25,6 +26,7 @@ use crate::cli::secret;
 use crate::cli::secret::Typing;
 use crate::cli::sys;
 use crate::codec::key::Secret;
+use crate::import::Keys;
 
 /// Open files that a mount may need: cache and spool keep theirs open, and there are connections and clients.
 /// With fewer it would fail somewhere in the middle, perhaps without a handle for who wants to end it.
@@ -99,7 +101,10 @@ impl Wish {
             name: self.name,
             site,
             bot: match self.options.bot {
-                true => Some(crate::cli::bot::settings(&self.drive)?),
+                true => Some(bot::Settings {
+                    old_keys: secrets.old_keys.clone(),
+                    ..crate::cli::bot::settings(&self.drive)?
+                }),
                 false => None,
             },
             options: self.options,
@@ -120,6 +125,10 @@ impl Wish {
         Ok(Handed {
             token: text(token),
             passphrase: text(passphrase),
+            old_keys: match self.options.bot {
+                true => crate::cli::bot::old_keys(&self.drive)?,
+                false => Keys::default(),
+            },
         })
     }
 }

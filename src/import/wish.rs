@@ -62,7 +62,7 @@ pub enum Existing {
 }
 
 /// The keys of the two systems.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize)]
 pub struct Keys {
     /// `USER_KEY`.
     pub user: Option<OldKey>,

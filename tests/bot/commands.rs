@@ -1,5 +1,6 @@
 //! Every command, by slash and by word.
 
+use std::path::Path;
 use std::time::Duration;
 
 use ods::bot::Names;
@@ -12,6 +13,8 @@ use crate::bots::Stage;
 use crate::bots::settings;
 use crate::bots::until;
 use crate::drives::noise;
+use crate::emulator_client::User;
+use crate::python_bots;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_be_looked_at_is_told() {
@@ -20,9 +23,14 @@ async fn what_can_be_looked_at_is_told() {
     let status = stage.run(admin, "status", json!({})).await;
     assert!(
         status
-            .has(&["main", "everything is on Discord"])
+            .has(&["main", "everything is on Discord", "is encrypted"])
+            .has(&["Changed last: ", &id, "stored", "Photos"])
+            .has(&["Mounted at /mnt/of\\-this\\-test"])
             .is_private()
     );
+    let status = stage.run(stage.member, "status", json!({})).await;
+    let status = status.has(&["Changed last: ", &id, "Mounted"]);
+    assert!(!status.text.contains("/mnt"), "{status:?}");
     let history = stage.run(admin, "history", json!({})).await;
     history.has(&[&id, "2 files", "Photos", "<t:"]);
     let archives = stage.run(admin, "archives", json!({})).await;
@@ -31,6 +39,14 @@ async fn what_can_be_looked_at_is_told() {
         .run(admin, "archives", json!({"query": "photo"}))
         .await;
     found.has(&["1 archive for", &id]);
+    let named = stage
+        .run(admin, "archives", json!({"query": "sea *.jpg"}))
+        .await;
+    named.has(&["1 archive for", &id, "- Photos/sea\\.jpg"]);
+    let words = json!({"query": "sea"});
+    let hidden = stage.run(stage.member, "archives", words).await;
+    let hidden = hidden.has(&["0 archives for"]);
+    assert!(!hidden.text.contains("jpg"), "{hidden:?}");
     let none = stage
         .run(admin, "archives", json!({"query": "nothing"}))
         .await;
@@ -193,10 +209,106 @@ async fn a_path_of_the_machine_is_uploaded_from_listed_directories_only() {
         .run(stage.admin, "upload", json!({"path": path}))
         .await;
     refused.has(&["no such file in the directories"]);
-    stage
-        .run(stage.admin, "upload", json!({}))
-        .await
-        .has(&["nothing to upload"]);
+}
+
+/// What the older systems did with their upload folder.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_file_everything_in_the_only_listed_directory_is_taken() {
+    let mut stage = Stage::new().await;
+    let inside = stage.dir.path().join("in");
+    std::fs::create_dir_all(inside.join("Letters")).expect("a directory");
+    for file in ["Letters/one.txt", "book.txt"] {
+        std::fs::write(inside.join(file), "pages").expect("a file");
+    }
+    let taking = |upload_dirs: Vec<std::path::PathBuf>| Settings {
+        upload_dirs,
+        ..settings()
+    };
+    stage.start(taking(Vec::new())).await;
+    let none = stage.run(stage.admin, "upload", json!({})).await;
+    none.has(&["upload_dirs", "Attach a file"]);
+    stage.stop().await;
+    let several = vec![inside.clone(), stage.dir.path().join("other")];
+    stage.start(taking(several)).await;
+    let several = stage.run(stage.admin, "upload", json!({})).await;
+    several.has(&["name a path", "/in, ", "other"]);
+    stage.stop().await;
+    stage.start(taking(vec![inside])).await;
+    let body = json!({"command": "upload", "options": {}});
+    let told = stage.act(stage.admin, "commands", &body).await;
+    let told = told.expect("a command");
+    let said = stage.answer(stage.admin, &told).await;
+    said.clone().has(&["Upload of Letters, book\\.txt"]);
+    let is_done = |said: &crate::bots::Said| said.text.contains("2 files, 10 B are on Discord");
+    stage.message(stage.admin, &said.id, is_done).await;
+    for path in [&b"Letters/one.txt"[..], b"book.txt"] {
+        assert!(stage.drive.find_path(path).is_ok());
+    }
+}
+
+/// The whole drive is flushed, and the archive that was named is told of.
+#[tokio::test(flavor = "multi_thread")]
+async fn resume_tells_how_the_named_archive_is_then() {
+    let stage = Stage::with(settings()).await;
+    stage.file("Later", "one", &noise(3, 5000)).await;
+    let id = stage.archive();
+    let resumed = stage.run(stage.admin, "resume", json!({"what": id})).await;
+    resumed.has(&["are on Discord", &format!("`{id}` is stored"), "as a whole"]);
+    let body = json!({"what": "#010101-01"});
+    let unknown = stage.run(stage.admin, "resume", body).await;
+    unknown.has(&["010101", "there is no archive"]);
+    let body = json!({"what": "Later/one"});
+    let path = stage.run(stage.admin, "resume", body).await;
+    path.has(&["name an archive by its id"]);
+}
+
+/// What `tests/golden` has of the older systems, put on Discord as they did.
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_and_batches_of_before_are_taken_over_with_the_key_of_the_machine() {
+    let mut stage = Stage::new().await;
+    let user = User::bot(&stage.place.emulator);
+    let guild = stage.place.emulator.guild_id();
+    let cards = python_bots::channel(&user, guild, "archive-cards").await;
+    let (id, folder) = ("#000011-01", Path::new(python_bots::ARCHIVE));
+    python_bots::post_archive(&user, cards, id, folder).await;
+    let migrate = async |stage: &Stage, what: &str, says: &str| {
+        let body = json!({"what": what, "to": "old"});
+        let said = stage.run(stage.admin, "migrate", body).await;
+        assert!(said.is_private());
+        let is_told = |said: &crate::bots::Said| said.text.contains(says);
+        stage.message(stage.admin, &said.id, is_told).await
+    };
+    stage.start(settings()).await;
+    let told = migrate(&stage, id, "USER_KEY").await;
+    told.has(&["old_key_file", "Never write a key here"]);
+    migrate(&stage, "#010203-04", "010203").await;
+    let told = migrate(&stage, "/etc", "upload_dirs").await;
+    told.has(&["BATCH_YYYYMMDD_HHHH"]);
+    stage.stop().await;
+    let key = |text: &str| Settings {
+        old_keys: ods::import::Keys {
+            user: Some(ods::import::OldKey::new(text)),
+            master: None,
+        },
+        ..settings()
+    };
+    stage.start(key("another one")).await;
+    migrate(&stage, id, "does not open it").await;
+    assert!(
+        stage.drive.find_path(b"old").is_err(),
+        "nothing was written"
+    );
+    stage.stop().await;
+    stage.start(key(python_bots::USER_KEY)).await;
+    let told = migrate(&stage, "000011-01", "came and are on Discord").await;
+    assert!(!told.text.contains("problem"), "{told:?}");
+    let listing = ods::service::list(&stage.drive, b"old", 0, 0).expect("a directory");
+    assert!(listing.found > 0);
+    let again = migrate(&stage, id, "were there already").await;
+    again.has(&["0 files"]);
+    let body = json!({"command": "migrate", "options": {"what": id}});
+    let refused = stage.act(stage.member, "commands", &body).await;
+    assert!(refused.is_err(), "it is for admins");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,9 +337,18 @@ async fn work_is_done_and_its_end_is_told_where_the_owner_wants_it() {
     resumed.has(&["are on Discord"]);
     let again = stage.run(stage.admin, "resume", json!({})).await;
     again.has(&["Nothing waits"]);
-    let told = stage.asked("POST", "/channels/{channel_id}/messages");
-    // Five ends of work, the card of the archive, and what the work itself put.
-    assert!(told >= 6, "{:?}", stage.place.emulator.counts());
+    let ends = [
+        ("**Verification**: nothing is wrong.", 2),
+        ("**Rebuild**: nothing had to be put right.", 1),
+        ("**Upload of what waits**: done, ", 1),
+        ("Nothing waits: everything is on Discord.", 1),
+    ];
+    // The channel is told after who asked is.
+    for (words, times) in ends {
+        let told = stage.told(words, times).await;
+        let names = |said: &&crate::bots::Said| said.text.contains("Photos");
+        assert_eq!(told.iter().find(names).map(|said| &said.text), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,7 +514,9 @@ async fn the_same_words_are_heard_where_the_intent_is_granted() {
     say(stage.admin, "!download Photos/sea.jpg").await;
     stage.hears(stage.member, "whose answer only you see").await;
     say(stage.admin, "!migrate-legacy").await;
-    stage.hears(stage.member, "ods import").await;
+    stage.hears(stage.member, "BATCH_YYYYMMDD_HHHH").await;
+    say(stage.member, "!statu").await;
+    stage.hears(stage.member, "did you mean `!status`?").await;
     let told = stage
         .act_with_file(
             stage.admin,
@@ -409,6 +532,7 @@ async fn the_same_words_are_heard_where_the_intent_is_granted() {
     assert!(ods::service::list(&stage.drive, b"Uploads/new.txt", 0, 0).is_ok());
     let sent = stage.asked("POST", "/messages");
     say(stage.member, "hello !status").await;
+    say(stage.member, "!play").await;
     say(stage.admin, "!resume").await;
     stage.hears(stage.member, "Nothing waits").await;
     until("one answer more", || {

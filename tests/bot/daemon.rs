@@ -6,9 +6,11 @@ use std::path::Path;
 use serde_json::Value;
 use serde_json::json;
 
+use crate::emulator_client::User;
 use crate::programs::Machine;
 use crate::programs::World;
 use crate::programs::until;
+use crate::python_bots;
 
 /// A machine with a drive, whose desktop programs only write down what they are asked.
 fn machine(world: &World) -> Machine {
@@ -61,9 +63,13 @@ fn control(world: &World, what: &str, body: &Value) -> Result<Value, String> {
 
 /// Uses a command; waits until Discord knows it.
 fn ask(world: &World, user: &str, command: &str) -> Value {
+    ask_with(world, user, command, &json!({}))
+}
+
+fn ask_with(world: &World, user: &str, command: &str, options: &Value) -> Value {
     let channel = world.emulator.channel_id();
     let what = format!("people/{user}/channels/{channel}/commands");
-    let body = json!({"command": command, "options": {}});
+    let body = json!({"command": command, "options": options});
     let mut told = Value::Null;
     until("the command", || match control(world, &what, &body) {
         Ok(answer) if answer["state"] == "answered" => {
@@ -109,6 +115,33 @@ fn a_mount_has_its_bot_beside_it_and_tells_the_desktop() {
     for text in [&said, &log] {
         assert!(!text.contains(world.emulator.token()), "{text}");
     }
+}
+
+/// The daemon forgets the variables, and its bot has the key.
+#[test]
+fn the_old_key_reaches_the_bot_of_a_daemon_and_nobody_else() {
+    let world = World::new();
+    let mut machine = machine(&world);
+    let user = admin(&world);
+    let (id, folder) = ("#000011-01", Path::new(python_bots::ARCHIVE));
+    world.run(async {
+        let bot = User::bot(&world.emulator);
+        let guild = world.emulator.guild_id();
+        let cards = python_bots::channel(&bot, guild, "archive-cards").await;
+        python_bots::post_archive(&bot, cards, id, folder).await;
+    });
+    machine.set("USER_KEY", python_bots::USER_KEY);
+    machine.mount(&["--bot"]).good();
+    let options = json!({"what": id, "to": "old"});
+    ask_with(&world, &user, "migrate", &options);
+    let notified = machine.path("notified");
+    until("the notification", || notified.exists());
+    let words = std::fs::read_to_string(&notified).expect("words");
+    assert!(words.contains("came and are on Discord"), "{words}");
+    python_bots::check(&machine.mnt().join("old"), python_bots::ARCHIVE_SUMS);
+    machine.ods(&["umount"]).good();
+    let log = std::fs::read_to_string(machine.state("main").join("log")).expect("a log");
+    assert!(!log.contains(python_bots::USER_KEY), "{log}");
 }
 
 #[test]

@@ -32,6 +32,54 @@ async fn members_see_numbers_and_no_names() {
     query.has(&["0 archives"]);
 }
 
+/// Who presses a button of a page is not who reads it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_others_read_stays_without_names_whoever_turns_it() {
+    let mut stage = Stage::new().await;
+    let granted = ods::emulator::MessageContent::Granted;
+    stage.place.emulator.set_message_content(granted);
+    for number in 0..10 {
+        stage.file(&format!("Album {number}"), "file", b"x").await;
+    }
+    stage.flush().await;
+    stage.start(settings()).await;
+    let turn = async |page: &crate::bots::Said| {
+        assert!(
+            !page.is_private() && !page.text.contains("Album"),
+            "{page:?}"
+        );
+        stage.press(stage.admin, page, "Next").await;
+        let is_turned = |said: &crate::bots::Said| said.text.contains("Page 2 of 2");
+        let turned = stage.message(stage.member, &page.id, is_turned).await;
+        assert!(!turned.text.contains("Album"), "{turned:?}");
+    };
+    turn(&stage.run(stage.member, "archives", json!({})).await).await;
+    let body = json!({"content": "!archives"});
+    let word = stage.act(stage.admin, "messages", &body).await;
+    word.expect("a message");
+    turn(&stage.hears(stage.member, "Page 1 of 2").await).await;
+}
+
+/// Members who were given `/download` name archives; paths are names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_who_may_download_is_told_that_paths_are_for_admins() {
+    let stage = Stage::with(Settings {
+        members: vec![Word::Download],
+        ..settings()
+    })
+    .await;
+    let body = json!({"what": "Photos/sea.jpg"});
+    let told = stage.run(stage.member, "download", body).await;
+    let told = told.has(&["by its id", "those who manage this server"]);
+    assert!(
+        told.is_private() && !told.text.contains("slash"),
+        "{told:?}"
+    );
+    let body = json!({"what": stage.archive()});
+    let told = stage.run(stage.member, "download", body).await;
+    told.has(&["download_dir"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_decides_who_sees_names_and_asks_what() {
     let opted = Settings {

@@ -18,16 +18,14 @@ use crate::drives::noise;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_is_resumed_and_nothing_is_missed() {
     let stage = Stage::with(settings()).await;
-    for order in ["drop", "reconnect"] {
+    for (answers, order) in [(1, "drop"), (2, "reconnect")] {
         let sessions = stage.place.emulator.counts().gateway_sessions;
         stage.control("gateway", &json!({"order": order})).await;
         // Asked while nobody listens: the session keeps it until it is resumed.
         let body = json!({"command": "help", "options": {}});
-        let told = stage
-            .act(stage.admin, "commands", &body)
-            .await
-            .expect("a command");
-        assert_eq!(told["state"], "answered", "{order}: {told}");
+        let told = stage.act(stage.admin, "commands", &body).await;
+        told.expect("a command");
+        stage.hears_times(stage.admin, "/status", answers).await;
         assert_eq!(
             stage.place.emulator.counts().gateway_sessions,
             sessions,
@@ -178,6 +176,42 @@ async fn an_answer_is_moved_before_its_token_ends() {
         .expect("a command");
     stage.hears(stage.member, "Nothing waits").await;
     assert_eq!(stage.asked("PATCH", "/@original"), 0);
+}
+
+/// A question that comes too late for its asker alone is asked in the channel, without what is at stake by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_moves_into_the_channel_names_nothing_and_keeps_its_buttons() {
+    let times = Times {
+        promise_after: Duration::ZERO,
+        token_life: Duration::ZERO,
+        ..settings().times
+    };
+    let stage = Stage::with(Settings {
+        times,
+        ..settings()
+    })
+    .await;
+    let late = FaultKind::Delay {
+        ms: 300,
+        when: ods::emulator::When::Before,
+    };
+    let faults = stage.place.emulator.faults();
+    faults.add(Fault::new("GET /ephemeral-attachments/*", late));
+    let body = json!({"command": "upload", "options": {"file": 0, "to": "Photos"}});
+    let file = ("sea.jpg", &b"green"[..]);
+    let told = stage
+        .act_with_file(stage.admin, "commands", &body, file)
+        .await;
+    let told = told.expect("a command");
+    assert_eq!(told["answer"]["type"], 5, "{told}");
+    let asked = stage.hears(stage.member, "Replace it?").await;
+    assert!(
+        !asked.text.contains("sea") && !asked.text.contains("Photos"),
+        "{asked:?}"
+    );
+    stage.press(stage.admin, &asked, "Leave it").await;
+    let left = stage.hears(stage.member, "Nothing was replaced").await;
+    assert!(left.buttons().is_empty() && left.id == asked.id, "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -141,6 +141,7 @@ impl Stage {
             messenger: self.store.messenger(),
             drive_name: "main".into(),
             state_dir: self.dir.path().join("state"),
+            mountpoint: Some("/mnt/of-this-test".into()),
         }
     }
 
@@ -185,6 +186,24 @@ impl Stage {
         let messages = asking.send().await.expect("an answer").json_value().await;
         let messages = messages.as_array().expect("messages").iter();
         messages.map(Said::of).collect()
+    }
+
+    /// The bot's messages in the channel of the archives that begin so, once there are as many as there should be.
+    pub(crate) async fn told(&self, words: &str, times: usize) -> Vec<Said> {
+        let started = Instant::now();
+        loop {
+            let mut told = self.cards().await;
+            told.retain(|said| said.text.starts_with(words));
+            if told.len() == times {
+                return told;
+            }
+            let late = started.elapsed() > DEADLINE;
+            assert!(
+                !late && told.len() < times,
+                "`{words}` not {times} times: {told:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
     }
 
     /// The id of the newest archive.
@@ -306,11 +325,18 @@ impl Stage {
 
     /// A message of the channel with these words.
     pub(crate) async fn hears(&self, user: u64, words: &str) -> Said {
+        self.hears_times(user, words, 1).await
+    }
+
+    /// The newest message of the channel with these words, once so many have them.
+    pub(crate) async fn hears_times(&self, user: u64, words: &str, times: usize) -> Said {
         let started = Instant::now();
         loop {
             let seen = self.seen(user).await;
-            if let Some(said) = seen.iter().find(|said| said.text.contains(words)) {
-                return said.clone();
+            let found = seen.iter().filter(|said| said.text.contains(words));
+            let found: Vec<&Said> = found.collect();
+            if let (Some(said), true) = (found.first(), found.len() >= times) {
+                return (*said).clone();
             }
             assert!(started.elapsed() < DEADLINE, "no `{words}` in {seen:?}");
             tokio::time::sleep(Duration::from_millis(15)).await;
