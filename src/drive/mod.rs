@@ -62,6 +62,7 @@ pub mod superblock;
 mod tallies;
 pub mod task;
 mod trust;
+pub mod turn;
 mod upload;
 pub mod verify;
 pub mod view;
@@ -126,6 +127,7 @@ pub struct Drive {
     runtime: tokio::runtime::Handle,
     control: Control,
     errands: errand::Errands,
+    imports: turn::Turns,
     tending: gc::Tending,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
@@ -263,7 +265,7 @@ impl Drive {
         if let Some(why) = self.read_only() {
             return Err(Error::ReadOnly(why).into());
         }
-        let mut patience = room::Patience::new();
+        let mut patience = room::Patience::new(self.settings.room_timeout);
         loop {
             if self.control.weight() >= self.settings.changes_bytes_max {
                 self.wait_for_room(Room::Memory, &mut patience)?;
