@@ -6,7 +6,6 @@ use std::fmt;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::de;
-use serde_json::Value;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
@@ -60,11 +59,15 @@ pub struct Piece {
 #[derive(Deserialize)]
 struct RawManifest {
     #[serde(default)]
-    encrypted: Value,
+    encrypted: Truth,
     encryption_scope: Option<String>,
     source_folder: Option<String>,
     files: RawFiles,
 }
+
+/// A value as Python takes it when it asks whether it is so; it is not kept.
+#[derive(Default)]
+struct Truth(bool);
 
 /// By id. Each takes its final form as it is read, and what is more than may be is not read.
 struct RawFiles(BTreeMap<String, File>);
@@ -109,7 +112,7 @@ impl Manifest {
         }
         let raw: RawManifest = serde_json::from_slice(bytes)
             .map_err(|error| Error::damaged(format!("no manifest: {error}")))?;
-        let seal = match (is_true(&raw.encrypted), raw.encryption_scope.as_deref()) {
+        let seal = match (raw.encrypted.0, raw.encryption_scope.as_deref()) {
             (false, _) => Seal::Plain,
             (true, Some("chunk")) => Seal::Pieces,
             (true, Some("file") | None) => Seal::Files,
@@ -206,14 +209,57 @@ impl File {
     }
 }
 
-/// As Python takes it.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(is_so) => *is_so,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(_) | Value::Object(_) => true,
+/// Reads [`Truth`].
+struct TruthVisitor;
+
+impl<'de> de::Visitor<'de> for TruthVisitor {
+    type Value = Truth;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<Truth, E> {
+        Ok(Truth(false))
+    }
+
+    fn visit_bool<E>(self, is_so: bool) -> Result<Truth, E> {
+        Ok(Truth(is_so))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Truth, E> {
+        Ok(Truth(number != 0))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Truth, E> {
+        Ok(Truth(number != 0))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Truth, E> {
+        Ok(Truth(number != 0.0))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Truth, E> {
+        Ok(Truth(!text.is_empty()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut from: A) -> Result<Truth, A::Error> {
+        while from.next_element::<de::IgnoredAny>()?.is_some() {}
+        Ok(Truth(true))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut from: A) -> Result<Truth, A::Error> {
+        while from
+            .next_entry::<de::IgnoredAny, de::IgnoredAny>()?
+            .is_some()
+        {}
+        Ok(Truth(true))
+    }
+}
+
+impl<'de> Deserialize<'de> for Truth {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Truth, D::Error> {
+        from.deserialize_any(TruthVisitor)
     }
 }
 
@@ -307,6 +353,27 @@ mod tests {
         let manifest = Manifest::decode(json).expect("reads");
         let names: Vec<&str> = manifest.files[0].pieces.iter().map(|p| &*p.name).collect();
         assert_eq!(names, ["nil", "", "three"]);
+    }
+
+    #[test]
+    fn what_is_so_is_what_python_takes_for_it() {
+        for (text, seal) in [
+            ("null", Seal::Plain),
+            ("false", Seal::Plain),
+            ("0", Seal::Plain),
+            ("0.0", Seal::Plain),
+            ("\"\"", Seal::Plain),
+            ("true", Seal::Files),
+            ("1", Seal::Files),
+            ("-1.5", Seal::Files),
+            ("\"yes\"", Seal::Files),
+            ("[[0],{}]", Seal::Files),
+            ("{\"a\":[]}", Seal::Files),
+        ] {
+            let json = format!(r#"{{"encrypted":{text},"files":{{}}}}"#);
+            let manifest = Manifest::decode(json.as_bytes()).expect("reads");
+            assert_eq!(manifest.seal, seal, "{text}");
+        }
     }
 
     #[test]
