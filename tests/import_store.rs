@@ -108,11 +108,11 @@ impl Bench {
         ods::import::import(&self.fs(), &Nobody, &wish, &Task::new(watcher))
     }
 
-    fn from_folder(&self, watcher: &Watcher<'_>) -> Result<Report, Error> {
+    fn import_folder(&self, watcher: &Watcher<'_>) -> Result<Report, Error> {
         self.import(Source::Folder(self.folder()), watcher)
     }
 
-    fn from_store(&self) -> Result<Report, Error> {
+    fn import_store(&self) -> Result<Report, Error> {
         self.import(archive(None), &|_| Go::On)
     }
 
@@ -281,7 +281,7 @@ fn only_the_bot_that_posted_the_card_says_what_an_archive_is() {
         store.say(thread, None, "", &[("0-manifest.json", &forged)]);
         store.say(thread, Some(10), "", &[("2-manifest.json", &forged)]);
         let bench = Bench::new(store);
-        let report = bench.from_store().expect("comes");
+        let report = bench.import_store().expect("comes");
         assert_eq!(report.files, if by.is_some() { 1 } else { 3 });
         let names = bench.names();
         let firsts: Vec<&str> = names
@@ -295,7 +295,7 @@ fn only_the_bot_that_posted_the_card_says_what_an_archive_is() {
     store.room(1);
     let thread = store.say(1, BOT, &card(), &[]);
     store.say(thread, None, "", &[("0-manifest.json", &forged)]);
-    let ended = Bench::new(store).from_store();
+    let ended = Bench::new(store).import_store();
     assert!(
         matches!(&ended, Err(Error::NotFound(why)) if why.contains("not of the bot")),
         "{ended:?}"
@@ -331,7 +331,7 @@ fn who_takes_the_name_of_an_unfinished_file_keeps_it() {
         });
     };
     *store.on_read.lock().expect("no panic") = Some(Box::new(hook));
-    let report = bench.from_store().expect("in part");
+    let report = bench.import_store().expect("in part");
     *store.on_read.lock().expect("no panic") = None;
     assert_eq!((report.files, report.lost_count), (0, 1), "{report:?}");
     let files = bench.files();
@@ -353,7 +353,7 @@ fn what_an_earlier_run_left_goes_and_what_only_looks_like_it_stays() {
     }
     bench.put("p", b"hi");
     bench.put("manifest.json", &manifest(&[("a.txt", 2, &["p"])]));
-    let report = bench.from_folder(&|_| Go::On).expect("comes");
+    let report = bench.import_folder(&|_| Go::On).expect("comes");
     assert_eq!(report.files, 1);
     assert_eq!(bench.names(), [".mine.ods-import", "a.txt"]);
 }
@@ -369,7 +369,7 @@ fn a_second_import_waits_for_the_first_and_says_so() {
     std::thread::scope(|scope| {
         // The first goes on when the second waits.
         let first = scope.spawn(|| {
-            bench.from_folder(&move |progress: &Progress| {
+            bench.import_folder(&move |progress: &Progress| {
                 if progress.doing == "importing" && begun.send(()).is_ok() {
                     let waits = waits.lock().expect("no panic");
                     assert!(waits.recv_timeout(Duration::from_secs(30)).is_ok());
@@ -379,7 +379,7 @@ fn a_second_import_waits_for_the_first_and_says_so() {
         });
         begins.recv().expect("the first has begun");
         drop(begins);
-        let second = bench.from_folder(&|progress: &Progress| {
+        let second = bench.import_folder(&|progress: &Progress| {
             if progress.doing.contains("another import") {
                 waiting.send(()).unwrap_or_default();
             }
@@ -393,7 +393,7 @@ fn a_second_import_waits_for_the_first_and_says_so() {
     // Whoever does not want to wait need not.
     let task = Task::new(&|_| Go::On);
     let turn = bench.drive.turn(&task).expect("nobody else");
-    let ended = bench.from_folder(&|_| Go::Stop);
+    let ended = bench.import_folder(&|_| Go::Stop);
     assert!(
         matches!(ended, Err(Error::Drive(drive::Error::Interrupted))),
         "{ended:?}"
@@ -426,7 +426,7 @@ fn a_drive_without_room_keeps_an_import_waiting_and_does_not_end_it() {
         true => Go::Stop,
         false => Go::On,
     };
-    let report = bench.from_folder(&stop).expect("interrupted, no error");
+    let report = bench.import_folder(&stop).expect("interrupted, no error");
     assert!(!report.complete && report.files > 0, "{report:?}");
     let open = |progress: &Progress| {
         if is_stuck(progress) {
@@ -434,7 +434,9 @@ fn a_drive_without_room_keeps_an_import_waiting_and_does_not_end_it() {
         }
         Go::On
     };
-    let report = bench.from_folder(&open).expect("comes when there is room");
+    let report = bench
+        .import_folder(&open)
+        .expect("comes when there is room");
     assert!(report.complete && report.lost_count == 0, "{report:?}");
     assert_eq!(report.files + report.skipped, 400);
     assert_eq!(bench.names(), names);
@@ -447,12 +449,12 @@ fn pieces_are_looked_for_first_and_who_wants_no_more_is_heard_before_all_are() {
         "manifest.json",
         &manifest(&[("a", 2, &["p"]), ("b", 2, &["q"]), ("c", 2, &["r"])]),
     );
-    let report = bench.from_folder(&|_| Go::Stop).expect("an answer");
+    let report = bench.import_folder(&|_| Go::Stop).expect("an answer");
     assert_eq!((report.complete, report.lost_count), (false, 0));
     // Something else has the name; that the piece is missing is what there is to do something about.
     let fs = bench.fs();
     write(&fs, at(inside(&fs), b"a"), b"else");
-    let report = bench.from_folder(&|_| Go::On).expect("nothing of it");
+    let report = bench.import_folder(&|_| Go::On).expect("nothing of it");
     assert_eq!((report.complete, report.lost_count), (true, 3));
     let whys = report.lost.iter().map(|lost| lost.why.as_str());
     assert!(whys.eq(["it is missing"; 3]), "{report:?}");
