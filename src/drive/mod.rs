@@ -62,6 +62,7 @@ pub mod superblock;
 mod tallies;
 pub mod task;
 mod trust;
+pub mod turn;
 mod upload;
 pub mod verify;
 pub mod view;
@@ -127,6 +128,7 @@ pub struct Drive {
     runtime: tokio::runtime::Handle,
     control: Control,
     errands: errand::Errands,
+    imports: turn::Turns,
     tending: gc::Tending,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
@@ -269,7 +271,7 @@ impl Drive {
         given: &[u8],
         mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let mut patience = room::Patience::new();
+        let mut patience = room::Patience::new(self.settings.room_timeout);
         loop {
             // Also whoever waited for room meanwhile.
             if let Some(why) = self.read_only() {

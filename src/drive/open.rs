@@ -233,6 +233,7 @@ impl Drive {
             runtime: tokio::runtime::Handle::current(),
             control: Control::default(),
             errands: crate::drive::errand::Errands::default(),
+            imports: crate::drive::turn::Turns::default(),
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),

@@ -4,8 +4,8 @@
 //! share of the room that is left until then, and a store that is slow makes writers slow: they do not meet
 //! the limit. Where they do, they wait. They are refused only when no room can come: nothing waits
 //! for the store, what is wrong does not pass by itself, or the store has not been reached for
-//! [`Settings::write_timeout`](crate::drive::Settings::write_timeout). Whoever has waited as long as anybody
-//! may is asked to try again ([`Error::Busy`]).
+//! [`Settings::write_timeout`](crate::drive::Settings::write_timeout). Whoever has waited for
+//! [`Settings::room_timeout`](crate::drive::Settings::room_timeout) is asked to try again ([`Error::Busy`]).
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -18,10 +18,6 @@ use crate::drive::control::Board;
 use crate::drive::control::Stop;
 use crate::id::Seq;
 use crate::size::Bytes;
-
-/// Longest wait of one change for room. A process waiting in FUSE cannot be killed, and Linux reports a
-/// task as hung after 120 s.
-const WAIT_MAX: Duration = Duration::from_secs(90);
 
 /// How often whoever waits looks whether there is room.
 const LOOK: Duration = Duration::from_millis(200);
@@ -54,20 +50,23 @@ pub(in crate::drive) enum Room {
 /// How long a change has waited for room.
 pub(in crate::drive) struct Patience {
     since: Instant,
+    longest: Duration,
     /// All that was published when the spool last gave back what it had to give.
     given_back: Option<Seq>,
 }
 
 impl Patience {
-    pub(in crate::drive) fn new() -> Patience {
+    /// Of a change that may wait so long.
+    pub(in crate::drive) fn new(longest: Duration) -> Patience {
         Patience {
             since: Instant::now(),
+            longest,
             given_back: None,
         }
     }
 
     fn left(&self) -> Duration {
-        WAIT_MAX.saturating_sub(self.since.elapsed())
+        self.longest.saturating_sub(self.since.elapsed())
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Settings {
     pub read_timeout: Duration,
     /// How long the store may be out of reach before a change that needs room is refused; until then it waits.
     pub write_timeout: Duration,
+    /// How long one change may wait for room while the store takes what is in the spool, before whoever makes it
+    /// is asked to try again.
+    pub room_timeout: Duration,
     /// How long the drive must be quiet before what was written is published.
     pub linger: Duration,
     /// How old a change may get before it is published although writing goes on.
@@ -106,6 +109,8 @@ impl Settings {
             read_timeout: Duration::from_secs(60),
             // A router that starts again, a change of networks, a laptop that wakes up: a minute.
             write_timeout: Duration::from_secs(60),
+            // A process waiting in FUSE cannot be killed, and Linux reports a task as hung after 120 s.
+            room_timeout: Duration::from_secs(90),
             linger: Duration::from_secs(3),
             age_max: Duration::from_secs(30),
             epoch_bytes: 512 * MIB,

@@ -64,6 +64,19 @@ impl Name<'_> {
         look.entry(self.parent, self.name)?.ok_or(Error::NotFound)
     }
 
+    /// The entry here, which must lead to this inode, if one is given.
+    pub(in crate::fs) fn entry_of(
+        &self,
+        look: &impl Look,
+        ino: Option<InodeNo>,
+    ) -> Result<Dirent, Error> {
+        let entry = self.entry(look)?;
+        match ino.is_none_or(|ino| ino == entry.ino) {
+            true => Ok(entry),
+            false => Err(Error::NotFound),
+        }
+    }
+
     /// Checks a name that is to be made.
     pub(in crate::fs) fn check_new(&self, look: &impl Look) -> Result<Inode, Error> {
         self.check()?;
@@ -195,8 +208,20 @@ impl Fs {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::IsADirectory`].
     pub fn unlink(&self, at: Name<'_>) -> Result<(), Error> {
+        self.take(at, None)
+    }
+
+    /// Takes a name from a file, if it leads to this one still: somebody may have given it to another.
+    ///
+    /// # Errors
+    /// As [`Fs::unlink`]; [`Error::NotFound`] also when it leads elsewhere.
+    pub fn unlink_inode(&self, ino: InodeNo, at: Name<'_>) -> Result<(), Error> {
+        self.take(at, Some(ino))
+    }
+
+    fn take(&self, at: Name<'_>, ino: Option<InodeNo>) -> Result<(), Error> {
         let gone = self.change(|c| {
-            let entry = at.entry(c)?;
+            let entry = at.entry_of(c, ino)?;
             if entry.kind == Kind::Directory {
                 return Err(Error::IsADirectory);
             }

@@ -52,9 +52,32 @@ impl Fs {
     /// [`Error::NotFound`], [`Error::Exists`], [`Error::NotEmpty`], [`Error::NotADirectory`],
     /// [`Error::IsADirectory`]; [`Error::Invalid`] when a directory would go below itself.
     pub fn rename(&self, from: Name<'_>, to: Name<'_>, how: Rename) -> Result<(), Error> {
+        self.move_name(None, (from, to), how)
+    }
+
+    /// Moves a name, if it leads to this inode still: somebody may have given it to another.
+    ///
+    /// # Errors
+    /// As [`Fs::rename`]; [`Error::NotFound`] also when it leads elsewhere.
+    pub fn rename_inode(
+        &self,
+        ino: InodeNo,
+        from: Name<'_>,
+        to: Name<'_>,
+        how: Rename,
+    ) -> Result<(), Error> {
+        self.move_name(Some(ino), (from, to), how)
+    }
+
+    fn move_name(
+        &self,
+        ino: Option<InodeNo>,
+        (from, to): (Name<'_>, Name<'_>),
+        how: Rename,
+    ) -> Result<(), Error> {
         let gone = self.change(|c| {
             to.check_new(c)?;
-            let source = from.entry(c)?;
+            let source = from.entry_of(c, ino)?;
             match (how, c.entry(to.parent, to.name)?) {
                 (Rename::Exchange, None) => Err(Error::NotFound),
                 (Rename::NoReplace | Rename::WhiteoutNoReplace(_), Some(_)) => Err(Error::Exists),

@@ -66,12 +66,9 @@ pub(in crate::import) fn import(
         meta.files.unwrap_or(0),
         meta.bytes.unwrap_or(0),
     )?;
-    let largest = parts
-        .iter()
-        .filter_map(|(_, part)| Some(part.as_ref()?.bytes))
-        .max();
+    let weigh = |(_, part): &(u32, Option<&Object>)| part.map_or(0, |part| part.bytes);
     let fetch = |(number, part): &(u32, Option<&Object>)| fetch(origin, *number, *part);
-    belt::run(&parts, workers(largest.unwrap_or(0)), fetch, |belt| {
+    belt::run(&parts, workers(), (weigh, fetch), |belt| {
         let left = Cell::new(parts.len());
         let tokens = Tokens::new(Pieces::new(belt, &left), key);
         // Headers and padding come on top of the files.

@@ -6,9 +6,13 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
+/// Bytes that lie on a belt or are worked on at once. One result that is larger has it for itself.
+const BYTES_MAX: u64 = 64 << 20;
+
 /// Results that wait, in the order of their jobs.
 pub(in crate::import) struct Belt<R> {
-    jobs: usize,
+    /// Bytes of each job's result.
+    weights: Vec<u64>,
     ahead: usize,
     state: Mutex<State<R>>,
     bell: Condvar,
@@ -17,6 +21,10 @@ pub(in crate::import) struct Belt<R> {
 struct State<R> {
     begun: usize,
     taken: usize,
+    /// Bytes of what was begun, until whoever takes has done with it.
+    bytes: u64,
+    /// Bytes of what was taken last.
+    held: u64,
     done: BTreeMap<usize, R>,
     workers: usize,
     is_over: bool,
@@ -33,17 +41,21 @@ impl<R> Belt<R> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next result; none when all were taken.
+    /// The next result; none when all were taken. The one before is not needed any more, which makes room
+    /// for others.
     pub(in crate::import) fn next(&self) -> Option<R> {
         let mut state = self.lock();
+        state.bytes -= std::mem::take(&mut state.held);
+        self.bell.notify_all();
         loop {
             let at = state.taken;
             if let Some(result) = state.done.remove(&at) {
                 state.taken += 1;
+                state.held = self.weights[at];
                 self.bell.notify_all();
                 return Some(result);
             }
-            if at == self.jobs || state.workers == 0 {
+            if at == self.weights.len() || state.workers == 0 {
                 return None;
             }
             state = self.wait(state);
@@ -54,10 +66,10 @@ impl<R> Belt<R> {
     fn begin(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
-            if state.is_over || state.begun == self.jobs {
-                return None;
-            }
-            if state.begun < state.taken + self.ahead {
+            let weight = *self.weights.get(state.begun).filter(|_| !state.is_over)?;
+            let has_room = state.bytes == 0 || state.bytes.saturating_add(weight) <= BYTES_MAX;
+            if has_room && state.begun < state.taken + self.ahead {
+                state.bytes = state.bytes.saturating_add(weight);
                 state.begun += 1;
                 return Some(state.begun - 1);
             }
@@ -77,19 +89,21 @@ impl<R> Drop for Shift<'_, R> {
 }
 
 /// Does `work` for each job on `workers` threads while `take` takes the results. No more than two for
-/// each worker wait. When `take` returns, what was not begun is not done.
+/// each worker wait, nor more than [`BYTES_MAX`], as `weigh` tells what a result will have. When `take` returns, what was not begun is not done.
 pub(in crate::import) fn run<J: Sync, R: Send, T>(
     jobs: &[J],
     workers: usize,
-    work: impl Fn(&J) -> R + Sync,
+    (weigh, work): (impl Fn(&J) -> u64, impl Fn(&J) -> R + Sync),
     take: impl FnOnce(&Belt<R>) -> T,
 ) -> T {
     let belt = Belt {
-        jobs: jobs.len(),
+        weights: jobs.iter().map(weigh).collect(),
         ahead: 2 * workers.max(1),
         state: Mutex::new(State {
             begun: 0,
             taken: 0,
+            bytes: 0,
+            held: 0,
             done: BTreeMap::new(),
             workers: workers.max(1),
             is_over: false,
@@ -136,13 +150,38 @@ mod tests {
             done.fetch_add(1, Ordering::SeqCst);
             job * 2
         };
-        let all = run(&jobs, 4, work, |belt| {
+        let light = |_: &usize| 1;
+        let all = run(&jobs, 4, (light, work), |belt| {
             std::iter::from_fn(|| belt.next()).collect::<Vec<_>>()
         });
         assert_eq!(all, (0..100).map(|job| job * 2).collect::<Vec<_>>());
         done.store(0, Ordering::SeqCst);
-        run(&jobs, 2, work, |belt| assert_eq!(belt.next(), Some(0)));
+        run(&jobs, 2, (light, work), |belt| {
+            assert_eq!(belt.next(), Some(0))
+        });
         assert!(done.load(Ordering::SeqCst) <= 1 + 4);
-        assert_eq!(run(&[0; 0], 2, work, Belt::next), None);
+        assert_eq!(run(&[0; 0], 2, (light, work), Belt::next), None);
+    }
+
+    #[test]
+    fn no_more_bytes_are_in_flight_than_may_be_but_for_one_that_is_larger() {
+        for (weight, at_once) in [(BYTES_MAX / 3, 3), (BYTES_MAX, 1), (u64::MAX, 1)] {
+            let (alive, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let work = |_: &usize| {
+                most.fetch_max(alive.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            };
+            let seen = run(&[0; 50], 4, (|_: &usize| weight, work), |belt| {
+                let mut seen = 0;
+                while belt.next().is_some() {
+                    seen += 1;
+                    // Whoever works ahead has time for it.
+                    std::thread::yield_now();
+                    alive.fetch_sub(1, Ordering::SeqCst);
+                }
+                seen
+            });
+            assert_eq!(seen, 50);
+            assert!(most.load(Ordering::SeqCst) <= at_once, "{weight}: {most:?}");
+        }
     }
 }

@@ -112,6 +112,8 @@ impl Read for Pieces<'_> {
             }
             self.left.set(left - 1);
             self.at = 0;
+            // Before the next one is there, because asking for it makes room for another.
+            self.bytes = Vec::new();
             self.bytes = self.belt.next().unwrap_or_else(|| Ok(Vec::new()))?;
         }
         let len = buffer.len().min(self.bytes.len() - self.at);

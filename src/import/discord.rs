@@ -18,6 +18,7 @@ use crate::import::origin::manifests;
 use crate::legacy::PIECE_BYTES_MAX;
 use crate::legacy::card;
 use crate::legacy::card::Card;
+use crate::legacy::manifest;
 use crate::legacy::meta;
 use crate::legacy::meta::Meta;
 use crate::store;
@@ -63,19 +64,36 @@ struct Contents {
     meta: Option<Meta>,
     /// Messages that hold something which the bot may not see.
     hidden: u64,
+    /// The program that says what the archive is; none when anybody may.
+    by: Option<u64>,
+    /// Manifests and METAs of others.
+    others: u64,
 }
 
 impl Contents {
+    /// Anybody may post to a thread; what an archive is, only its bot says.
+    fn pass_over(&mut self, what: &str) {
+        self.others += 1;
+        log::warn!("{what}: passed over, because it is not of the bot that posted the card");
+    }
+
     fn take(&mut self, note: Note) {
         self.hidden += u64::from(note.is_hidden);
-        if meta::is_meta(&note.text) {
-            match Meta::decode(note.text.as_bytes()) {
+        let is_other = self.by.is_some() && note.program != self.by;
+        match meta::is_meta(&note.text) {
+            true if is_other => self.pass_over("META"),
+            true => match Meta::decode(note.text.as_bytes()) {
                 Ok(meta) => self.meta = Some(meta),
                 Err(error) => log::warn!("a message says META, and no more: {error}"),
-            }
+            },
+            false => {}
         }
         let made = i64::try_from(note.made_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
         for entry in note.entries {
+            if is_other && manifest::is_manifest(&entry.name) {
+                self.pass_over(&entry.name);
+                continue;
+            }
             self.objects.push(Object {
                 name: entry.name,
                 bytes: entry.bytes,
@@ -85,6 +103,14 @@ impl Contents {
             self.locators.push(entry.locator);
         }
     }
+}
+
+/// The card of an archive, and where it was found.
+struct Seen {
+    card: Card,
+    room: Option<u64>,
+    /// The program that wrote it, if one did.
+    by: Option<u64>,
 }
 
 /// Finds an archive or batch by its id.
@@ -102,10 +128,10 @@ pub(in crate::import) fn find<'a>(
         Some(log) => search.in_log(log)?,
         None => search.card(channel, &mut hidden)?,
     };
-    let Some((card, room)) = card else {
+    let Some(seen) = card else {
         return Err(search.not_found(channel, log, hidden));
     };
-    let contents = search.contents(&card, room.or(channel))?;
+    let contents = search.contents(&seen, channel)?;
     if contents.objects.is_empty() && contents.hidden > 0 {
         return Err(Error::NotFound(withheld(id)));
     }
@@ -113,6 +139,7 @@ pub(in crate::import) fn find<'a>(
         objects,
         locators,
         meta,
+        others,
         ..
     } = contents;
     let origin = Thread {
@@ -121,21 +148,37 @@ pub(in crate::import) fn find<'a>(
         objects,
         locators,
     };
-    let system = match card::is_batch_id(id) {
-        true => System::Batch(meta.ok_or_else(|| {
-            Error::NotFound(format!(
-                "the thread of {id} has no message that begins with META:, and without the salt in it nobody can open the parts"
-            ))
-        })?),
-        false => System::Sliced(manifests(&origin)?),
+    let system = match (card::is_batch_id(id), meta) {
+        (true, Some(meta)) => System::Batch(meta),
+        (true, None) => return Err(without_meta(id, others)),
+        (false, _) => System::Sliced(manifests(&origin)?),
     };
     if matches!(&system, System::Sliced(manifests) if manifests.is_empty()) {
-        return Err(Error::NotFound(format!(
-            "{id} has no manifest, and without it nobody knows which pieces make which file"
-        )));
+        return Err(without_manifest(id, others));
     }
     let origin = Box::new(origin);
     Ok(Found { origin, system })
+}
+
+fn without_meta(id: &str, others: u64) -> Error {
+    Error::NotFound(format!(
+        "the thread of {id} has no message that begins with META:, and without the salt in it nobody can open the parts{}",
+        not_believed(others)
+    ))
+}
+
+fn without_manifest(id: &str, others: u64) -> Error {
+    Error::NotFound(format!(
+        "{id} has no manifest, and without it nobody knows which pieces make which file{}",
+        not_believed(others)
+    ))
+}
+
+fn not_believed(others: u64) -> &'static str {
+    match others {
+        0 => "",
+        _ => "; there is one, but not of the bot that posted the card",
+    }
 }
 
 fn withheld(id: &str) -> String {
@@ -166,7 +209,7 @@ impl Search<'_> {
     }
 
     /// What the old bot's log says.
-    fn in_log(&self, path: &Path) -> Result<Option<(Card, Option<u64>)>, Error> {
+    fn in_log(&self, path: &Path) -> Result<Option<Seen>, Error> {
         let meta = path.metadata().map_err(Error::host(path))?;
         if meta.len() > card::LOG_BYTES_MAX {
             let text = format!("{}: too large for a log", path.display());
@@ -175,18 +218,15 @@ impl Search<'_> {
         let log = std::fs::read(path).map_err(Error::host(path))?;
         let what = path.display().to_string();
         let found = card::in_log(&log, self.id).map_err(Error::archive(what))?;
-        Ok(found.map(|card| {
-            let room = card.channel;
-            (card, room)
+        Ok(found.map(|card| Seen {
+            room: card.channel,
+            card,
+            by: None,
         }))
     }
 
     /// The card, and the channel it is in. A card that names no thread has it under itself.
-    fn card(
-        &self,
-        channel: Option<u64>,
-        hidden: &mut u64,
-    ) -> Result<Option<(Card, Option<u64>)>, Error> {
+    fn card(&self, channel: Option<u64>, hidden: &mut u64) -> Result<Option<Seen>, Error> {
         let rooms = match channel {
             Some(channel) => vec![channel],
             None => {
@@ -199,13 +239,17 @@ impl Search<'_> {
                 *hidden += u64::from(note.is_hidden);
                 let card = Card::read(&note.text, &note.title);
                 let card = card.filter(|card| card.id.eq_ignore_ascii_case(self.id));
-                card.map(|card| Card {
-                    thread: card.thread.or(Some(note.mark.0)),
-                    ..card
+                card.map(|card| Seen {
+                    card: Card {
+                        thread: card.thread.or(Some(note.mark.0)),
+                        ..card
+                    },
+                    room: Some(room),
+                    by: note.program,
                 })
             });
             match found {
-                Ok(Some(card)) => return Ok(Some((card, Some(room)))),
+                Ok(Some(seen)) => return Ok(Some(seen)),
                 Ok(None) => {}
                 // One of many channels that is closed to the bot.
                 Err(Error::Drive(drive::Error::Store(store::Error::Refused { what })))
@@ -243,8 +287,12 @@ impl Search<'_> {
     }
 
     /// Everything in the card's thread, and the messages that it names in the channel.
-    fn contents(&self, card: &Card, room: Option<u64>) -> Result<Contents, Error> {
-        let mut contents = Contents::default();
+    fn contents(&self, seen: &Seen, channel: Option<u64>) -> Result<Contents, Error> {
+        let card = &seen.card;
+        let mut contents = Contents {
+            by: seen.by,
+            ..Contents::default()
+        };
         if let Some(thread) = card.thread {
             let listed = self.pages(thread, Span::After(Mark(0)), |note| {
                 contents.take(note);
@@ -259,7 +307,7 @@ impl Search<'_> {
             }
         }
         if contents.objects.is_empty() && !card.messages.is_empty() {
-            self.named(card, room, &mut contents)?;
+            self.named(card, seen.room.or(channel), &mut contents)?;
         }
         Ok(contents)
     }
@@ -289,7 +337,10 @@ impl Search<'_> {
             match listed {
                 Ok(_) if !contents.objects.is_empty() => return Ok(()),
                 Ok(_) => {}
-                Err(Error::Drive(drive::Error::Store(_))) => {}
+                // Of many rooms one is closed to the bot, and another gone.
+                Err(Error::Drive(drive::Error::Store(
+                    store::Error::Refused { .. } | store::Error::Missing { .. },
+                ))) => {}
                 Err(error) => return Err(error),
             }
         }

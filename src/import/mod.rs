@@ -6,11 +6,13 @@
 //! origin  where old objects come from                      ─ folder │ discord
 //! belt    fetches and opens ahead, in order, bounded       content  opens what can only be read through
 //! sliced  archives of pieces (up to 3.1)                    batch    archives of parts (4)
-//! target  directories, files and times in the drive
+//! target  directories, files and times in the drive         hand     waits where the drive has no room yet
+//! place   a name for each file                           hidden   what files are called until they are whole
 //! ```
 //!
 //! * A file is written under a hidden name beside its own, and gets its name when it is whole: what an
-//!   interrupted run leaves is never taken for a file.
+//!   interrupted run leaves is never taken for a file, and the next run that comes there removes it.
+//! * A drive has one import at a time: the second waits, and says so.
 //! * What is there already with the same length and time is right, and passed over: the same wish again goes
 //!   on. What is there and differs stays, unless [`Existing::Replace`] was wished.
 //! * A key that opens nothing is told before anything is written.
@@ -24,7 +26,10 @@ mod content;
 mod discord;
 mod error;
 mod folder;
+mod hand;
+mod hidden;
 mod origin;
+mod place;
 mod report;
 mod sliced;
 mod target;
@@ -64,6 +69,7 @@ pub trait Hears: Sync {
 /// both before anything is written; [`Error::Drive`] and [`Error::File`] when the drive cannot take it. Damage
 /// is no error: it is in the [`Report`].
 pub fn import(fs: &Fs, hears: &dyn Hears, wish: &Wish, task: &Task<'_>) -> Result<Report, Error> {
+    let _turn = fs.drive().turn(task)?;
     let Found { origin, system } = find(fs, wish, task)?;
     let mut report = Report::new(wish.mode);
     let mut target = Target::new(fs, hears, wish, task)?;

@@ -3,8 +3,11 @@
 use crate::clock::Time;
 use crate::drive;
 use crate::import::Error;
+use crate::legacy;
 use crate::legacy::MANIFEST_BYTES_MAX;
+use crate::legacy::MANIFESTS_BYTES_MAX;
 use crate::legacy::PIECE_BYTES_MAX;
+use crate::legacy::PIECES_MAX;
 use crate::legacy::manifest;
 use crate::legacy::manifest::Manifest;
 use crate::legacy::meta::Meta;
@@ -74,13 +77,56 @@ impl Unread {
     }
 }
 
+/// What the manifests of one archive are together.
+#[derive(Default)]
+struct Sum {
+    bytes: u64,
+    pieces: u64,
+}
+
+impl Sum {
+    /// Before it is read.
+    fn add_bytes(&mut self, object: &Object) -> Result<(), Error> {
+        self.bytes = self.bytes.saturating_add(object.bytes);
+        match self.bytes > MANIFESTS_BYTES_MAX {
+            true => Err(Sum::refused(legacy::Error::TooLarge {
+                what: "together",
+                bytes_max: MANIFESTS_BYTES_MAX,
+            })),
+            false => Ok(()),
+        }
+    }
+
+    fn add_pieces(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        self.pieces = self.pieces.saturating_add(manifest.weight());
+        match self.pieces > PIECES_MAX {
+            true => Err(Sum::refused(legacy::Error::TooMany {
+                what: "pieces",
+                count_max: PIECES_MAX,
+            })),
+            false => Ok(()),
+        }
+    }
+
+    fn refused(error: legacy::Error) -> Error {
+        Error::archive("the archive's manifests")(error)
+    }
+}
+
 /// Reads the manifests among some objects; one that cannot be read is an error unless there are others.
 pub(in crate::import) fn manifests(origin: &dyn Origin) -> Result<Vec<(Manifest, Time)>, Error> {
     let mut found = Vec::new();
     let mut failed = None;
+    let mut sum = Sum::default();
     let objects = origin.objects().iter();
     for object in objects.filter(|object| manifest::is_manifest(&object.name)) {
-        let read = check_length(object, MANIFEST_BYTES_MAX).and_then(|()| origin.read(object));
+        let read = match check_length(object, MANIFEST_BYTES_MAX) {
+            Ok(()) => {
+                sum.add_bytes(object)?;
+                origin.read(object)
+            }
+            Err(unread) => Err(unread),
+        };
         let decoded = match read {
             Ok(bytes) => Manifest::decode(&bytes).map_err(Error::archive(object.name.clone())),
             Err(unread @ Unread::All(_)) => return Err(unread.fatal(object)),
@@ -88,6 +134,7 @@ pub(in crate::import) fn manifests(origin: &dyn Origin) -> Result<Vec<(Manifest,
         };
         match decoded {
             Ok(manifest) => {
+                sum.add_pieces(&manifest)?;
                 let made = manifest::made(&object.name).unwrap_or(object.made);
                 found.push((object.name.clone(), manifest, made));
             }
@@ -112,18 +159,53 @@ fn without_names(found: Vec<(String, Manifest, Time)>) -> Vec<(Manifest, Time)> 
     found.map(|(_, manifest, made)| (manifest, made)).collect()
 }
 
-/// Above this, one piece at a time is work and memory enough, bytes.
-const LARGE_BYTES: u64 = 32 << 20;
-
 /// Most threads that fetch and open.
 const WORKERS_MAX: usize = 4;
 
-/// How many threads fetch and open pieces of which the largest is so long.
-pub(in crate::import) fn workers(largest_bytes: u64) -> usize {
-    match largest_bytes > LARGE_BYTES {
-        true => 1,
-        false => std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .clamp(2, WORKERS_MAX),
+/// How many threads fetch and open pieces.
+pub(in crate::import) fn workers() -> usize {
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .clamp(2, WORKERS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Manifests that say the same each, and say that they are so long.
+    struct Many(Vec<Object>, Vec<u8>);
+
+    impl Origin for Many {
+        fn objects(&self) -> &[Object] {
+            &self.0
+        }
+
+        fn read(&self, _object: &Object) -> Result<Vec<u8>, Unread> {
+            Ok(self.1.clone())
+        }
+    }
+
+    fn read(count: usize, bytes: u64, pieces: usize) -> Result<usize, String> {
+        let objects = (0..count).map(|at| Object {
+            name: format!("{at}-manifest.json"),
+            bytes,
+            at,
+            made: Time(0),
+        });
+        let pieces = vec!["\"\""; pieces].join(",");
+        let json = format!(r#"{{"files":{{"a":{{"chunks":[{pieces}]}}}}}}"#);
+        let read = manifests(&Many(objects.collect(), json.into_bytes()));
+        read.map(|all| all.len()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn all_manifests_of_an_archive_together_have_limits() {
+        assert_eq!(read(4, MANIFEST_BYTES_MAX, 1), Ok(4));
+        let bytes = read(5, MANIFEST_BYTES_MAX, 1).expect_err("too long");
+        assert!(bytes.contains("together: more than"), "{bytes}");
+        assert_eq!(read(2, 100, 200_000), Ok(2));
+        let pieces = read(3, 100, 200_000).expect_err("too many");
+        assert!(pieces.contains("pieces: more than"), "{pieces}");
     }
 }

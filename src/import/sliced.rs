@@ -65,7 +65,7 @@ pub(in crate::import) fn import(
     task: &Task<'_>,
 ) -> Result<(), Error> {
     let key = key(manifests, wish)?;
-    let plans = plan(origin, manifests, (target, report))?;
+    let plans = plan(origin, manifests, (target, report), task)?;
     if let Some(key) = &key {
         prove(origin, &plans, key)?;
     }
@@ -84,13 +84,9 @@ pub(in crate::import) fn import(
         .iter()
         .flat_map(|plan| plan.pieces.iter().map(move |piece| (plan, *piece)))
         .collect();
-    let largest = jobs
-        .iter()
-        .map(|(_, object)| object.bytes)
-        .max()
-        .unwrap_or(0);
+    let weigh = |(_, object): &(&Plan<'_>, &Object)| object.bytes;
     let open = |(plan, object): &(&Plan<'_>, &Object)| open(origin, plan, object, key.as_ref());
-    belt::run(&jobs, workers(largest), open, |belt| {
+    belt::run(&jobs, workers(), (weigh, open), |belt| {
         for plan in &plans {
             let left = Cell::new(plan.pieces.len());
             let done = one(plan, Pieces::new(belt, &left), key.as_ref(), target);
@@ -124,6 +120,7 @@ fn plan<'a>(
     origin: &'a dyn Origin,
     manifests: &'a [(Manifest, Time)],
     (target, report): (&mut Target<'_>, &mut Report),
+    task: &Task<'_>,
 ) -> Result<Vec<Plan<'a>>, Error> {
     let mut objects: HashMap<&str, Vec<&Object>> = HashMap::new();
     for object in origin.objects() {
@@ -134,6 +131,7 @@ fn plan<'a>(
         let own = manifest.folder.as_deref().unwrap_or("");
         let own = name::component(own.as_bytes()).unwrap_or_else(|_| b"imported".to_vec());
         for file in &manifest.files {
+            task.check()?;
             let lost = |piece: Option<String>, why: String| Lost {
                 path: file.name.clone(),
                 piece,
@@ -146,20 +144,14 @@ fn plan<'a>(
                     continue;
                 }
             };
+            let pieces = pieces(file, &objects);
+            // Also for what does not come: the next time it may, and others shall be called as now.
             let path = target.place(Some(&own), &names);
-            match target.there(&path, file.bytes, *mtime)? {
-                There::Right => {
-                    report.skip(file.bytes.unwrap_or(0));
-                    continue;
-                }
-                There::Other => {
-                    report.lose(lost(None, there(&path)));
-                    continue;
-                }
-                There::Free => {}
-            }
-            match pieces(file, &objects) {
-                Ok(pieces) => plans.push(Plan {
+            match (pieces, target.there(&path, file.bytes, *mtime)?) {
+                (_, There::Right) => report.skip(file.bytes.unwrap_or(0)),
+                (Err((piece, why)), _) => report.lose(lost(piece, why)),
+                (Ok(_), There::Other) => report.lose(lost(None, there(&path))),
+                (Ok(pieces), There::Free) => plans.push(Plan {
                     file,
                     seal: manifest.seal,
                     path,
@@ -167,7 +159,6 @@ fn plan<'a>(
                     pieces,
                     is_over: AtomicBool::new(false),
                 }),
-                Err((piece, why)) => report.lose(lost(piece, why)),
             }
         }
     }

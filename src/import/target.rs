@@ -12,7 +12,6 @@ use crate::fs::Fs;
 use crate::fs::Name;
 use crate::fs::Node;
 use crate::fs::Opening;
-use crate::fs::Privileges;
 use crate::fs::Rename;
 use crate::fs::SetAttr;
 use crate::fs::Stamp;
@@ -23,6 +22,9 @@ use crate::import::Hears;
 use crate::import::Mode;
 use crate::import::Wish;
 use crate::import::content::Proven;
+use crate::import::hand::Hand;
+use crate::import::hidden::Run;
+use crate::import::place::Places;
 use crate::index::inode::Kind;
 use crate::legacy::name;
 
@@ -63,16 +65,16 @@ pub(in crate::import) enum Stopped {
 
 /// The drive, and where in it.
 pub(in crate::import) struct Target<'a> {
-    fs: &'a Fs,
-    task: &'a Task<'a>,
+    hand: Hand<'a>,
     hears: &'a dyn Hears,
-    caller: Caller,
     existing: Existing,
     pub(in crate::import) mode: Mode,
     base: Option<Path>,
     known: HashMap<Path, InodeNo>,
-    /// What this run has given a place already.
-    taken: HashSet<Path>,
+    run: Run,
+    /// Directories without anything of an earlier run.
+    swept: HashSet<InodeNo>,
+    places: Places,
 }
 
 impl<'a> Target<'a> {
@@ -83,19 +85,20 @@ impl<'a> Target<'a> {
         task: &'a Task<'a>,
     ) -> Result<Target<'a>, Error> {
         let root = fs.getattr(InodeNo::ROOT).map_err(Error::file(b""))?.inode;
+        let caller = Caller {
+            uid: root.uid,
+            gid: root.gid,
+        };
         Ok(Target {
-            fs,
-            task,
+            hand: Hand { fs, task, caller },
             hears,
-            caller: Caller {
-                uid: root.uid,
-                gid: root.gid,
-            },
             existing: wish.existing,
             mode: wish.mode,
             base: wish.to.as_deref().map(base).transpose()?,
             known: HashMap::from([(Path::new(), InodeNo::ROOT)]),
-            taken: HashSet::new(),
+            run: Run::new()?,
+            swept: HashSet::new(),
+            places: Places::default(),
         })
     }
 
@@ -104,19 +107,7 @@ impl<'a> Target<'a> {
     pub(in crate::import) fn place(&mut self, own: Option<&[u8]>, names: &[Vec<u8>]) -> Path {
         let mut path = self.base_or(own);
         path.extend_from_slice(names);
-        let mut unique = path.clone();
-        for number in 2_u32.. {
-            if self.taken.insert(unique.clone()) {
-                break;
-            }
-            unique.clone_from(&path);
-            if let Some(last) = unique.last_mut() {
-                let room = fs::NAME_BYTES_MAX.saturating_sub(16);
-                last.truncate(room);
-                last.extend_from_slice(format!(" ({number})").as_bytes());
-            }
-        }
-        unique
+        self.places.give(path)
     }
 
     /// The place of a directory.
@@ -137,7 +128,7 @@ impl<'a> Target<'a> {
     ) -> Result<There, Error> {
         let mut parent = InodeNo::ROOT;
         for (at, name) in path.iter().enumerate() {
-            let attr = match self.fs.lookup(Name { parent, name }) {
+            let attr = match self.hand.fs.lookup(Name { parent, name }) {
                 Ok(attr) => attr,
                 Err(fs::Error::NotFound) => return Ok(There::Free),
                 Err(fs::Error::Drive(error)) => return Err(error.into()),
@@ -180,12 +171,16 @@ impl<'a> Target<'a> {
             umask: 0,
             rdev: 0,
         };
-        let attr = match self.fs.make(&self.caller, at, node) {
+        let attr = match self.hand.make(at, node) {
             Ok(attr) => {
                 self.hears.name_changed(at);
                 attr
             }
-            Err(fs::Error::Exists) => self.fs.lookup(at).map_err(|error| stopped(path, error))?,
+            Err(fs::Error::Exists) => self
+                .hand
+                .fs
+                .lookup(at)
+                .map_err(|error| stopped(path, error))?,
             Err(error) => return Err(stopped(path, error)),
         };
         if attr.inode.kind != Kind::Directory {
@@ -211,7 +206,8 @@ impl<'a> Target<'a> {
             return Err(stopped(path, fs::Error::Invalid));
         };
         let parent = self.directory(above)?;
-        let hidden = hidden(name);
+        self.sweep(parent);
+        let hidden = self.run.hide(name);
         let from = Name {
             parent,
             name: &hidden,
@@ -224,23 +220,49 @@ impl<'a> Target<'a> {
                 let named = self.finish(ino, looks, from, Name { parent, name });
                 named.map(|()| bytes).map_err(|error| stopped(path, error))
             });
-        self.fs.release(handle);
-        if done.is_err()
-            && let Err(error) = self.fs.unlink(from)
-        {
-            log::debug!("an unfinished file stays: {error}");
+        self.hand.fs.release(handle);
+        if done.is_err() {
+            self.discard(ino, from);
         }
         self.hears.name_changed(from);
         self.hears.name_changed(Name { parent, name });
         done
     }
 
-    /// A file that nobody sees yet; what an earlier run left of it goes.
-    fn begin(&self, at: Name<'_>) -> Result<(InodeNo, u64), fs::Error> {
-        match self.fs.unlink(at) {
-            Ok(()) | Err(fs::Error::NotFound) => {}
-            Err(error) => return Err(error),
+    /// Takes away what earlier runs left in a directory. This is the only run that writes to the drive.
+    fn sweep(&mut self, dir: InodeNo) {
+        if !self.swept.insert(dir) {
+            return;
         }
+        let mut left = Vec::new();
+        let listed = self.hand.fs.list(dir, 0, |entry| {
+            if entry.kind == Kind::File && self.run.is_of_another(&entry.name) {
+                left.push((entry.ino, entry.name));
+            }
+            fs::More::Yes
+        });
+        if let Err(error) = listed {
+            log::debug!("not looked through for unfinished files: {error}");
+        }
+        for (ino, name) in left {
+            let at = Name {
+                parent: dir,
+                name: &name,
+            };
+            self.discard(ino, at);
+            self.hears.name_changed(at);
+        }
+    }
+
+    /// Takes away a file that is not whole, unless its name is that of another now.
+    fn discard(&self, ino: InodeNo, at: Name<'_>) {
+        if let Err(error) = self.hand.unlink(ino, at) {
+            log::debug!("an unfinished file stays: {error}");
+        }
+    }
+
+    /// A file that nobody sees yet.
+    fn begin(&self, at: Name<'_>) -> Result<(InodeNo, u64), fs::Error> {
         let node = Node {
             kind: Kind::File,
             mode: 0o600,
@@ -252,14 +274,14 @@ impl<'a> Target<'a> {
             truncate: false,
             exclusive: true,
         };
-        let (attr, handle) = self.fs.create(&self.caller, at, node, opening)?;
+        let (attr, handle) = self.hand.create(at, node, opening)?;
         Ok((attr.ino, handle))
     }
 
     fn fill(&self, ino: InodeNo, path: &Path, content: &mut dyn Proven) -> Result<u64, Stopped> {
         self.pour(content, |mut offset, mut rest| {
             while !rest.is_empty() {
-                let written = self.fs.write(ino, offset, rest, Privileges::Keep);
+                let written = self.hand.write(ino, offset, rest);
                 let written = written.map_err(|error| stopped(path, error))?;
                 offset += u64::from(written);
                 rest = &rest[written as usize..];
@@ -280,7 +302,7 @@ impl<'a> Target<'a> {
             let len = full(content, &mut buffer).map_err(Stopped::Read)?;
             into(offset, &buffer[..len])?;
             offset += len as u64;
-            let told = self.task.done(0, len as u64);
+            let told = self.hand.task.done(0, len as u64);
             told.map_err(|error| Stopped::All(error.into()))?;
             if len < buffer.len() {
                 return Ok(offset);
@@ -301,12 +323,12 @@ impl<'a> Target<'a> {
             mtime: Some(Stamp::At(looks.mtime)),
             ..SetAttr::default()
         };
-        self.fs.setattr(&self.caller, ino, set)?;
+        self.hand.setattr(ino, set)?;
         let how = match self.existing {
             Existing::Keep => Rename::NoReplace,
             Existing::Replace => Rename::Replace,
         };
-        self.fs.rename(from, to, how)?;
+        self.hand.rename(ino, (from, to), how)?;
         self.hears.inode_changed(ino);
         Ok(())
     }
@@ -340,12 +362,6 @@ fn base(path: &[u8]) -> Result<Path, Error> {
         let path = String::from_utf8_lossy(path);
         Error::Usage(format!("{path}: {error}"))
     })
-}
-
-/// Short and always the same, so that a further run finds what an earlier one left.
-fn hidden(name: &[u8]) -> Vec<u8> {
-    let hash = blake3::hash(name).to_hex();
-    format!(".{}.ods-import", &hash[..16]).into_bytes()
 }
 
 fn stopped(path: &[Vec<u8>], error: fs::Error) -> Stopped {

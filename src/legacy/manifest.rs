@@ -1,15 +1,18 @@
 //! Manifests of the slicer, versions up to 3.1: which pieces make which file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::Deserializer;
+use serde::de;
 use time::PrimitiveDateTime;
 use time::macros::format_description;
 
 use crate::clock::Time;
 use crate::legacy::Error;
 use crate::legacy::MANIFEST_BYTES_MAX;
+use crate::legacy::PIECES_MAX;
 
 /// What of an archive is sealed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,19 +59,30 @@ pub struct Piece {
 #[derive(Deserialize)]
 struct RawManifest {
     #[serde(default)]
-    encrypted: Value,
+    encrypted: Truth,
     encryption_scope: Option<String>,
     source_folder: Option<String>,
-    files: BTreeMap<String, RawFile>,
+    files: RawFiles,
 }
+
+/// A value as Python takes it when it asks whether it is so; it is not kept.
+#[derive(Default)]
+struct Truth(bool);
+
+/// By id. Each takes its final form as it is read, and what is more than may be is not read.
+struct RawFiles(BTreeMap<String, File>);
 
 #[derive(Deserialize)]
 struct RawFile {
     original_name: Option<String>,
     original_size: Option<u64>,
     #[serde(default)]
-    chunks: Option<Vec<RawPiece>>,
+    chunks: Option<RawPieces>,
 }
+
+/// No more of them are read than may be.
+#[derive(Default)]
+struct RawPieces(Vec<RawPiece>);
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -98,7 +112,7 @@ impl Manifest {
         }
         let raw: RawManifest = serde_json::from_slice(bytes)
             .map_err(|error| Error::damaged(format!("no manifest: {error}")))?;
-        let seal = match (is_true(&raw.encrypted), raw.encryption_scope.as_deref()) {
+        let seal = match (raw.encrypted.0, raw.encryption_scope.as_deref()) {
             (false, _) => Seal::Plain,
             (true, Some("chunk")) => Seal::Pieces,
             (true, Some("file") | None) => Seal::Files,
@@ -107,7 +121,7 @@ impl Manifest {
                 return Err(Error::damaged(format!("unknown scope `{scope}`")));
             }
         };
-        let files = raw.files.into_iter().map(|(id, raw)| file(id, raw));
+        let files = raw.files.0.into_values();
         let files = files.filter(|file| file.name != IGNORED).collect();
         Ok(Manifest {
             seal,
@@ -115,21 +129,142 @@ impl Manifest {
             files,
         })
     }
+
+    /// How much of [`PIECES_MAX`] it takes.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.files.iter().map(File::weight).sum()
+    }
 }
 
-/// As Python takes it.
-fn is_true(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(is_so) => *is_so,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(_) | Value::Object(_) => true,
+/// Reads [`RawFiles`].
+struct FilesVisitor;
+
+/// Reads [`RawPieces`].
+struct PiecesVisitor;
+
+fn too_many<E: de::Error>() -> E {
+    E::custom(Error::TooMany {
+        what: "pieces",
+        count_max: PIECES_MAX,
+    })
+}
+
+impl<'de> de::Visitor<'de> for FilesVisitor {
+    type Value = RawFiles;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("files by their ids")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut from: A) -> Result<RawFiles, A::Error> {
+        let (mut files, mut count) = (BTreeMap::new(), 0);
+        while let Some((id, raw)) = from.next_entry::<String, RawFile>()? {
+            let file = file(id.clone(), raw);
+            count += file.weight();
+            if count > PIECES_MAX {
+                return Err(too_many());
+            }
+            files.insert(id, file);
+        }
+        Ok(RawFiles(files))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFiles {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RawFiles, D::Error> {
+        from.deserialize_map(FilesVisitor)
+    }
+}
+
+impl<'de> de::Visitor<'de> for PiecesVisitor {
+    type Value = RawPieces;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of pieces")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut from: A) -> Result<RawPieces, A::Error> {
+        let mut pieces = Vec::new();
+        while let Some(piece) = from.next_element()? {
+            if pieces.len() as u64 == PIECES_MAX {
+                return Err(too_many());
+            }
+            pieces.push(piece);
+        }
+        Ok(RawPieces(pieces))
+    }
+}
+
+impl<'de> Deserialize<'de> for RawPieces {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RawPieces, D::Error> {
+        from.deserialize_seq(PiecesVisitor)
+    }
+}
+
+impl File {
+    /// How much of [`PIECES_MAX`] it takes.
+    fn weight(&self) -> u64 {
+        self.pieces.len().max(1) as u64
+    }
+}
+
+/// Reads [`Truth`].
+struct TruthVisitor;
+
+impl<'de> de::Visitor<'de> for TruthVisitor {
+    type Value = Truth;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_unit<E>(self) -> Result<Truth, E> {
+        Ok(Truth(false))
+    }
+
+    fn visit_bool<E>(self, is_so: bool) -> Result<Truth, E> {
+        Ok(Truth(is_so))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Truth, E> {
+        Ok(Truth(number != 0))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Truth, E> {
+        Ok(Truth(number != 0))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Truth, E> {
+        Ok(Truth(number != 0.0))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Truth, E> {
+        Ok(Truth(!text.is_empty()))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut from: A) -> Result<Truth, A::Error> {
+        while from.next_element::<de::IgnoredAny>()?.is_some() {}
+        Ok(Truth(true))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut from: A) -> Result<Truth, A::Error> {
+        while from
+            .next_entry::<de::IgnoredAny, de::IgnoredAny>()?
+            .is_some()
+        {}
+        Ok(Truth(true))
+    }
+}
+
+impl<'de> Deserialize<'de> for Truth {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Truth, D::Error> {
+        from.deserialize_any(TruthVisitor)
     }
 }
 
 fn file(id: String, raw: RawFile) -> File {
-    let pieces = raw.chunks.unwrap_or_default();
+    let pieces = raw.chunks.unwrap_or_default().0;
     let mut numbered: Vec<(u64, Piece)> = Vec::with_capacity(pieces.len());
     for (at, piece) in (0..).zip(pieces) {
         numbered.push(match piece {
@@ -218,6 +353,47 @@ mod tests {
         let manifest = Manifest::decode(json).expect("reads");
         let names: Vec<&str> = manifest.files[0].pieces.iter().map(|p| &*p.name).collect();
         assert_eq!(names, ["nil", "", "three"]);
+    }
+
+    #[test]
+    fn what_is_so_is_what_python_takes_for_it() {
+        for (text, seal) in [
+            ("null", Seal::Plain),
+            ("false", Seal::Plain),
+            ("0", Seal::Plain),
+            ("0.0", Seal::Plain),
+            ("\"\"", Seal::Plain),
+            ("true", Seal::Files),
+            ("1", Seal::Files),
+            ("-1.5", Seal::Files),
+            ("\"yes\"", Seal::Files),
+            ("[[0],{}]", Seal::Files),
+            ("{\"a\":[]}", Seal::Files),
+        ] {
+            let json = format!(r#"{{"encrypted":{text},"files":{{}}}}"#);
+            let manifest = Manifest::decode(json.as_bytes()).expect("reads");
+            assert_eq!(manifest.seal, seal, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_more_pieces_are_taken_than_may_be() {
+        let pieces = |count: usize| vec!["\"\""; count].join(",");
+        let most = usize::try_from(PIECES_MAX).expect("fits");
+        let refused = |json: String| {
+            let error = Manifest::decode(json.as_bytes()).expect_err("too many");
+            assert!(error.to_string().contains("pieces: more than"), "{error}");
+        };
+        let one = |count| format!(r#"{{"files":{{"a":{{"chunks":[{}]}}}}}}"#, pieces(count));
+        let manifest = Manifest::decode(one(most).as_bytes()).expect("as many as may be");
+        assert_eq!(manifest.weight(), PIECES_MAX);
+        refused(one(most + 1));
+        let half = pieces(most / 2 + 1);
+        refused(format!(
+            r#"{{"files":{{"a":{{"chunks":[{half}]}},"b":{{"chunks":[{half}]}}}}}}"#
+        ));
+        let empty: Vec<String> = (0..=most).map(|id| format!("\"{id}\":{{}}")).collect();
+        refused(format!(r#"{{"files":{{{}}}}}"#, empty.join(",")));
     }
 
     #[test]

@@ -30,6 +30,13 @@ pub mod whole;
 /// Largest manifest, bytes: a hundred thousand pieces, about a terabyte of them.
 pub const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 
+/// Most bytes of all manifests of one archive: half a million pieces, about five terabytes of them.
+pub const MANIFESTS_BYTES_MAX: u64 = 64 << 20;
+
+/// Most pieces of one archive. A file counts as one at least: what is a few bytes in a manifest takes more
+/// in memory.
+pub const PIECES_MAX: u64 = 500_000;
+
 /// Largest piece or part, bytes: above what any server takes as one attachment.
 pub const PIECE_BYTES_MAX: u64 = 512 << 20;
 
@@ -55,6 +62,14 @@ pub enum Error {
         what: &'static str,
         /// The limit, bytes.
         bytes_max: u64,
+    },
+    /// It has more of something than it may.
+    #[error("{what}: more than {count_max}")]
+    TooMany {
+        /// What of.
+        what: &'static str,
+        /// The limit.
+        count_max: u64,
     },
     /// A name that would be a file elsewhere, or none.
     #[error("not a name to use: {0}")]

@@ -16,6 +16,8 @@ pub struct Note {
     pub text: String,
     /// The title of what it shows, or empty.
     pub title: String,
+    /// The program that left it; none for a person.
+    pub program: Option<u64>,
     /// Its objects, which [`crate::store::Store::get`] reads.
     pub entries: Vec<Entry>,
     /// Is there more to it, which the store does not show us?

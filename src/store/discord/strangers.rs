@@ -47,6 +47,7 @@ impl Foreign {
             is_hidden: !shows && self.message.could_be_hidden_from(user),
             text: self.content,
             title,
+            program: self.message.program(),
             entries,
             made_ms: made_ms(id),
         }
@@ -142,5 +143,16 @@ mod tests {
         let card = read("x", r#"[{"fields":[]},{"title":"Archive"}]"#, 8, 0);
         assert_eq!((card.text.as_str(), card.title.as_str()), ("x", "Archive"));
         assert!(!card.is_hidden);
+        assert_eq!(card.program, None);
+        for by in [
+            r#""author":{"id":"8","bot":true}"#,
+            r#""author":{"id":"8"},"webhook_id":"8""#,
+        ] {
+            let json = format!(
+                r#"{{"id":"5","channel_id":"6",{by},"type":0,"content":"","attachments":[]}}"#
+            );
+            let foreign: Foreign = serde_json::from_str(&json).expect("reads");
+            assert_eq!(foreign.note(7).program, Some(8), "{by}");
+        }
     }
 }

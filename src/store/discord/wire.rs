@@ -19,6 +19,9 @@ pub(super) struct Message {
     pub(super) id: Id<MessageMarker>,
     pub(super) channel_id: Id<ChannelMarker>,
     author: Author,
+    /// Only on what a webhook wrote; the author has the same id then.
+    #[serde(default)]
+    webhook_id: Option<serde_json::Value>,
     #[serde(rename = "type")]
     kind: MessageType,
     #[serde(default)]
@@ -31,6 +34,8 @@ pub(super) struct Message {
 #[derive(Clone, Debug, Deserialize)]
 struct Author {
     id: Id<UserMarker>,
+    #[serde(default)]
+    bot: bool,
 }
 
 /// A file on a message. Its address is signed: whoever has it may read, so it is not shown.
@@ -62,6 +67,12 @@ impl Message {
     pub(super) fn could_be_hidden_from(&self, user: u64) -> bool {
         let written = matches!(self.kind, MessageType::Regular | MessageType::Reply);
         written && self.author.id.get() != user
+    }
+
+    /// The bot or webhook that wrote it, if none but a program did.
+    pub(super) fn program(&self) -> Option<u64> {
+        let is_program = self.author.bot || self.webhook_id.is_some();
+        is_program.then(|| self.author.id.get())
     }
 
     /// Its objects, in the order they were put.
