@@ -17,6 +17,7 @@
 //! stays out of reach), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
+mod aside;
 mod card;
 mod cards;
 pub mod catalogue;
@@ -91,6 +92,7 @@ pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
 pub use rebuild::Watch;
 pub use settings::Access;
+pub use settings::Begin;
 pub use settings::Names;
 pub use settings::Settings;
 pub use settings::Takeover;
@@ -133,6 +135,8 @@ pub struct Drive {
     /// What damaged files were called when they were last looked for; none for one without a name.
     damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,
     instance: [u8; 8],
+    /// The epoch of the index that one made anew replaces.
+    epoch_aside: crate::id::EpochNo,
     /// Kept for its lock on the state directory.
     _lock: open::Lock,
 }
