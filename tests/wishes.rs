@@ -561,6 +561,12 @@ fn a_restore_that_fails_keeps_the_index() {
         machine.ods(&["restore", "--yes", text(&file)]).bad(19, &[]);
         has_its_index(&machine);
     }
+    let elsewhere = World::new();
+    let (_other, theirs) = with_an_index_alone(&elsewhere);
+    machine
+        .ods(&["restore", "--yes", text(&theirs)])
+        .bad(18, &["another drive"]);
+    has_its_index(&machine);
     std::fs::write(&file, &whole).expect("written");
     machine.ods(&["restore", "--yes", text(&file)]).good();
     has_its_index(&machine);
@@ -611,6 +617,30 @@ fn an_upload_trusts_nothing_of_a_part_that_the_drive_has() {
     same(&source, &there);
     let copied = put["bytes"].as_u64().expect("bytes");
     assert!(copied < 13 << 20, "what is right is kept: {put}");
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_part_that_somebody_writes_is_left_to_them() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let (source, there) = (machine.path("dir"), machine.mnt().join("dir"));
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::create_dir(&there).expect("a directory");
+    std::fs::write(source.join("f"), "whole").expect("written");
+    let part = there.join(part_name("f", &source.join("f")));
+    let held = std::fs::File::create(&part).expect("made");
+    machine
+        .ods(&["upload", text(&source)])
+        .bad(29, &["another copy of it is under way"]);
+    assert!(part.exists() && !there.join("f").exists());
+    drop(held);
+    until("the end of the handle", || {
+        machine.ods(&["upload", text(&source)]).code == 0
+    });
+    assert_eq!(names_in(&there), ["f"]);
+    same(&source, &there);
     machine.ods(&["umount"]).good();
 }
 
