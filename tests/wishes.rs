@@ -494,8 +494,10 @@ fn names_in(dir: &Path) -> Vec<String> {
 }
 
 #[track_caller]
-fn has_its_index(machine: &Machine) {
+fn has_its_index(machine: &Machine, files: u64) {
     assert!(machine.ods(&["list"]).good().out.contains("Kept"));
+    let stats = machine.ods(&["stats", "--json"]).good().json();
+    assert_eq!(stats["files"].as_u64(), Some(files), "{stats}");
     let names = names_in(&machine.state("main"));
     let indexes: Vec<&String> = names
         .iter()
@@ -511,18 +513,18 @@ fn a_reset_that_cannot_succeed_keeps_the_index() {
     machine.set("ODS_PASSPHRASE", "wrong");
     machine.ods(&["sync", "--reset"]).bad(10, &["wrong"]);
     machine.set("ODS_PASSPHRASE", support::PASSPHRASE);
-    has_its_index(&machine);
+    has_its_index(&machine, 5);
     machine
         .ods(&["sync", "--reset"])
         .bad(19, &["epoch 0", "ods repair"]);
-    has_its_index(&machine);
+    has_its_index(&machine, 5);
     // Killed after the old one was moved, while the new one was made.
     let index = machine.state("main").join("index");
     let old = machine.state("main").join("index.old");
     std::fs::rename(&index, &old).expect("moved");
     std::fs::create_dir(&index).expect("made");
     std::fs::write(index.join("pages"), "half").expect("written");
-    has_its_index(&machine);
+    has_its_index(&machine, 5);
 }
 
 #[test]
@@ -544,7 +546,7 @@ fn a_reset_that_would_know_less_keeps_the_index() {
     machine
         .ods(&["sync", "--reset"])
         .bad(19, &["epoch", "ods repair"]);
-    has_its_index(&machine);
+    has_its_index(&machine, 2);
     assert_eq!(machine.ods(&["ls", "/late"]).good().out, "f\n");
 }
 
@@ -559,17 +561,17 @@ fn a_restore_that_fails_keeps_the_index() {
     for bad in [&whole[..whole.len() - 9], &changed] {
         std::fs::write(&file, bad).expect("written");
         machine.ods(&["restore", "--yes", text(&file)]).bad(19, &[]);
-        has_its_index(&machine);
+        has_its_index(&machine, 5);
     }
     let elsewhere = World::new();
     let (_other, theirs) = with_an_index_alone(&elsewhere);
     machine
         .ods(&["restore", "--yes", text(&theirs)])
         .bad(18, &["another drive"]);
-    has_its_index(&machine);
+    has_its_index(&machine, 5);
     std::fs::write(&file, &whole).expect("written");
     machine.ods(&["restore", "--yes", text(&file)]).good();
-    has_its_index(&machine);
+    has_its_index(&machine, 5);
 }
 
 /// What ods calls the part of a file that is being copied.
@@ -709,6 +711,12 @@ fn an_upload_enters_neither_mounts_nor_what_the_drive_keeps_here() {
     assert!(!all.join("state/ods/main").exists());
     let told = machine.ods(&["upload", text(&home)]).good();
     assert!(told.err.contains("left out"), "{told:?}");
+    // Another drive's mount, asked for by name, is a directory like others.
+    let elsewhere = World::new();
+    let other = elsewhere.machine();
+    other.ods(&["init"]).good();
+    other.ods(&["upload", text(&home.join("mnt"))]).good();
+    assert_eq!(other.ods(&["ls", "/mnt"]).good().out, "all/\ninside\n");
     machine
         .ods(&["download", "/", text(&home.join("mnt/all/deep"))])
         .bad(2, &["in the drive itself"]);

@@ -103,7 +103,9 @@ pub(in crate::service) fn walk(
     let (mut waiting, mut left_out) = (vec![top.to_owned()], Vec::new());
     while let Some(path) = waiting.pop() {
         let name = path.file_name().unwrap_or_default();
-        if apart.contains(&path) || unfinished(name.as_bytes()).is_some() {
+        // What was asked for by name is wanted, though a drive is mounted there.
+        let is_apart = path != top && apart.contains(&path);
+        if is_apart || unfinished(name.as_bytes()).is_some() {
             left_out.push(path);
             continue;
         }
