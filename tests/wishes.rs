@@ -781,6 +781,8 @@ fn two_runs_of_one_copy_are_kept_apart() {
     machine
         .ods(&["resume"])
         .bad(29, &["another copy of it is under way", "1 copy is"]);
+    let left = machine.ods(&["resume", "--dry-run"]).good().out;
+    assert!(left.contains("download"), "it may break off: {left}");
     drop(held);
     machine.ods(&words).good();
     same(&source, &dest.join("big"));

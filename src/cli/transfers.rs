@@ -26,6 +26,7 @@ use crate::cli::target::Target;
 use crate::cli::work;
 use crate::cli::work::Where;
 use crate::durable;
+use crate::service::ANOTHER_COPY;
 use crate::service::Consent;
 use crate::service::Copied;
 use crate::service::Job;
@@ -192,7 +193,7 @@ fn once(
     };
     let result = work::run(target.clone(), job, at, config);
     let is_over = match result.as_ref().map_err(code_of) {
-        Ok(_) => true,
+        Ok(answer) => !waits_for_another(answer),
         // What was begun can go on once somebody agrees.
         Err(Code::Conflict) => !noted.is_old,
         // What cannot succeed as it is, is not to be tried again.
@@ -205,6 +206,12 @@ fn once(
         drop(std::fs::remove_file(&noted.path));
     }
     result.map(Some)
+}
+
+/// Was a file left to another copy, which may break off?
+fn waits_for_another(answer: &serde_json::Value) -> bool {
+    let mut failed = answer["failed"].as_array().into_iter().flatten();
+    failed.any(|failure| failure["why"] == ANOTHER_COPY)
 }
 
 /// What came of a copy, as people read it.

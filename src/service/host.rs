@@ -54,6 +54,9 @@ pub enum Check {
     Content,
 }
 
+/// Why a file is left to whoever copies it at the same time.
+pub const ANOTHER_COPY: &str = "another copy of it is under way";
+
 /// A file or directory that could not be copied, and why; the others were.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -63,6 +63,7 @@ pub use desk::Desk;
 pub use error::Error;
 pub use fetch::Fetch;
 pub use fetch::fetch;
+pub use host::ANOTHER_COPY;
 pub use host::Check;
 pub use host::Consent;
 pub use host::Copied;

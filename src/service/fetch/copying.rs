@@ -21,6 +21,7 @@ use crate::durable;
 use crate::id::ArchiveNo;
 use crate::index::inode::Inode;
 use crate::index::inode::Kind;
+use crate::service::ANOTHER_COPY;
 use crate::service::Copied;
 use crate::service::Desk;
 use crate::service::Error;
@@ -169,8 +170,7 @@ impl<'a> Fetching<'a> {
         let part = beside(item, inode);
         let host = || Error::host(&item.host);
         let opened = durable::open_locked(&part).map_err(host())?;
-        let file = opened
-            .ok_or_else(|| Error::Conflict(String::from("another copy of it is under way")))?;
+        let file = opened.ok_or_else(|| Error::Conflict(String::from(ANOTHER_COPY)))?;
         let begun = file.metadata().map_err(host())?.len().min(inode.size);
         let begun = compare::same_until(self.desk, item.ino, &file, begun, Unproven::Differ)?;
         file.set_len(begun).map_err(host())?;

@@ -17,6 +17,7 @@ use crate::fs::Privileges;
 use crate::fs::SetAttr;
 use crate::id::InodeNo;
 use crate::index::inode::Kind;
+use crate::service::ANOTHER_COPY;
 use crate::service::Desk;
 use crate::service::Error;
 use crate::service::Put;
@@ -70,8 +71,7 @@ impl Putting<'_> {
         };
         let ino = found.map_err(Error::file(item.name))?.ino;
         let handle = fs.open_alone(&ROOT, ino).map_err(Error::file(item.name))?;
-        let handle = handle
-            .ok_or_else(|| Error::Conflict(String::from("another copy of it is under way")))?;
+        let handle = handle.ok_or_else(|| Error::Conflict(String::from(ANOTHER_COPY)))?;
         // That one may have ended between the two.
         match fs.lookup(beside) {
             Ok(attr) if attr.ino == ino => Ok((ino, handle)),
