@@ -7,9 +7,11 @@
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::fs::TryLockError;
 use std::io;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -48,13 +50,52 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
             .open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        match path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-            Some(dir) => sync(&File::open(dir)?),
-            None => sync(&File::open(".")?),
-        }
+        rename(&temporary, path)
     };
     write().inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+}
+
+/// Gives a file or directory another name in the same directory; a crash leaves one of the two names, and after
+/// this returned the new one.
+///
+/// # Errors
+/// What the system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    match to.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+        Some(dir) => sync(&File::open(dir)?),
+        None => sync(&File::open(".")?),
+    }
+}
+
+/// Opens a file for its owner alone, makes it if it is not there, and locks it for as long as the handle lives;
+/// none when another handle has it locked. It is the file that has the name when this returns.
+///
+/// # Errors
+/// What the system says; a link is not followed.
+pub fn open_locked(path: &Path) -> io::Result<Option<File>> {
+    loop {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // Whoever had it may have renamed or removed it meanwhile.
+        let held = file.metadata()?;
+        let is_named = std::fs::symlink_metadata(path)
+            .is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()));
+        if is_named {
+            return Ok(Some(file));
+        }
+    }
 }
 
 /// Syncs a directory, where that means anything.
@@ -77,6 +118,22 @@ fn sync(dir: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_locked_file_is_another_s_until_it_is_let_go() {
+        let top = tempfile::tempdir().expect("a directory");
+        let path = top.path().join("file");
+        let held = open_locked(&path).expect("made").expect("nobody has it");
+        assert!(open_locked(&path).expect("there").is_none());
+        drop(held);
+        let held = open_locked(&path).expect("there").expect("nobody has it");
+        rename(&path, &top.path().join("other")).expect("renamed");
+        assert!(
+            open_locked(&path).expect("made").is_some(),
+            "it is another file"
+        );
+        drop(held);
+    }
 
     #[test]
     fn what_is_written_is_whole_private_and_alone() {

@@ -253,6 +253,11 @@ fn a_life_through_the_socket_of_a_mount_that_sees_it_all() {
         .good()
         .out;
     assert!(by_path.contains("/extra/file"), "{by_path}");
+    let followed = machine.ods(&["sync", "--json"]).good().json();
+    assert_eq!(followed["files"].as_u64(), Some(1), "{followed}");
+    machine
+        .ods(&["download", "/extra", text(&mnt.join("again"))])
+        .bad(2, &["in the drive itself"]);
     machine
         .ods(&["upload", text(&mnt.join("extra"))])
         .bad(2, &["in the drive already"]);
@@ -301,6 +306,13 @@ fn titles_survive_a_new_machine_and_ranges_are_fetched() {
             .to_owned()
     };
     let range = format!("{}..{}", id(2), id(3));
+    assert_eq!(
+        machine.ods(&["ls", &range]).good().out,
+        "/beta:\nf\n\n/gamma:\nf\n"
+    );
+    let listed = machine.ods(&["ls", &range, "--json"]).good().json();
+    assert_eq!(listed[1]["path"].as_str(), Some("gamma"), "{listed}");
+    assert_eq!(machine.ods(&["ls", &id(0)]).good().out, "loose\n");
     let dest = machine.path("dest");
     machine
         .ods(&["download", &range, &id(0), text(&dest)])
@@ -449,6 +461,396 @@ fn a_backup_brings_the_index_back_when_the_journal_is_gone() {
         .bad(2, &["no backup"]);
 }
 
+/// Takes every object of the journal away whose name begins so, as somebody who may.
+fn take_away(world: &World, prefixes: &[&str]) {
+    let stored = world.emulator.attachments();
+    let is_meant = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    for one in stored.iter().filter(|one| is_meant(&one.filename)) {
+        drop(world.emulator.delete_message(one.channel, one.message));
+    }
+}
+
+/// A machine with one archive, whose index is all there is, as the journal is gone.
+fn with_an_index_alone(world: &World) -> (Machine, std::path::PathBuf) {
+    let machine = with_drive(world);
+    let source = machine.path("photos");
+    fill(&source);
+    machine
+        .ods(&["upload", text(&source), "--title", "Kept"])
+        .good();
+    let file = machine.path("backup");
+    machine.ods(&["backup", "--to", text(&file)]).good();
+    take_away(world, &["s-", "c-"]);
+    assert!(machine.ods(&["list"]).good().out.contains("Kept"));
+    (machine, file)
+}
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn has_its_index(machine: &Machine, files: u64) {
+    assert!(machine.ods(&["list"]).good().out.contains("Kept"));
+    let stats = machine.ods(&["stats", "--json"]).good().json();
+    assert_eq!(stats["files"].as_u64(), Some(files), "{stats}");
+    let names = names_in(&machine.state("main"));
+    let indexes: Vec<&String> = names
+        .iter()
+        .filter(|name| name.starts_with("index"))
+        .collect();
+    assert_eq!(indexes, ["index"]);
+}
+
+#[test]
+fn a_reset_that_cannot_succeed_keeps_the_index() {
+    let world = World::new();
+    let (mut machine, _) = with_an_index_alone(&world);
+    machine.set("ODS_PASSPHRASE", "wrong");
+    machine.ods(&["sync", "--reset"]).bad(10, &["wrong"]);
+    machine.set("ODS_PASSPHRASE", support::PASSPHRASE);
+    has_its_index(&machine, 5);
+    machine
+        .ods(&["sync", "--reset"])
+        .bad(19, &["epoch 0", "ods repair"]);
+    has_its_index(&machine, 5);
+    // Killed after the old one was moved, while the new one was made.
+    let index = machine.state("main").join("index");
+    let old = machine.state("main").join("index.old");
+    std::fs::rename(&index, &old).expect("moved");
+    std::fs::create_dir(&index).expect("made");
+    std::fs::write(index.join("pages"), "half").expect("written");
+    has_its_index(&machine, 5);
+}
+
+#[test]
+fn a_reset_that_would_know_less_keeps_the_index() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    for name in ["early", "late"] {
+        let dir = machine.path(name);
+        std::fs::create_dir(&dir).expect("a directory");
+        std::fs::write(dir.join("f"), name).expect("written");
+        machine
+            .ods(&["upload", text(&dir), "--title", "Kept"])
+            .good();
+    }
+    let stored = world.emulator.attachments();
+    let segments = stored.iter().map(|one| one.filename.clone());
+    let newest = segments.filter(|name| name.starts_with("s-")).max();
+    take_away(&world, &[&newest.expect("a segment")[..18]]);
+    machine
+        .ods(&["sync", "--reset"])
+        .bad(19, &["epoch", "ods repair"]);
+    has_its_index(&machine, 2);
+    assert_eq!(machine.ods(&["ls", "/late"]).good().out, "f\n");
+}
+
+#[test]
+fn a_restore_that_fails_keeps_the_index() {
+    let world = World::new();
+    let (machine, file) = with_an_index_alone(&world);
+    let whole = std::fs::read(&file).expect("there");
+    let mut changed = whole.clone();
+    let middle = whole.len() - 100;
+    changed[middle] ^= 1;
+    for bad in [&whole[..whole.len() - 9], &changed] {
+        std::fs::write(&file, bad).expect("written");
+        machine.ods(&["restore", "--yes", text(&file)]).bad(19, &[]);
+        has_its_index(&machine, 5);
+    }
+    let elsewhere = World::new();
+    let (_other, theirs) = with_an_index_alone(&elsewhere);
+    machine
+        .ods(&["restore", "--yes", text(&theirs)])
+        .bad(18, &["another drive"]);
+    has_its_index(&machine, 5);
+    std::fs::write(&file, &whole).expect("written");
+    machine.ods(&["restore", "--yes", text(&file)]).good();
+    has_its_index(&machine, 5);
+}
+
+/// What ods calls the part of a file that is being copied.
+fn part_name(name: &str, path: &Path) -> String {
+    let meta = path.metadata().expect("there");
+    let mtime = meta.mtime() * 1_000_000_000 + meta.mtime_nsec();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&meta.len().to_le_bytes());
+    hasher.update(&mtime.to_le_bytes());
+    hasher.update(name.as_bytes());
+    let hash = hasher.finalize();
+    let hex = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..8]);
+    format!(".ods-part-{hex}")
+}
+
+fn is_unfinished(name: &str) -> bool {
+    name.starts_with(".ods-")
+}
+
+#[test]
+fn an_upload_trusts_nothing_of_a_part_that_the_drive_has() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let (source, there) = (machine.path("big"), machine.mnt().join("big"));
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::create_dir(&there).expect("a directory");
+    let whole = noise(3, 9 << 20);
+    // One is wrong in the middle, one is right as far as it goes, one is too long.
+    for (number, len) in [(0, 6 << 20), (1, 6 << 20), (2, 12 << 20)] {
+        let path = source.join(number.to_string());
+        std::fs::write(&path, &whole).expect("written");
+        let mut begun = whole.clone();
+        begun.resize(len, 7);
+        if number == 0 {
+            begun[4 << 20] ^= 1;
+        }
+        let part = there.join(part_name(&number.to_string(), &path));
+        std::fs::write(part, &begun).expect("written");
+    }
+    let put = machine
+        .ods(&["upload", text(&source), "--json"])
+        .good()
+        .json();
+    same(&source, &there);
+    let copied = put["bytes"].as_u64().expect("bytes");
+    assert!(copied < 13 << 20, "what is right is kept: {put}");
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_part_that_somebody_writes_is_left_to_them() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let (source, there) = (machine.path("dir"), machine.mnt().join("dir"));
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::create_dir(&there).expect("a directory");
+    std::fs::write(source.join("f"), "whole").expect("written");
+    let part = there.join(part_name("f", &source.join("f")));
+    let held = std::fs::File::create(&part).expect("made");
+    machine
+        .ods(&["upload", text(&source)])
+        .bad(29, &["another copy of it is under way"]);
+    assert!(part.exists() && !there.join("f").exists());
+    drop(held);
+    until("the end of the handle", || {
+        machine.ods(&["upload", text(&source)]).code == 0
+    });
+    assert_eq!(names_in(&there), ["f"]);
+    same(&source, &there);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn what_is_not_whole_is_not_shown_and_goes() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let (source, there) = (machine.path("dir"), machine.mnt().join("dir"));
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::write(source.join("f"), "f").expect("written");
+    machine.ods(&["upload", text(&source)]).good();
+    let stale = [
+        ".ods-part-0123456789abcdef",
+        ".ods-receiving-0123456789abcdef",
+    ];
+    for name in stale {
+        std::fs::write(there.join(name), "half").expect("written");
+    }
+    std::fs::write(there.join(".ods-part-of-mine"), "whole").expect("written");
+    assert_eq!(
+        machine.ods(&["ls", "/dir"]).good().out,
+        ".ods-part-of-mine\nf\n"
+    );
+    let dest = machine.path("dest");
+    machine.ods(&["download", "/dir", text(&dest)]).good();
+    assert_eq!(names_in(&dest.join("dir")), [".ods-part-of-mine", "f"]);
+    // One that somebody has open stays.
+    let held = std::fs::File::open(there.join(stale[0])).expect("open");
+    machine.ods(&["upload", text(&source)]).good();
+    assert_eq!(names_in(&there), [stale[0], ".ods-part-of-mine", "f"]);
+    drop(held);
+    until("the end of the handle", || {
+        machine.ods(&["upload", text(&source)]).good();
+        names_in(&there) == [".ods-part-of-mine", "f"]
+    });
+    // What cannot be read leaves nothing behind.
+    machine
+        .ods(&["upload", "/proc/self/mem", "--to", "dir"])
+        .bad(29, &["mem"]);
+    assert_eq!(names_in(&there), [".ods-part-of-mine", "f"]);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn an_upload_enters_neither_mounts_nor_what_the_drive_keeps_here() {
+    let world = World::new();
+    let mut machine = world.machine();
+    let home = machine.path("all");
+    std::fs::create_dir_all(home.join("mnt")).expect("a directory");
+    std::fs::write(home.join("f"), "f").expect("written");
+    machine.set("XDG_STATE_HOME", text(&home.join("state")));
+    machine.ods(&["init"]).good();
+    machine.mount_at(&home.join("mnt"), &[]).good();
+    std::fs::write(home.join("mnt/inside"), "inside").expect("written");
+    let put = machine
+        .ods(&["upload", text(&home), "--json"])
+        .good()
+        .json();
+    let left_out = put["left_out"].as_array().expect("a list");
+    for dir in [home.join("mnt"), home.join("state/ods/main")] {
+        assert!(left_out.iter().any(|one| one == text(&dir)), "{put}");
+    }
+    let all = home.join("mnt/all");
+    assert!(all.join("f").exists() && !all.join("mnt").exists());
+    assert!(!all.join("state/ods/main").exists());
+    let told = machine.ods(&["upload", text(&home)]).good();
+    assert!(told.err.contains("left out"), "{told:?}");
+    // Another drive's mount, asked for by name, is a directory like others.
+    let elsewhere = World::new();
+    let other = elsewhere.machine();
+    other.ods(&["init"]).good();
+    other.ods(&["upload", text(&home.join("mnt"))]).good();
+    assert_eq!(other.ods(&["ls", "/mnt"]).good().out, "all/\ninside\n");
+    machine
+        .ods(&["download", "/", text(&home.join("mnt/all/deep"))])
+        .bad(2, &["in the drive itself"]);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn what_lies_in_different_drives_is_not_downloaded_at_once() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let dir = machine.path("dir");
+    std::fs::create_dir(&dir).expect("a directory");
+    std::fs::write(dir.join("f"), "f").expect("written");
+    machine.ods(&["upload", text(&dir)]).good();
+    machine.ods(&["init", "--join", "--name", "again"]).good();
+    let dest = machine.path("dest");
+    machine
+        .ods(&["download", "main", "again", text(&dest)])
+        .bad(2, &["again", "another drive"]);
+    assert!(!dest.exists());
+    machine
+        .ods(&["download", "/dir", "/dir/f", text(&dest)])
+        .good();
+}
+
+#[test]
+fn two_runs_of_one_copy_are_kept_apart() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let source = machine.path("big");
+    std::fs::create_dir(&source).expect("a directory");
+    std::fs::write(source.join("file"), noise(5, 3 << 20)).expect("written");
+    machine.ods(&["upload", text(&source)]).good();
+    std::fs::remove_dir_all(machine.path("state")).expect("removed");
+    machine.ods(&["sync"]).good();
+    let dest = machine.path("dest");
+    let error = FaultKind::Error {
+        status: 503,
+        body: ErrorBody::default(),
+    };
+    let fault = Fault::new("GET /attachments/*", error).after(1);
+    world.emulator.faults().add(fault);
+    let words = ["download", "/big", text(&dest)];
+    let mut first = machine.start("ods", &words);
+    let part = || {
+        let names = names_in(&dest.join("big"));
+        names.into_iter().find(|name| is_unfinished(name))
+    };
+    until("a part of the file", || part().is_some());
+    machine.ods(&words).bad(18, &["under way"]);
+    let told = machine.ods(&["resume", "--dry-run"]).good().out;
+    assert!(told.contains("under way"), "{told}");
+    let left = machine.ods(&["resume", "--json"]).good().json();
+    assert_eq!(left[0]["under_way"].as_bool(), Some(true), "{left}");
+    first.signal("KILL");
+    first.stop();
+    world.emulator.faults().clear();
+    // Another process that writes the same file, by whatever wish.
+    let path = dest.join("big").join(part().expect("it stays"));
+    let held = std::fs::File::open(&path).expect("there");
+    held.lock().expect("locked");
+    machine
+        .ods(&["resume"])
+        .bad(29, &["another copy of it is under way", "1 copy is"]);
+    let left = machine.ods(&["resume", "--dry-run"]).good().out;
+    assert!(left.contains("download"), "it may break off: {left}");
+    drop(held);
+    machine.ods(&words).good();
+    same(&source, &dest.join("big"));
+    let left = machine.ods(&["resume", "--dry-run"]).good().out;
+    assert!(left.contains("nothing"), "{left}");
+}
+
+/// An upload that is killed once Discord has refused something of it.
+fn kill_an_upload(world: &World, machine: &Machine, source: &Path) {
+    let error = FaultKind::Error {
+        status: 503,
+        body: ErrorBody::default(),
+    };
+    let fault = Fault::new("POST /channels/{}/messages", error).after(1);
+    let fault = world.emulator.faults().add(fault);
+    let mut upload = machine.start("ods", &["upload", text(source)]);
+    until("an upload that is refused", || {
+        world.emulator.faults().met(fault) > 0
+    });
+    upload.signal("KILL");
+    upload.stop();
+    world.emulator.faults().clear();
+}
+
+#[test]
+fn resume_goes_through_all_copies_and_forgets_no_conflict() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    for name in ["first", "second", "third"] {
+        let dir = machine.path(name);
+        std::fs::create_dir(&dir).expect("a directory");
+        std::fs::write(dir.join("file"), noise(7, 2 << 20)).expect("written");
+        kill_an_upload(&world, &machine, &dir);
+    }
+    // Meanwhile others put something else where two of them go.
+    for name in ["first", "second"] {
+        let dir = machine.path("other").join(name);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::write(dir.join("file"), "another").expect("written");
+        machine.ods(&["upload", "--yes", text(&dir)]).good();
+    }
+    machine.ods(&["resume", "9"]).bad(27, &["`9`", "--dry-run"]);
+    let resumed = machine
+        .ods(&["resume", "--json"])
+        .bad(28, &["2 of 3 copies are not finished"]);
+    let resumed = resumed.json();
+    let codes = resumed.as_array().expect("a list").iter();
+    let codes: Vec<Option<u64>> = codes.map(|one| one["code"].as_u64()).collect();
+    assert_eq!(codes.len(), 3, "{resumed}");
+    assert_eq!(codes.iter().filter(|code| **code == Some(28)).count(), 2);
+    let left = machine.ods(&["resume", "--dry-run"]).good().out;
+    assert!(
+        left.contains("first") && left.contains("second") && !left.contains("third"),
+        "{left}"
+    );
+    machine.ods(&["resume", "2", "--yes"]).good();
+    let left = machine.ods(&["resume", "--dry-run"]).good().out;
+    assert_eq!(left.trim().lines().count(), 1, "{left}");
+    machine.ods(&["resume", "--yes"]).good();
+    assert!(
+        machine
+            .ods(&["resume", "--dry-run"])
+            .good()
+            .out
+            .contains("nothing")
+    );
+}
+
 #[test]
 fn bad_input_gets_a_clear_error_and_changes_nothing() {
     let world = World::new();
@@ -581,6 +983,38 @@ fn settings_are_changed_and_comments_stay() {
     machine
         .ods(&["config", "set", "server", "abc"])
         .bad(2, &["server", "abc"]);
+    machine
+        .ods(&[
+            "config",
+            "set",
+            "drive.main.bot.upload_dirs",
+            "/srv/in,/srv/more",
+        ])
+        .good();
+    machine
+        .ods(&["config", "set", "bot.download_dir", "/srv/out"])
+        .good();
+    assert_eq!(
+        machine
+            .ods(&["config", "get", "main.bot.upload_dirs"])
+            .good()
+            .out,
+        "[\"/srv/in\", \"/srv/more\"]\n"
+    );
+    assert_eq!(
+        machine
+            .ods(&["config", "get", "bot.download_dir"])
+            .good()
+            .out,
+        "/srv/out\n"
+    );
+    machine
+        .ods(&["config", "set", "bot.channel", "here"])
+        .bad(2, &["channel", "here"]);
+    machine
+        .ods(&["config", "set", "bot.names", "nobody"])
+        .bad(3, &["nobody"]);
+    machine.ods(&["config", "set", "bot.upload_dirs"]).good();
     machine
         .ods(&["config", "set", "colour", "red"])
         .bad(2, &["colour", "options"]);

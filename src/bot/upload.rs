@@ -302,6 +302,12 @@ fn told(title: &Title, shown: Shown, copied: &Copied) -> Done {
         let skipped = text::counted(copied.skipped, "file");
         text.push_str(&format!(" {skipped} were there already."));
     }
+    if !copied.left_out.is_empty() {
+        let places = text::counted(copied.left_out.len() as u64, "place");
+        text.push_str(&format!(
+            " {places} of mounts and of ods itself were left out."
+        ));
+    }
     let mut own = text.clone();
     if !copied.failed.is_empty() {
         let failed = text::counted(copied.failed.len() as u64, "file");

@@ -20,6 +20,7 @@ use crate::cli::exit::fault;
 use crate::cli::mounting;
 use crate::cli::mounting::Plan;
 use crate::cli::mounting::Signals;
+use crate::cli::mounts;
 use crate::cli::opening;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
@@ -118,7 +119,7 @@ async fn alone(plan: Plan, secret: Secret) -> Result<()> {
         () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
     };
     let drive = opened?;
-    let desk = Desk::alone(Arc::clone(&drive));
+    let desk = Desk::alone(Arc::clone(&drive)).with_mounts(mounts::all);
     let Some(mut bot) = beside(&plan, desk, &store.messenger()) else {
         return Ok(());
     };

@@ -36,6 +36,22 @@ const TEXTS: &[&str] = &[
     "options",
 ];
 
+/// Keys of a drive's bot: lists of text and of numbers, numbers, and text.
+const BOT_LISTS: &[&str] = &["members", "upload_dirs"];
+const BOT_NUMBER_LISTS: &[&str] = &["admin_roles"];
+const BOT_NUMBERS: &[&str] = &["channel"];
+const BOT_TEXTS: &[&str] = &[
+    "names",
+    "download_dir",
+    "words",
+    "buttons",
+    "desktop",
+    "awake",
+];
+
+/// The table of a drive's bot.
+const BOT: &str = "bot";
+
 /// Read, change or check the configuration file
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
@@ -47,14 +63,14 @@ pub(crate) struct ConfigArgs {
 pub(crate) enum What {
     /// Print a setting, or all of the file
     Get {
-        /// `default`, a key of the default drive, or DRIVE.KEY
+        /// `default`, a key of the default drive, or DRIVE.KEY; bot.KEY or DRIVE.bot.KEY for its bot
         key: Option<String>,
     },
     /// Change a setting; comments and everything else in the file stay. Without a value it is removed
     Set {
-        /// `default`, a key of the default drive, or DRIVE.KEY
+        /// `default`, a key of the default drive, or DRIVE.KEY; bot.KEY or DRIVE.bot.KEY for its bot
         key: String,
-        /// What it becomes
+        /// What it becomes; of a list, its parts with commas between them
         value: Option<String>,
     },
     /// Look whether the file is good, and its drives' options too
@@ -93,18 +109,42 @@ fn way(config: &Config, key: &str) -> Result<Vec<String>> {
         Some((drive, key)) => (Some(drive), key),
         None => (None, key),
     };
+    if let Some(way) = way_to_bot(config, drive, key)? {
+        return Ok(way);
+    }
     if !NUMBERS.contains(&key) && !TEXTS.contains(&key) {
         let known = [NUMBERS, TEXTS].concat().join(", ");
         return Err(fault(
             Code::Usage,
             format!(
-                "there is no setting `{}`; there are: default, {known}",
-                key.escape_debug()
+                "there is no setting `{}`; there are: default, {known}, and of the bot: bot.{}",
+                key.escape_debug(),
+                bot_keys().collect::<Vec<_>>().join(", bot.")
             ),
         ));
     }
     let (name, _) = config.drive(drive)?;
     Ok(vec![String::from("drive"), name, key.to_owned()])
+}
+
+fn bot_keys() -> impl Iterator<Item = &'static str> {
+    let all = [BOT_LISTS, BOT_NUMBER_LISTS, BOT_NUMBERS, BOT_TEXTS];
+    all.into_iter().flatten().copied()
+}
+
+/// The way to a key of a drive's bot, if it is one.
+fn way_to_bot(config: &Config, above: Option<&str>, key: &str) -> Result<Option<Vec<String>>> {
+    let drive = match above.map(|above| above.strip_suffix(BOT)) {
+        Some(Some("")) => None,
+        Some(Some(drive)) if drive.ends_with('.') => Some(drive.trim_end_matches('.')),
+        _ => return Ok(None),
+    };
+    if !bot_keys().any(|known| known == key) {
+        return Ok(None);
+    }
+    let (name, _) = config.drive(drive)?;
+    let way = [String::from("drive"), name, BOT.to_owned(), key.to_owned()];
+    Ok(Some(way.to_vec()))
 }
 
 fn get(path: &Path, key: Option<&str>) -> Result<()> {
@@ -153,10 +193,15 @@ fn set(path: &Path, key: &str, value: Option<&str>) -> Result<()> {
         config.drive(Some(value))?;
     }
     let mut table = document.as_item_mut();
+    let is_bot = above.last().is_some_and(|step| step == BOT) && above.len() > 2;
     for step in above {
+        if is_bot && step == BOT && table.get(BOT).is_none() {
+            table[BOT] = toml_edit::table();
+        }
         table = &mut table[step.as_str()];
     }
     match value {
+        Some(value) if is_bot => put(table, last, typed_of_bot(last, value)?),
         Some(value) => put(table, last, typed(last, value)?),
         None => {
             if let Some(table) = table.as_table_like_mut() {
@@ -180,13 +225,32 @@ fn put(table: &mut Item, key: &str, mut value: Value) {
     table[key] = Item::Value(value);
 }
 
+fn number(key: &str, value: &str) -> Result<i64> {
+    value.parse().map_err(|_| {
+        let value = value.escape_debug();
+        fault(Code::Usage, format!("`{key}` is a number, not `{value}`"))
+    })
+}
+
+fn typed_of_bot(key: &str, value: &str) -> Result<Value> {
+    let parts = value.split(',').map(str::trim);
+    let parts = parts.filter(|part| !part.is_empty());
+    if BOT_LISTS.contains(&key) {
+        return Ok(parts.collect());
+    }
+    if BOT_NUMBER_LISTS.contains(&key) {
+        let numbers: Result<Vec<i64>> = parts.map(|part| number(key, part)).collect();
+        return Ok(numbers?.into_iter().collect());
+    }
+    match BOT_NUMBERS.contains(&key) {
+        true => Ok(Value::from(number(key, value)?)),
+        false => Ok(Value::from(value)),
+    }
+}
+
 fn typed(key: &str, value: &str) -> Result<Value> {
     if NUMBERS.contains(&key) {
-        let number: i64 = value.parse().map_err(|_| {
-            let value = value.escape_debug();
-            fault(Code::Usage, format!("`{key}` is a number, not `{value}`"))
-        })?;
-        return Ok(Value::from(number));
+        return Ok(Value::from(number(key, value)?));
     }
     if key == "options" {
         Options::default().add(value)?;

@@ -116,6 +116,7 @@ async fn serve(wish: Wish, listener: Listener) -> Result<()> {
         state_dir: data.join("state"),
         paths: wish.paths,
         is_demo: true,
+        begin: crate::drive::Begin::Kept,
     };
     let secret = secret::secret(&passphrase)?;
     let result = mounting::run(plan, secret, listener).await;

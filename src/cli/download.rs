@@ -6,10 +6,12 @@ use anyhow::Context;
 use anyhow::Result;
 use clap::Args;
 
+use crate::cli;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::cli::mounts;
 use crate::cli::progress;
+use crate::cli::table;
 use crate::cli::transfers;
 use crate::cli::upload::check;
 use crate::cli::upload::consent;
@@ -48,14 +50,32 @@ pub(crate) struct Download {
 /// Runs the command.
 pub(crate) fn run(args: &Download, config: Option<&Path>) -> Result<()> {
     let (dest, what) = args.words.split_last().context("where to")?;
-    let (mut drive, mut targets): (_, Vec<Target>) = (None, Vec::new());
+    let (mut drive, mut targets): (Option<cli::target::Target>, Vec<Target>) = (None, Vec::new());
     for word in what {
         let (found, target) = work::point(word, &args.at, config)?;
-        drive.get_or_insert(found);
+        if !drive.get_or_insert_with(|| found.clone()).is_same(&found) {
+            return Err(fault(
+                Code::Usage,
+                format!(
+                    "{} lies in another drive; download from one drive at a time",
+                    table::escaped(word)
+                ),
+            ));
+        }
         targets.push(target);
     }
     let drive = drive.ok_or_else(|| fault(Code::Usage, "say what to download, and where to"))?;
-    let to = HostPath::from(mounts::resolve(Path::new(dest)).as_path());
+    let to = mounts::resolve(Path::new(dest));
+    if drive.holds(&to) {
+        return Err(fault(
+            Code::Usage,
+            format!(
+                "{} is in the drive itself; download to somewhere else",
+                to.display()
+            ),
+        ));
+    }
+    let to = HostPath::from(to.as_path());
     let make = |consent| Job::Fetch {
         wish: Fetch {
             targets: targets.clone(),

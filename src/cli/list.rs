@@ -24,7 +24,7 @@ use crate::size::Bytes;
 /// List the archives, or what is in a directory of the drive
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// Directory of the drive, `/` for the top one, or an archive [default: all archives]
+    /// Directory of the drive, `/` for the top one, an archive, or a range of them [default: all archives]
     #[arg(value_name = "PATH|#ID")]
     pub(crate) what: Option<String>,
     /// Modes, owners, sizes and times too
@@ -62,45 +62,45 @@ fn archives(args: &List, config: Option<&Path>) -> Result<()> {
 }
 
 fn directory(args: &List, what: &str, config: Option<&Path>) -> Result<()> {
-    let (target, wish) = work::point(what, &args.at, config)?;
-    let path = match wish {
-        service::Target::Path(path) => path,
-        wish => path_of(&target, wish, &args.at, config)?,
-    };
+    let (drive, target) = work::point(what, &args.at, config)?;
     let job = Job::List {
-        path,
+        target,
         skip: 0,
         limit: 0,
     };
-    let answer = work::run(target, job, &args.at, config)?;
-    let listing: Listing = serde_json::from_value(answer.clone())?;
-    progress::answer(&match (args.json, args.long) {
-        (true, _) => serde_json::to_string_pretty(&answer)?,
-        (false, true) => table::columns(&listing.entries.iter().map(row).collect::<Vec<_>>()),
-        (false, false) => listing
+    let answer = work::run(drive, job, &args.at, config)?;
+    if args.json {
+        progress::answer(&serde_json::to_string_pretty(&answer)?);
+        return Ok(());
+    }
+    let listings: Vec<Listing> = match answer.is_array() {
+        true => serde_json::from_value(answer)?,
+        false => vec![serde_json::from_value(answer)?],
+    };
+    let pages: Vec<String> = listings
+        .iter()
+        .map(|listing| match listings.len() {
+            1 => page(listing, args.long),
+            _ => format!(
+                "/{}:\n{}",
+                table::escaped(&listing.path),
+                page(listing, args.long)
+            ),
+        })
+        .collect();
+    progress::answer(&pages.join("\n"));
+    Ok(())
+}
+
+fn page(listing: &Listing, long: bool) -> String {
+    match long {
+        true => table::columns(&listing.entries.iter().map(row).collect::<Vec<_>>()),
+        false => listing
             .entries
             .iter()
             .map(|entry| format!("{}\n", shown(entry)))
             .collect(),
-    });
-    Ok(())
-}
-
-/// The directory of an archive.
-fn path_of(
-    target: &Target,
-    wish: service::Target,
-    at: &Where,
-    config: Option<&Path>,
-) -> Result<Vec<u8>> {
-    let job = Job::Info { target: wish };
-    let answer = work::run(target.clone(), job, at, config)?;
-    let infos: Vec<service::Info> = serde_json::from_value(answer)?;
-    Ok(infos
-        .into_iter()
-        .next()
-        .map(|info| info.path.into_bytes())
-        .unwrap_or_default())
+    }
 }
 
 fn shown(entry: &ListEntry) -> String {

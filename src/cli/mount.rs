@@ -112,6 +112,7 @@ impl Wish {
             state_dir: self.state_dir,
             paths: self.paths,
             is_demo: false,
+            begin: crate::drive::Begin::Kept,
         };
         Ok((plan, secret::secret(&secrets.passphrase)?))
     }

@@ -35,6 +35,7 @@ use crate::cli::server;
 use crate::cli::server::Daemon;
 use crate::cli::server::Hearing;
 use crate::codec::key::Secret;
+use crate::drive::Begin;
 use crate::drive::Drive;
 use crate::fs::Fs;
 use crate::fuse;
@@ -63,6 +64,7 @@ pub(crate) struct Plan {
     pub(crate) state_dir: PathBuf,
     pub(crate) paths: Paths,
     pub(crate) is_demo: bool,
+    pub(crate) begin: Begin,
 }
 
 /// Looks at the mount point before anything else is done; gives its full path.
@@ -142,10 +144,11 @@ async fn serve(
     let session = mount(plan, &fs).await?;
     let audience = Arc::new(Kernel(Arc::clone(&session)));
     let desk = Desk::mounted(Arc::clone(&fs), Arc::<Kernel>::clone(&audience));
+    let desk = desk.with_mounts(mounts::all);
     let daemon = Daemon::new(
         plan.name.clone(),
         session.mountpoint().to_owned(),
-        Desk::mounted(fs, audience),
+        Desk::mounted(fs, audience).with_mounts(mounts::all),
     );
     server::serve(control, &daemon);
     let entry = Running {

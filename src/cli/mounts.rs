@@ -64,6 +64,12 @@ fn ours(path: &Path) -> Option<Mount> {
     (at_path.kind == "fuse.ods").then_some(at_path)
 }
 
+/// Where drives are mounted on this machine.
+pub(crate) fn all() -> Vec<PathBuf> {
+    let ours = table().into_iter().filter(|mount| mount.kind == "fuse.ods");
+    ours.map(|mount| mount.at).collect()
+}
+
 /// Is a drive mounted exactly here?
 pub(crate) fn is_ours(path: &Path) -> bool {
     ours(path).is_some()

@@ -95,6 +95,7 @@ async fn unlock_and_open(
     {
         listener.warn(&note);
     }
+    settings.begin = plan.begin;
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user = user.unwrap_or_else(|_| sys::owner().0.to_string());
     settings.holder = format!("{user}@{}", sys::hostname());

@@ -15,7 +15,6 @@ use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::secret;
 use crate::cli::secret::Typing;
-use crate::cli::sync::remove_index;
 use crate::cli::target::Target;
 use crate::cli::work::Where;
 use crate::codec::key::Keys;
@@ -68,7 +67,6 @@ pub(crate) fn run(args: &Restore, config: Option<&Path>) -> Result<()> {
     let superblock = backup.superblock();
     let master = superblock.open(&secret::secret(&passphrase)?)?;
     let keys = Keys::derive(&master, superblock.drive());
-    remove_index(&state_dir)?;
     let restored = restore::restore(&state_dir, &keys, &mut backup)?;
     let copy = state_dir.join(superblock::COPY);
     if !copy.exists() {

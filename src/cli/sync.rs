@@ -1,13 +1,11 @@
 //! `ods sync`: the index follows the journal, or is made again from Discord.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::cli::exit::Code;
-use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::paths::Paths;
 use crate::cli::progress;
@@ -15,6 +13,7 @@ use crate::cli::render::counted;
 use crate::cli::target::Target;
 use crate::cli::work;
 use crate::cli::work::Where;
+use crate::drive::Begin;
 use crate::service::Job;
 use crate::service::Stats;
 use crate::size::Bytes;
@@ -25,7 +24,7 @@ use crate::size::Bytes;
 /// uploaded by the next mount.
 #[derive(Debug, Args)]
 pub(crate) struct Sync {
-    /// Throw this machine's index away first
+    /// Make this machine's index again; the one it has goes when that is done, and stays if it cannot be
     #[arg(long)]
     pub(crate) reset: bool,
     /// Answer in JSON
@@ -38,24 +37,23 @@ pub(crate) struct Sync {
 /// Runs the command.
 pub(crate) fn run(args: &Sync, config: Option<&Path>) -> Result<()> {
     let target = Target::find(&Paths::find(config)?, args.at.drive.as_deref())?;
-    let Target::Idle { state_dir, .. } = &target else {
-        return match args.reset {
-            true => Err(fault(
+    let is_mounted = !matches!(target, Target::Idle { .. });
+    let begin = match args.reset {
+        true if is_mounted => {
+            return Err(fault(
                 Code::State,
                 "the drive is mounted; `ods umount` first, then make its index again",
-            )),
-            false => {
-                progress::note("the drive is mounted, so its index is up to date");
-                Ok(())
-            }
-        };
+            ));
+        }
+        true => Begin::Anew,
+        false => Begin::Kept,
     };
-    if args.reset {
-        remove_index(state_dir)?;
-    }
-    let answer = work::run(target.clone(), Job::Stats, &args.at, config)?;
+    let answer = work::run_on(target, Job::Stats, begin, &args.at, config)?;
     let stats: Stats = serde_json::from_value(answer.clone())?;
     match args.json {
+        false if is_mounted => {
+            progress::note("the drive is mounted, so its index is up to date");
+        }
         true => progress::answer(&serde_json::to_string_pretty(&answer)?),
         false => progress::note(&format!(
             "the index is that of epoch {}: {} with {} in {}",
@@ -66,28 +64,4 @@ pub(crate) fn run(args: &Sync, config: Option<&Path>) -> Result<()> {
         )),
     }
     Ok(())
-}
-
-/// Removes the index of a drive that nobody uses; it is never the only copy of anything.
-pub(crate) fn remove_index(state_dir: &Path) -> Result<()> {
-    let cannot = || format!("cannot use {}", state_dir.display());
-    let path = state_dir.join("lock");
-    let lock = match File::open(&path) {
-        Ok(lock) => lock,
-        // Nothing was ever opened here.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).or_fault(Code::State, cannot),
-    };
-    if lock.try_lock().is_err() {
-        return Err(fault(
-            Code::State,
-            format!("{} is in use by another ods process", state_dir.display()),
-        ));
-    }
-    match std::fs::remove_dir_all(state_dir.join("index")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).or_fault(Code::Disk, cannot)
-        }
-        _ => Ok(()),
-    }
 }

@@ -48,6 +48,31 @@ impl Target {
         }
     }
 
+    /// Where it keeps what it keeps on this machine; none for a mount that nobody serves.
+    pub(crate) fn state_dir(&self) -> Option<&Path> {
+        match self {
+            Target::Mounted(running) => running.socket.parent(),
+            Target::Idle { state_dir, .. } => Some(state_dir),
+            Target::Dead(_) => None,
+        }
+    }
+
+    /// Do both mean the same drive?
+    pub(crate) fn is_same(&self, other: &Target) -> bool {
+        match (self, other) {
+            (Target::Dead(one), Target::Dead(other)) => one == other,
+            _ => self.state_dir().is_some() && self.state_dir() == other.state_dir(),
+        }
+    }
+
+    /// Does this path of this machine lie in it?
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        match (self, mounts::around(path)) {
+            (Target::Mounted(running), Some(mount)) => running.mountpoint == mount,
+            _ => false,
+        }
+    }
+
     /// A connection to its daemon.
     pub(crate) fn connect(&self) -> Result<Client> {
         let not_mounted = |what: &str| fault(Code::NotMounted, format!("{what} is not mounted"));

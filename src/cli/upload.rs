@@ -8,7 +8,6 @@ use clap::Args;
 
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::mounts;
 use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::target::Target;
@@ -139,9 +138,7 @@ fn sources(target: &Target, paths: &[PathBuf]) -> Result<Vec<HostPath>> {
             return Err(fault(Code::Usage, format!("{path}: {error}")));
         }
         let whole = work::without_links(path);
-        if let (Target::Mounted(running), Some(mount)) = (target, mounts::around(&whole))
-            && running.mountpoint == mount
-        {
+        if target.holds(&whole) {
             let path = path.display();
             return Err(fault(
                 Code::Usage,

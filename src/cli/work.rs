@@ -40,6 +40,7 @@ use crate::cli::secret::Typing;
 use crate::cli::target::Target;
 use crate::codec::key::Secret;
 use crate::drive::Access;
+use crate::drive::Begin;
 use crate::drive::Drive;
 use crate::drive::scope::Scope;
 use crate::drive::task::Go;
@@ -137,10 +138,22 @@ fn with_slash(mount: &Path) -> String {
 
 /// Does the work, wherever it can be done, and gives its answer.
 pub(crate) fn run(target: Target, job: Job, args: &Where, config: Option<&Path>) -> Result<Value> {
+    run_on(target, job, Begin::Kept, args, config)
+}
+
+/// The same, on this index if nobody serves the drive.
+pub(crate) fn run_on(
+    target: Target,
+    job: Job,
+    begin: Begin,
+    args: &Where,
+    config: Option<&Path>,
+) -> Result<Value> {
     let answer = match target {
         Target::Idle { name, state_dir } => {
             let secrets = (&args.secrets, args.api_base.as_deref());
-            let (plan, secret) = plan(name, state_dir, job.access(), secrets, config)?;
+            let (mut plan, secret) = plan(name, state_dir, job.access(), secrets, config)?;
+            plan.begin = begin;
             crate::cli::block_on(here(plan, secret, job))
         }
         Target::Mounted(_) | Target::Dead(_) => {
@@ -184,6 +197,7 @@ pub(crate) fn plan(
         state_dir,
         paths,
         is_demo: false,
+        begin: Begin::Kept,
     };
     Ok((plan, secret::secret(&passphrase)?))
 }
@@ -201,7 +215,8 @@ async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
         let (drive, cancel) = (Arc::clone(&drive), Arc::clone(&cancel));
         move || {
             let meter = Meter::default();
-            let answer = job.run(&Desk::alone(Arc::clone(&drive)), &|progress| {
+            let desk = Desk::alone(Arc::clone(&drive)).with_mounts(mounts::all);
+            let answer = job.run(&desk, &|progress| {
                 show(&meter, progress);
                 match cancel.load(Ordering::SeqCst) {
                     true => Go::Stop,

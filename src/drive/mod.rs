@@ -17,6 +17,7 @@
 //! stays out of reach), packs on their way, chunks, pages of the index. A published file costs about 2 bytes.
 
 pub mod archive;
+mod aside;
 mod card;
 mod cards;
 pub mod catalogue;
@@ -93,6 +94,7 @@ pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
 pub use rebuild::Watch;
 pub use settings::Access;
+pub use settings::Begin;
 pub use settings::Names;
 pub use settings::Settings;
 pub use settings::Takeover;
@@ -138,6 +140,8 @@ pub struct Drive {
     instance: [u8; 8],
     /// Those of this drive. Each holds it, and with it the state directory, until its very end.
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    /// The epoch of the index that one made anew replaces.
+    epoch_aside: crate::id::EpochNo,
     /// Kept for its lock on the state directory.
     _lock: open::Lock,
 }

@@ -17,6 +17,7 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Settings;
 use crate::drive::State;
+use crate::drive::aside;
 use crate::drive::cards::Pace;
 use crate::drive::control::Control;
 use crate::drive::control::Stop;
@@ -160,7 +161,9 @@ impl Drive {
         let drive = Drive::assemble(settings, id, keys, store).map_err(|error| (error, None))?;
         let drive = Arc::new(drive);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
-        if let Err(error) = drive.take_up(watch).await {
+        let taken_up = drive.take_up(watch).await;
+        if let Err(error) = taken_up.and_then(|()| drive.end_anew()) {
+            drive.give_up_anew();
             let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
             let through = drive.journal_head().through;
             if is_rival || !matches!(drive.unpublished(through), Ok(Some(_))) {
@@ -187,7 +190,8 @@ impl Drive {
     ) -> Result<Drive, Error> {
         let lock = lock(&settings.state_dir)?;
         let instance = instance(&settings.state_dir, id)?;
-        let (index, head) = open_index(&settings.state_dir.join("index"))?;
+        let epoch_aside = aside::begin(&settings)?;
+        let (index, head) = open_index(&aside::in_use(&settings.state_dir))?;
         let spool_dir = settings
             .spool_dir
             .clone()
@@ -240,6 +244,7 @@ impl Drive {
             damaged: Mutex::default(),
             damaged_paths: Mutex::default(),
             instance,
+            epoch_aside,
             settings,
             _lock: lock,
         })

@@ -23,6 +23,7 @@ use crate::codec::segment::Kind;
 use crate::codec::superblock::Superblock;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::aside;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
 use crate::drive::journal::Share;
@@ -201,7 +202,7 @@ fn record(file: &mut impl Read) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Makes the index of a state directory out of a backup. Opening the drive goes on from there along the journal.
-/// If this fails in the middle, the next opening begins with the journal.
+/// The index that was there goes when all of the backup is loaded; if this fails before that, it stays.
 ///
 /// # Errors
 /// [`Error::State`] when the directory is in use or of another drive, [`Error::Damaged`] when the backup is
@@ -209,7 +210,13 @@ fn record(file: &mut impl Read) -> Result<Option<Vec<u8>>, Error> {
 pub fn restore(state_dir: &Path, keys: &Keys, backup: &mut Backup) -> Result<Kept, Error> {
     let _lock = open::lock(state_dir)?;
     let instance = open::instance(state_dir, backup.superblock.drive())?;
-    let index = Index::open(&state_dir.join("index"), open::INDEX_CACHE_BYTES)?;
+    let kept = load(&aside::beside(state_dir)?, keys, &instance, backup)?;
+    aside::take(state_dir)?;
+    Ok(kept)
+}
+
+fn load(dir: &Path, keys: &Keys, instance: &[u8; 8], backup: &mut Backup) -> Result<Kept, Error> {
+    let index = Index::open(dir, open::INDEX_CACHE_BYTES)?;
     let (mut bytes, mut last): (u64, Option<(EpochNo, [u8; 32], bool)>) = (0, None);
     for number in 0_u32.. {
         let Some(part) = record(&mut backup.file)? else {
@@ -227,7 +234,7 @@ pub fn restore(state_dir: &Path, keys: &Keys, backup: &mut Backup) -> Result<Kep
     let Some((epoch, hash, true)) = last else {
         return Err(cut_short());
     };
-    let share = index.base_get(&Share::key(&instance))?;
+    let share = index.base_get(&Share::key(instance))?;
     let share = share.and_then(|value| Share::decode(&value));
     let head = Head {
         epoch,

@@ -53,6 +53,8 @@ pub struct Settings {
     pub owner: (u32, u32),
     /// May changes be made?
     pub access: Access,
+    /// Which index is begun with.
+    pub begin: Begin,
     /// What to do when another machine holds the lease.
     pub takeover: Takeover,
     /// Is garbage collected unasked?
@@ -81,6 +83,17 @@ pub enum Access {
     Write,
     /// Reads only; needs no lease.
     Read,
+}
+
+/// Which index a drive is opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Begin {
+    /// The one this machine has.
+    #[default]
+    Kept,
+    /// A new one, made from the journal alone. The one this machine has goes when the new one is whole, and
+    /// stays when it cannot be made, or would know less.
+    Anew,
 }
 
 /// What to do when another machine holds the lease.
@@ -120,6 +133,7 @@ impl Settings {
             holder: String::from("this machine"),
             owner: (0, 0),
             access: Access::Write,
+            begin: Begin::Kept,
             takeover: Takeover::Refuse,
             gc: gc::Collecting::Auto,
             gc_delay: gc::DELAY,

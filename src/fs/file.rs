@@ -74,6 +74,31 @@ impl Fs {
         checked.map(|()| self.handle(ino))
     }
 
+    /// Opens a file for writing, if nobody has it open.
+    ///
+    /// # Errors
+    /// As [`Fs::open`].
+    pub fn open_alone(&self, caller: &Caller, ino: InodeNo) -> Result<Option<u64>, Error> {
+        if !self.open.hold_alone(ino) {
+            return Ok(None);
+        }
+        let opening = Opening {
+            write: true,
+            ..Opening::default()
+        };
+        let checked = self.check_open(caller, ino, opening);
+        if checked.is_err() {
+            self.close(ino);
+        }
+        checked.map(|()| Some(self.handle(ino)))
+    }
+
+    /// Has anybody this inode open?
+    #[must_use]
+    pub fn is_open(&self, ino: InodeNo) -> bool {
+        self.open.is_open(ino)
+    }
+
     /// Makes a file and opens it; opens the one that is there unless `opening` is exclusive.
     ///
     /// # Errors

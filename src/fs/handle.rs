@@ -50,6 +50,16 @@ impl Open {
         *self.tables().opens.entry(ino).or_default() += 1;
     }
 
+    /// Counts an open if it is the only one.
+    pub(in crate::fs) fn hold_alone(&self, ino: InodeNo) -> bool {
+        let mut tables = self.tables();
+        let is_free = !tables.opens.contains_key(&ino);
+        if is_free {
+            tables.opens.insert(ino, 1);
+        }
+        is_free
+    }
+
     /// Takes a [`Open::hold`] back; true when that leaves an inode with neither handles nor names.
     pub(in crate::fs) fn let_go(&self, ino: InodeNo) -> bool {
         let mut tables = self.tables();

@@ -1,5 +1,6 @@
 //! The desk: a drive with what is needed to change files in it, whether or not it is mounted.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::drive::Drive;
@@ -29,6 +30,8 @@ impl Audience for Nobody {
 pub struct Desk {
     fs: Arc<Fs>,
     audience: Arc<dyn Audience>,
+    /// Where drives are mounted on this machine.
+    mounts: fn() -> Vec<PathBuf>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -41,7 +44,11 @@ impl Desk {
     /// The desk of a mounted drive: with the filesystem that is mounted, which knows what is open.
     #[must_use]
     pub fn mounted(fs: Arc<Fs>, audience: Arc<dyn Audience>) -> Desk {
-        Desk { fs, audience }
+        Desk {
+            fs,
+            audience,
+            mounts: Vec::new,
+        }
     }
 
     /// The desk of a drive that is not mounted.
@@ -50,7 +57,28 @@ impl Desk {
         Desk {
             fs: Arc::new(Fs::new(drive, Options::default())),
             audience: Arc::new(Nobody),
+            mounts: Vec::new,
         }
+    }
+
+    /// The same desk, which finds out in this way where drives are mounted on this machine.
+    #[must_use]
+    pub fn with_mounts(self, mounts: fn() -> Vec<PathBuf>) -> Desk {
+        Desk { mounts, ..self }
+    }
+
+    /// Directories of this machine that are not put into a drive unasked: mounted drives, which may be this one,
+    /// and what this one keeps here, which grows with all that is put.
+    pub(in crate::service) fn apart(&self) -> Vec<PathBuf> {
+        let settings = self.drive().settings();
+        let dirs = [
+            Some(&settings.state_dir),
+            settings.spool_dir.as_ref(),
+            settings.cache_dir.as_ref(),
+        ];
+        let kept = dirs.into_iter().flatten();
+        let kept = kept.map(|dir| dir.canonicalize().unwrap_or_else(|_| dir.clone()));
+        (self.mounts)().into_iter().chain(kept).collect()
     }
 
     /// The drive.

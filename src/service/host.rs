@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::clock::Time;
 use crate::service::Error;
+use crate::service::parts::unfinished;
 
 /// An absolute path of this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,9 @@ pub enum Check {
     Content,
 }
 
+/// Why a file is left to whoever copies it at the same time.
+pub const ANOTHER_COPY: &str = "another copy of it is under way";
+
 /// A file or directory that could not be copied, and why; the others were.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -80,32 +83,35 @@ pub struct Copied {
     pub directories: u64,
     /// What could not be copied.
     pub failed: Vec<Failure>,
+    /// What was left out: mounted drives, what the drive keeps on this machine, and files that are not whole.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 /// Bytes copied at a time.
 pub(in crate::service) const BLOCK_BYTES: usize = 1 << 20;
-
-/// The name of a file that is being copied: it depends on what is copied, so that an interrupted copy is found
-/// again, and one of something else is not.
-pub(in crate::service) fn part_name(name: &[u8], size: u64, mtime: Time) -> Vec<u8> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&size.to_le_bytes());
-    hasher.update(&mtime.0.to_le_bytes());
-    hasher.update(name);
-    let hash = hasher.finalize();
-    let short = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..8]);
-    format!(".ods-part-{short}").into_bytes()
-}
 
 /// Who is shown each file below a path: its own path, and what it is, or why that cannot be told.
 pub(in crate::service) type Visit<'v> =
     dyn FnMut(&Path, Result<&Metadata, std::io::Error>) -> Result<(), Error> + 'v;
 
 /// Visits a file or directory of this machine and everything in it, a directory before what it holds, names in
-/// order. Links are not followed.
-pub(in crate::service) fn walk(top: &Path, visit: &mut Visit<'_>) -> Result<(), Error> {
-    let mut waiting = vec![top.to_owned()];
+/// order. Links are not followed. Gives what was left out: the directories that are to be, unlooked-at, as a dead
+/// mount cannot be looked at; and files that are not whole.
+pub(in crate::service) fn walk(
+    top: &Path,
+    apart: &[PathBuf],
+    visit: &mut Visit<'_>,
+) -> Result<Vec<PathBuf>, Error> {
+    let (mut waiting, mut left_out) = (vec![top.to_owned()], Vec::new());
     while let Some(path) = waiting.pop() {
+        let name = path.file_name().unwrap_or_default();
+        // What was asked for by name is wanted, though a drive is mounted there.
+        let is_apart = path != top && apart.contains(&path);
+        if is_apart || unfinished(name.as_bytes()).is_some() {
+            left_out.push(path);
+            continue;
+        }
         let meta = match std::fs::symlink_metadata(&path) {
             Ok(meta) => meta,
             Err(error) => {
@@ -127,5 +133,5 @@ pub(in crate::service) fn walk(top: &Path, visit: &mut Visit<'_>) -> Result<(), 
             Err(error) => visit(&path, Err(error))?,
         }
     }
-    Ok(())
+    Ok(left_out)
 }

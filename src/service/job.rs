@@ -50,10 +50,10 @@ pub enum Job {
         /// How many at most.
         limit: usize,
     },
-    /// [`crate::service::list()`].
+    /// [`crate::service::list_all()`]; the answer is a list of listings for a range only.
     List {
-        /// The directory, from the top.
-        path: Vec<u8>,
+        /// Which.
+        target: Target,
         /// Entries left out at the beginning.
         skip: usize,
         /// Entries at most; 0 for all.
@@ -150,8 +150,18 @@ impl Job {
                 serde_json::to_value(crate::service::archives(drive, query)?)
             }
             Job::History { limit } => serde_json::to_value(crate::service::history(drive, *limit)?),
-            Job::List { path, skip, limit } => {
-                serde_json::to_value(crate::service::list(drive, path, *skip, *limit)?)
+            Job::List {
+                target,
+                skip,
+                limit,
+            } => {
+                let listings = crate::service::list_all(drive, target, *skip, *limit)?;
+                match (target, listings.first()) {
+                    (Target::Archive(_) | Target::Path(_), Some(only)) => {
+                        serde_json::to_value(only)
+                    }
+                    _ => serde_json::to_value(listings),
+                }
             }
             Job::Search { text, limit } => {
                 serde_json::to_value(crate::service::search(drive, text, *limit, &task)?)

@@ -12,8 +12,9 @@ use crate::index::inode::Inode;
 use crate::index::inode::Kind;
 use crate::index::key;
 use crate::service::Error;
-use crate::service::target::not_found;
-use crate::service::target::trimmed;
+use crate::service::Target;
+use crate::service::parts::unfinished;
+use crate::service::target::Spot;
 
 /// Entries looked up at a time, so that writers need not wait long.
 const PAGE: usize = 1024;
@@ -77,24 +78,51 @@ pub(in crate::service) fn state_word(state: FileState) -> &'static str {
     }
 }
 
-/// Lists a directory, or tells of one file: entries by name, `skip` left out, at most `limit` (0 for all).
+/// Lists a directory, or tells of one file: entries by name, `skip` left out, at most `limit` (0 for all). Files
+/// that are not whole are left out.
 ///
 /// # Errors
 /// [`Error::NotFound`], or when the index cannot be read.
 pub fn list(drive: &Drive, path: &[u8], skip: usize, limit: usize) -> Result<Listing, Error> {
-    let ino = drive.find_path(path).map_err(not_found)?;
-    let path = trimmed(path);
+    let target = Target::Path(path.to_vec());
+    let listings = list_all(drive, &target, skip, limit)?;
+    Ok(listings.into_iter().next().unwrap_or_default())
+}
+
+/// Lists what is meant, of a range of archives each: of an archive, its directory; of that of loose files, those.
+///
+/// # Errors
+/// [`Error::NotFound`], or when the index cannot be read.
+pub fn list_all(
+    drive: &Drive,
+    target: &Target,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<Listing>, Error> {
+    let spots = target.find(drive)?;
+    spots
+        .iter()
+        .map(|spot| list_one(drive, spot, skip, limit))
+        .collect()
+}
+
+fn list_one(drive: &Drive, spot: &Spot, skip: usize, limit: usize) -> Result<Listing, Error> {
+    let (ino, path) = (spot.ino, &spot.path);
     let inode = drive.view().inode(ino)?.filter(Inode::is_dir);
     let mut names = match inode {
         Some(_) => names_in(drive, ino)?,
         None => vec![(
             path.rsplit(|byte| *byte == b'/')
                 .next()
-                .unwrap_or(&path)
+                .unwrap_or(path)
                 .to_vec(),
             ino,
         )],
     };
+    names.retain(|(name, below)| *below == ino || unfinished(name).is_none());
+    if spot.is_loose() {
+        names = without_directories(drive, names)?;
+    }
     names.sort();
     let limit = match limit {
         0 => usize::MAX,
@@ -106,10 +134,24 @@ pub fn list(drive: &Drive, path: &[u8], skip: usize, limit: usize) -> Result<Lis
         entries.extend(entry(drive, &name, ino)?);
     }
     Ok(Listing {
-        path: String::from_utf8_lossy(&path).into_owned(),
+        path: String::from_utf8_lossy(path).into_owned(),
         found,
         entries,
     })
+}
+
+fn without_directories(
+    drive: &Drive,
+    names: Vec<(Vec<u8>, InodeNo)>,
+) -> Result<Vec<(Vec<u8>, InodeNo)>, Error> {
+    let mut files = Vec::new();
+    for (name, ino) in names {
+        let inode = drive.view().inode(ino)?;
+        if inode.is_some_and(|inode| !inode.is_dir()) {
+            files.push((name, ino));
+        }
+    }
+    Ok(files)
 }
 
 /// The names in a directory and what they lead to.

@@ -17,6 +17,9 @@ use crate::service::Copied;
 use crate::service::Desk;
 use crate::service::Error;
 use crate::service::error::shown;
+use crate::service::parts::receiving_name;
+use crate::service::parts::sweep_received;
+use crate::service::patience::patiently;
 
 /// What is coming, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ pub fn receive(
         }
         Ok(_) => {}
     }
+    sweep_received(desk, parent)?;
     let begun = begun_name()?;
     let begun = Name {
         parent,
@@ -74,8 +78,7 @@ pub fn receive(
     };
     let received = fill(desk, &caller, begun, wish, next, task);
     let named = received.and_then(|()| {
-        desk.fs()
-            .rename(begun, name, Rename::Replace)
+        patiently(task, || desk.fs().rename(begun, name, Rename::Replace))
             .map_err(Error::file(&path))
     });
     if let Err(error) = named {
@@ -101,7 +104,7 @@ fn begun_name() -> Result<Vec<u8>, Error> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| Error::Usage(format!("no random numbers: {error}")))?;
-    Ok(format!(".ods-receiving-{:016x}", u64::from_le_bytes(random)).into_bytes())
+    Ok(receiving_name(u64::from_le_bytes(random)))
 }
 
 fn fill(
@@ -124,20 +127,18 @@ fn fill(
         ..Opening::default()
     };
     let failed = || Error::file(&wish.name);
-    let (attr, handle) = desk
-        .fs()
-        .create(caller, at, node, opening)
-        .map_err(failed())?;
+    let created = patiently(task, || desk.fs().create(caller, at, node, opening));
+    let (attr, handle) = created.map_err(failed())?;
     let mut written = 0;
     let mut write = || -> Result<(), Error> {
         while let Some(piece) = next()? {
             let mut rest = &piece[..];
             while !rest.is_empty() {
                 let privileges = caller.privileges();
-                let len = desk
-                    .fs()
-                    .write(attr.ino, written, rest, privileges)
-                    .map_err(failed())?;
+                let len = patiently(task, || {
+                    desk.fs().write(attr.ino, written, rest, privileges)
+                });
+                let len = len.map_err(failed())?;
                 written += u64::from(len);
                 rest = &rest[len as usize..];
             }

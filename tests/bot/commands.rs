@@ -134,6 +134,9 @@ async fn started(mut stage: Stage, settings: Settings) -> Stage {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attachment_becomes_a_file_that_is_on_discord() {
     let stage = Stage::with(settings()).await;
+    // What an earlier process was killed at.
+    let left = ".ods-receiving-0123456789abcdef";
+    stage.file("Mail/in", left, b"half").await;
     let content = noise(7, 300_000);
     let body = json!({"command": "upload", "options": {"file": 0, "to": "Mail/in"}});
     let file = ("letter one.txt", &content[..]);
@@ -146,6 +149,8 @@ async fn an_attachment_becomes_a_file_that_is_on_discord() {
             said.text.contains("are on Discord")
         })
         .await;
+    let gone = stage.drive.find_path(format!("Mail/in/{left}").as_bytes());
+    assert!(gone.is_err(), "it is tidied up");
     let listing = ods::service::list(&stage.drive, b"Mail/in", 0, 0).expect("a directory");
     let entry = &listing.entries[0];
     assert_eq!(

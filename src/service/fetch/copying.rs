@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::fs::FileTimes;
-use std::fs::OpenOptions;
 use std::fs::Permissions;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::FileExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,9 +17,11 @@ use std::time::UNIX_EPOCH;
 use crate::clock::Time;
 use crate::drive;
 use crate::drive::task::Task;
+use crate::durable;
 use crate::id::ArchiveNo;
 use crate::index::inode::Inode;
 use crate::index::inode::Kind;
+use crate::service::ANOTHER_COPY;
 use crate::service::Copied;
 use crate::service::Desk;
 use crate::service::Error;
@@ -34,7 +34,7 @@ use crate::service::fetch::Enter;
 use crate::service::fetch::Item;
 use crate::service::fetch::is_same;
 use crate::service::host::BLOCK_BYTES;
-use crate::service::host::part_name;
+use crate::service::parts::part_name;
 
 /// What fetching has come to.
 pub(in crate::service) struct Fetching<'a> {
@@ -169,15 +169,8 @@ impl<'a> Fetching<'a> {
     fn file(&mut self, item: &Item, inode: &Inode) -> Result<(), Error> {
         let part = beside(item, inode);
         let host = || Error::host(&item.host);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&part)
-            .map_err(host())?;
+        let opened = durable::open_locked(&part).map_err(host())?;
+        let file = opened.ok_or_else(|| Error::Conflict(String::from(ANOTHER_COPY)))?;
         let begun = file.metadata().map_err(host())?.len().min(inode.size);
         let begun = compare::same_until(self.desk, item.ino, &file, begun, Unproven::Differ)?;
         file.set_len(begun).map_err(host())?;
@@ -241,16 +234,21 @@ fn beside(item: &Item, inode: &Inode) -> PathBuf {
 
 /// Sets owner, mode and times; the owner only as far as this process may.
 fn dress(file: &File, inode: &Inode) -> std::io::Result<()> {
-    drop(std::os::unix::fs::fchown(
-        file,
-        Some(inode.uid),
-        Some(inode.gid),
-    ));
-    file.set_permissions(Permissions::from_mode(u32::from(inode.mode)))?;
+    let owned = std::os::unix::fs::fchown(file, Some(inode.uid), Some(inode.gid));
+    let mode = mode_with(u32::from(inode.mode), owned.is_ok());
+    file.set_permissions(Permissions::from_mode(mode))?;
     let times = FileTimes::new()
         .set_accessed(system_time(inode.atime))
         .set_modified(system_time(inode.mtime));
     file.set_times(times)
+}
+
+/// A program that runs as its owner must not run as somebody else instead.
+fn mode_with(mode: u32, has_its_owner: bool) -> u32 {
+    match has_its_owner {
+        true => mode,
+        false => mode & !0o6000,
+    }
 }
 
 fn system_time(time: Time) -> SystemTime {
@@ -258,5 +256,17 @@ fn system_time(time: Time) -> SystemTime {
     match time.0 {
         0.. => UNIX_EPOCH + distance,
         _ => UNIX_EPOCH - distance,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_id_bits_go_where_the_owner_could_not_be_set() {
+        assert_eq!(mode_with(0o6755, true), 0o6755);
+        assert_eq!(mode_with(0o6755, false), 0o755);
+        assert_eq!(mode_with(0o1777, false), 0o1777);
     }
 }

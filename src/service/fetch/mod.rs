@@ -29,6 +29,7 @@ use crate::service::Target;
 use crate::service::compare;
 use crate::service::fetch::copying::Fetching;
 use crate::service::list::names_in;
+use crate::service::parts::unfinished;
 use crate::service::target::Spot;
 
 /// What to fetch, and where to.
@@ -131,7 +132,10 @@ fn begin(desk: &Desk, spot: &Spot, to: &Path) -> Vec<Result<Item, Error>> {
         Ok(below) => below,
         Err(error) => return vec![Err(error)],
     };
-    let items = below.into_iter().map(named);
+    let whole = below
+        .into_iter()
+        .filter(|(name, _)| unfinished(name).is_none());
+    let items = whole.map(named);
     let is_wanted = |item: &Item| match desk.drive().view().inode(item.ino) {
         Ok(Some(inode)) => !spot.is_loose() || !inode.is_dir(),
         _ => false,
@@ -159,7 +163,8 @@ fn walk(
         };
         if visit(&item, &inode)? == Enter::Yes && inode.is_dir() {
             let below = names_in(desk.drive(), item.ino)?.into_iter().rev();
-            waiting.extend(below.map(|(name, ino)| Item {
+            let whole = below.filter(|(name, _)| unfinished(name).is_none());
+            waiting.extend(whole.map(|(name, ino)| Item {
                 ino,
                 host: item.host.join(std::ffi::OsStr::from_bytes(&name)),
             }));

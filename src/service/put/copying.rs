@@ -1,9 +1,6 @@
 //! Putting, one file after the other.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Seek;
-use std::io::SeekFrom;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -12,7 +9,6 @@ use crate::drive::task::Task;
 use crate::fs;
 use crate::fs::Caller;
 use crate::fs::Name;
-use crate::fs::Privileges;
 use crate::fs::Rename;
 use crate::fs::SetAttr;
 use crate::id::ArchiveNo;
@@ -28,25 +24,25 @@ use crate::service::Target;
 use crate::service::Until;
 use crate::service::describe::describe;
 use crate::service::error::shown;
-use crate::service::host::BLOCK_BYTES;
-use crate::service::host::part_name;
 use crate::service::host::walk;
+use crate::service::parts::part_name;
+use crate::service::patience::patiently;
+use crate::service::put::filling::sweep_changed;
+use crate::service::put::filling::sweep_old;
 use crate::service::put::is_same;
 use crate::service::put::item::Item;
 use crate::service::put::item::attributes;
 use crate::service::put::item::caller;
 use crate::service::put::item::node;
 use crate::service::put::item::owner;
-use crate::service::put::item::read_full;
-use crate::service::put::time_of;
 use crate::service::put::until_stored;
 
 /// What putting has come to.
 pub(in crate::service) struct Putting<'a> {
-    desk: &'a Desk,
+    pub(in crate::service::put) desk: &'a Desk,
     wish: &'a Put,
-    task: &'a Task<'a>,
-    copied: Copied,
+    pub(in crate::service::put) task: &'a Task<'a>,
+    pub(in crate::service::put) copied: Copied,
     archives: BTreeSet<ArchiveNo>,
     /// Directories whose time of change is set when everything is in them.
     times: Vec<(InodeNo, SetAttr)>,
@@ -72,11 +68,12 @@ impl<'a> Putting<'a> {
     /// Puts everything into the directory of this path.
     pub(in crate::service) fn all(&mut self, to: &[u8]) -> Result<(), Error> {
         let top = self.directory(to)?;
-        let wish = self.wish;
+        let (wish, apart) = (self.wish, self.desk.apart());
+        sweep_old(self.desk, top, wish)?;
         for source in &wish.sources {
             let mut parents = vec![top];
             let depth = source.path().components().count();
-            walk(source.path(), &mut |host, found| {
+            let left_out = walk(source.path(), &apart, &mut |host, found| {
                 let below = host.components().count().saturating_sub(depth);
                 parents.truncate(below + 1);
                 // The directory it lies in could not be made.
@@ -98,6 +95,8 @@ impl<'a> Putting<'a> {
                 }
                 Ok(())
             })?;
+            let shown = left_out.iter().map(|path| path.display().to_string());
+            self.copied.left_out.extend(shown);
         }
         for (ino, set) in std::mem::take(&mut self.times).into_iter().rev() {
             drop(self.desk.fs().setattr(&Caller { uid: 0, gid: 0 }, ino, set));
@@ -210,7 +209,10 @@ impl<'a> Putting<'a> {
                     "there is a file of this name in the drive",
                 )));
             }
-            Some((ino, _)) => ino,
+            Some((ino, _)) => {
+                sweep_changed(self.desk, ino, item.host)?;
+                ino
+            }
             None => {
                 let made = self.desk.fs().make(
                     &caller(item.meta),
@@ -240,68 +242,18 @@ impl<'a> Putting<'a> {
             Err(error) => return Err(Error::file(item.name)(error)),
         }
         let target = target.as_os_str().as_bytes();
-        let made = fs.symlink(&caller(item.meta), beside, target);
+        let made = patiently(self.task, || fs.symlink(&caller(item.meta), beside, target));
         let ino = made.map_err(Error::file(item.name))?.ino;
         self.place(item, beside, ino)
     }
 
-    fn one_file(&mut self, item: &Item<'_>) -> Result<InodeNo, Error> {
-        let mut file = File::open(item.host).map_err(Error::host(item.host))?;
-        let part = part_name(item.name, item.meta.len(), item.mtime());
-        let beside = Name {
-            parent: item.parent,
-            name: &part,
-        };
-        let fs = self.desk.fs();
-        let found = match fs.lookup(beside) {
-            Err(fs::Error::NotFound) => {
-                fs.make(&caller(item.meta), beside, node(Kind::File, 0o600))
-            }
-            found => found,
-        };
-        let begun = found.map_err(Error::file(item.name))?;
-        let mut at = begun.inode.size.min(item.meta.len());
-        self.task.done(0, at)?;
-        file.seek(SeekFrom::Start(at))
-            .map_err(Error::host(item.host))?;
-        let mut block = vec![0; BLOCK_BYTES];
-        loop {
-            let len = read_full(&mut file, &mut block).map_err(Error::host(item.host))?;
-            if len == 0 {
-                break;
-            }
-            // What is all zeros becomes a hole.
-            if block[..len].iter().any(|byte| *byte != 0) {
-                self.write_all(begun.ino, at, &block[..len])?;
-            }
-            at += len as u64;
-            self.copied.bytes += len as u64;
-            self.task.done(0, len as u64)?;
-        }
-        let after = file.metadata().map_err(Error::host(item.host))?;
-        let is_changed =
-            after.len() != at || time_of(after.mtime(), after.mtime_nsec()) != item.mtime();
-        if is_changed {
-            drop(fs.unlink(beside));
-            return Err(Error::Usage(String::from(
-                "it changed while it was read; upload it again",
-            )));
-        }
-        self.place(item, beside, begun.ino)
-    }
-
-    fn write_all(&self, ino: InodeNo, mut at: u64, mut bytes: &[u8]) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            let written = self.desk.fs().write(ino, at, bytes, Privileges::Keep);
-            let written = written.map_err(Error::file(b""))?;
-            at += u64::from(written);
-            bytes = &bytes[written as usize..];
-        }
-        Ok(())
-    }
-
     /// Gives what is whole its own name and attributes.
-    fn place(&self, item: &Item<'_>, beside: Name<'_>, ino: InodeNo) -> Result<InodeNo, Error> {
+    pub(in crate::service::put) fn place(
+        &self,
+        item: &Item<'_>,
+        beside: Name<'_>,
+        ino: InodeNo,
+    ) -> Result<InodeNo, Error> {
         let fs = self.desk.fs();
         let size = item.meta.is_file().then_some(item.meta.len());
         let mut set = attributes(item);
@@ -310,9 +262,8 @@ impl<'a> Putting<'a> {
             set.mode = None;
         }
         let root = Caller { uid: 0, gid: 0 };
-        fs.setattr(&root, ino, set)
-            .map_err(Error::file(item.name))?;
-        fs.rename(beside, item.at(), Rename::Replace)
+        patiently(self.task, || fs.setattr(&root, ino, set)).map_err(Error::file(item.name))?;
+        patiently(self.task, || fs.rename(beside, item.at(), Rename::Replace))
             .map_err(Error::file(item.name))?;
         self.desk.name_changed(beside);
         self.desk.name_changed(item.at());

@@ -5,6 +5,7 @@
 //! written has survived, because it is in the spool.
 
 mod copying;
+mod filling;
 mod item;
 
 use std::fs::Metadata;
@@ -138,10 +139,10 @@ fn check(desk: &Desk, wish: &Put) -> Result<Vec<u8>, Error> {
 /// Adds up what there is to do, and looks what would be replaced.
 fn plan(desk: &Desk, wish: &Put, to: &[u8], task: &Task<'_>) -> Result<Plan, Error> {
     task.begin("looking at what is to be copied", 0, 0)?;
-    let mut plan = Plan::default();
+    let (mut plan, apart) = (Plan::default(), desk.apart());
     for source in &wish.sources {
         let root = source.path().parent().unwrap_or(Path::new("/"));
-        walk(source.path(), &mut |host, found| {
+        walk(source.path(), &apart, &mut |host, found| {
             let Ok(meta) = found else { return Ok(()) };
             if meta.is_file() {
                 plan.files += 1;
