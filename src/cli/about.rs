@@ -99,7 +99,7 @@ fn described(archive: &ArchiveInfo, is_whole: bool, line: &mut impl FnMut(&str, 
         line("text", table::escaped(text));
     }
     line("lot", archive.lot.to_string());
-    line("created", table::when(archive.created_s));
+    line("created", table::day(archive.created_s));
     line(
         "changed",
         archive.changed_s.map(table::when).unwrap_or_default(),

@@ -7,7 +7,6 @@ use clap::Args;
 
 use crate::cli::paths::Paths;
 use crate::cli::progress;
-use crate::cli::render::counted;
 use crate::cli::table;
 use crate::cli::target::Target;
 use crate::cli::work;
@@ -65,7 +64,7 @@ fn page(stats: &Stats) -> String {
             ),
         ),
         row("history", format!("epoch {}", stats.epoch)),
-        row("requests", counted(stats.requests, "request")),
+        row("requests", stats.requests.to_string()),
     ];
     if stats.waiting_bytes > 0 {
         rows.push(row("to upload", Bytes(stats.waiting_bytes).to_string()));

@@ -40,6 +40,12 @@ pub(crate) fn when(seconds: i64) -> String {
         .unwrap_or_else(|| String::from("?"))
 }
 
+/// A day, as [`when`] tells it.
+pub(crate) fn day(seconds: i64) -> String {
+    let time = when(seconds);
+    time.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// A share as people read it.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)

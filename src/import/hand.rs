@@ -1,6 +1,5 @@
 //! Changes of the drive that are made again while it has no room yet, until there is some or nobody wants them.
 
-use crate::drive;
 use crate::drive::task::Task;
 use crate::fs::Attr;
 use crate::fs::Caller;
@@ -12,6 +11,7 @@ use crate::fs::Opening;
 use crate::fs::Privileges;
 use crate::fs::Rename;
 use crate::fs::SetAttr;
+use crate::fs::patiently;
 use crate::id::InodeNo;
 
 /// Changes files on behalf of a task.
@@ -22,19 +22,9 @@ pub(in crate::import) struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// The drive has waited before it says that it is busy, so there is no wait between two attempts.
-    fn patiently<R>(&self, mut attempt: impl FnMut() -> Result<R, Error>) -> Result<R, Error> {
-        loop {
-            match attempt() {
-                Err(Error::Drive(drive::Error::Busy)) => self.task.check()?,
-                result => return result,
-            }
-        }
-    }
-
     /// As [`Fs::make`].
     pub(in crate::import) fn make(&self, at: Name<'_>, node: Node) -> Result<Attr, Error> {
-        self.patiently(|| self.fs.make(&self.caller, at, node))
+        patiently(self.task, || self.fs.make(&self.caller, at, node))
     }
 
     /// As [`Fs::create`].
@@ -44,7 +34,9 @@ impl Hand<'_> {
         node: Node,
         opening: Opening,
     ) -> Result<(Attr, u64), Error> {
-        self.patiently(|| self.fs.create(&self.caller, at, node, opening))
+        patiently(self.task, || {
+            self.fs.create(&self.caller, at, node, opening)
+        })
     }
 
     /// As [`Fs::write`].
@@ -54,12 +46,14 @@ impl Hand<'_> {
         offset: u64,
         bytes: &[u8],
     ) -> Result<u32, Error> {
-        self.patiently(|| self.fs.write(ino, offset, bytes, Privileges::Keep))
+        patiently(self.task, || {
+            self.fs.write(ino, offset, bytes, Privileges::Keep)
+        })
     }
 
     /// As [`Fs::setattr`].
     pub(in crate::import) fn setattr(&self, ino: InodeNo, set: SetAttr) -> Result<Attr, Error> {
-        self.patiently(|| self.fs.setattr(&self.caller, ino, set))
+        patiently(self.task, || self.fs.setattr(&self.caller, ino, set))
     }
 
     /// As [`Fs::rename_inode`].
@@ -69,11 +63,11 @@ impl Hand<'_> {
         (from, to): (Name<'_>, Name<'_>),
         how: Rename,
     ) -> Result<(), Error> {
-        self.patiently(|| self.fs.rename_inode(ino, from, to, how))
+        patiently(self.task, || self.fs.rename_inode(ino, from, to, how))
     }
 
     /// As [`Fs::unlink_inode`].
     pub(in crate::import) fn unlink(&self, ino: InodeNo, at: Name<'_>) -> Result<(), Error> {
-        self.patiently(|| self.fs.unlink_inode(ino, at))
+        patiently(self.task, || self.fs.unlink_inode(ino, at))
     }
 }

@@ -33,7 +33,6 @@ mod info;
 mod job;
 mod list;
 mod parts;
-mod patience;
 mod put;
 mod receive;
 mod search;

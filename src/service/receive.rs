@@ -10,6 +10,7 @@ use crate::fs::Name;
 use crate::fs::Node;
 use crate::fs::Opening;
 use crate::fs::Rename;
+use crate::fs::patiently;
 use crate::id::InodeNo;
 use crate::index::inode::Kind;
 use crate::service::Consent;
@@ -19,7 +20,6 @@ use crate::service::Error;
 use crate::service::error::shown;
 use crate::service::parts::receiving_name;
 use crate::service::parts::sweep_received;
-use crate::service::patience::patiently;
 
 /// What is coming, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -177,14 +177,24 @@ impl Worker {
             }
         }
         let difference = self.history[last].tree.difference(&found);
-        Err(self.tell(&difference.expect("it was compared")))
+        let difference = difference.expect("it was compared");
+        let partly = |(op, _): &(Op, i32)| op.partly(&self.history[last].tree, &found);
+        let otherwise = self.pending.as_ref().and_then(partly);
+        let otherwise = otherwise.and_then(|tree| tree.difference(&found));
+        Err(self.tell(&format!(
+            "{difference}; with what did not return: {otherwise:?}"
+        )))
     }
 
     fn tell(&self, difference: &str) -> String {
         let brief = |op: &Op| {
+            // Names may be as long as they can be.
             let mut text = format!("{op:?}");
-            text.truncate(200);
-            text
+            while let Some(at) = text.find("nnnn") {
+                let end = text[at..].find(|letter| letter != 'n').unwrap_or(0);
+                text.replace_range(at..at + end.max(4), "n…");
+            }
+            text.chars().take(400).collect::<String>()
         };
         let recent: Vec<String> = self
             .history

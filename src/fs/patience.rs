@@ -2,16 +2,16 @@
 
 use crate::drive;
 use crate::drive::task::Task;
-use crate::fs;
+use crate::fs::Error;
 
-/// Makes a change, again and again while there is no room for it yet, until whoever watches has heard enough.
-pub(in crate::service) fn patiently<R>(
+/// Makes a change, again and again (the drive itself has waited each time) while there is no room for it yet, until whoever watches has heard enough.
+pub(crate) fn patiently<R>(
     task: &Task<'_>,
-    mut change: impl FnMut() -> Result<R, fs::Error>,
-) -> Result<R, fs::Error> {
+    mut change: impl FnMut() -> Result<R, Error>,
+) -> Result<R, Error> {
     loop {
         match change() {
-            Err(fs::Error::Drive(drive::Error::Busy)) => task.check()?,
+            Err(Error::Drive(drive::Error::Busy)) => task.check()?,
             result => return result,
         }
     }
@@ -22,8 +22,8 @@ mod tests {
     use super::*;
     use crate::drive::task::Go;
 
-    fn busy() -> fs::Error {
-        fs::Error::Drive(drive::Error::Busy)
+    fn busy() -> Error {
+        Error::Drive(drive::Error::Busy)
     }
 
     #[test]
@@ -38,19 +38,16 @@ mod tests {
             }
         });
         assert_eq!(made.expect("there is room now"), 3);
-        let full = patiently(&task, || -> Result<(), fs::Error> {
-            Err(fs::Error::Drive(drive::Error::NoSpace))
+        let full = patiently(&task, || -> Result<(), Error> {
+            Err(Error::Drive(drive::Error::NoSpace))
         });
-        assert!(matches!(full, Err(fs::Error::Drive(drive::Error::NoSpace))));
+        assert!(matches!(full, Err(Error::Drive(drive::Error::NoSpace))));
     }
 
     #[test]
     fn whoever_watches_ends_the_wait() {
         let task = Task::new(&|_| Go::Stop);
-        let made = patiently(&task, || -> Result<(), fs::Error> { Err(busy()) });
-        assert!(matches!(
-            made,
-            Err(fs::Error::Drive(drive::Error::Interrupted))
-        ));
+        let made = patiently(&task, || -> Result<(), Error> { Err(busy()) });
+        assert!(matches!(made, Err(Error::Drive(drive::Error::Interrupted))));
     }
 }
