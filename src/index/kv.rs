@@ -346,6 +346,10 @@ fn guard<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Fault> {
         redb::Error::Io(fault) if fault.get_ref().is_some_and(|why| why.is::<Harm>()) => {
             Fault::Damaged(fault.to_string())
         }
+        // No disk says this: redb does, of a file that a crash left half made.
+        redb::Error::Io(fault) if fault.kind() == io::ErrorKind::InvalidData => {
+            Fault::Damaged(fault.to_string())
+        }
         redb::Error::Io(fault) => Fault::Io(fault),
         redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::LockPoisoned(_) => {
             Fault::Interrupted

@@ -78,6 +78,26 @@ fn a_crash_at_any_write_leaves_all_or_nothing() {
 }
 
 #[test]
+fn a_crash_while_it_is_made_leaves_one_that_works_or_is_to_be_made_again() {
+    let mut damaged = 0;
+    for changes in 0.. {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let (cut, left) = power(changes);
+        let is_made = open(dir.path(), cut).is_ok();
+        left.store(0, Ordering::SeqCst);
+        match open(dir.path(), Power::default()) {
+            Ok(again) => assert_eq!(values(&again), [0; 0]),
+            Err(Error::Damaged(_)) => damaged += 1,
+            Err(error) => panic!("{changes}: {error}"),
+        }
+        if is_made {
+            break;
+        }
+    }
+    assert!(damaged > 0, "the moments of its making were met");
+}
+
+#[test]
 fn a_crash_while_recovering_loses_nothing() {
     for changes in 0..24 {
         let dir = tempfile::tempdir().expect("temporary directory");
