@@ -281,9 +281,30 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
     }
 }
 
+/// How long a mount that is in use is tried again. A program that has just ended, a child that it was starting, or what
+/// looks at each new file lets go a moment later.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+
+/// Pause between two tries.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+fn unmount_patiently(path: &Path) -> io::Result<()> {
+    let since = Instant::now();
+    loop {
+        match sys::unmount(path, Unmount::Clean) {
+            Err(error)
+                if error.kind() == io::ErrorKind::ResourceBusy && since.elapsed() < BUSY_MAX =>
+            {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 fn take_away(daemon: &Daemon) -> Result<()> {
     let path = daemon.mountpoint.display();
-    match sys::unmount(&daemon.mountpoint, Unmount::Clean) {
+    match unmount_patiently(&daemon.mountpoint) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(fault(
             Code::Mountpoint,
