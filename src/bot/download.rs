@@ -11,7 +11,6 @@ use crate::bot::permit::Asker;
 use crate::bot::permit::Audience;
 use crate::bot::permit::Shown;
 use crate::bot::question;
-use crate::bot::question::Answer;
 use crate::bot::question::Stake;
 use crate::bot::serve::sorry;
 use crate::bot::talk::Talk;
@@ -190,17 +189,13 @@ async fn to_machine(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title
     if let Err(Error::Conflict(stake)) = &ended {
         let open = "There are other files of these names on the machine. Replace them?";
         let stake = Stake {
-            own: match shown {
-                Shown::Names => text::words(stake),
-                Shown::Ids => open.into(),
-            },
-            open: open.into(),
+            own: stake,
+            open,
             yes: "Replace",
+            otherwise: "Nothing was replaced.",
         };
-        match question::ask(bot, talk, stake).await {
-            Ok(Answer::Yes) => {}
-            Ok(Answer::No) => return work::say(talk, &Page::open("Nothing was replaced.")).await,
-            Err(error) => return log::info!("bot: {error}"),
+        if !question::agreed(bot, talk, shown, stake).await {
+            return;
         }
         ended = match work::run(bot, talk, title, fetch(wish(Consent::Given))).await {
             None => return,

@@ -14,7 +14,10 @@ use crate::bot::page::Can;
 use crate::bot::page::Look;
 use crate::bot::page::Page;
 use crate::bot::permit::Asker;
+use crate::bot::permit::Shown;
 use crate::bot::talk::Talk;
+use crate::bot::text;
+use crate::bot::work;
 use crate::store::Error;
 
 /// Questions that wait for an answer.
@@ -29,7 +32,7 @@ struct Question {
 
 /// What was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::bot) enum Answer {
+enum Answer {
     Yes,
     No,
 }
@@ -85,20 +88,43 @@ impl Questions {
 }
 
 /// What is asked.
-pub(in crate::bot) struct Stake {
-    /// As who asked may read it.
-    pub(in crate::bot) own: String,
-    /// As everybody may.
-    pub(in crate::bot) open: String,
+pub(in crate::bot) struct Stake<'a> {
+    /// In words of the drive, for who is shown names.
+    pub(in crate::bot) own: &'a str,
+    /// As everybody may read it.
+    pub(in crate::bot) open: &'a str,
     /// What the dangerous button says.
     pub(in crate::bot) yes: &'static str,
+    /// What is said when it is not done.
+    pub(in crate::bot) otherwise: &'static str,
 }
 
-/// Asks, and waits for the answer; no answer is none.
-pub(in crate::bot) async fn ask(
+/// Asks whether something may be done, and waits for the answer; when it may not, that is said.
+pub(in crate::bot) async fn agreed(
     bot: &Arc<Bot>,
     talk: &mut Talk,
-    stake: Stake,
+    shown: Shown,
+    stake: Stake<'_>,
+) -> bool {
+    match ask(bot, talk, shown, &stake).await {
+        Ok(Answer::Yes) => true,
+        Ok(Answer::No) => {
+            work::say(talk, &Page::open(stake.otherwise)).await;
+            false
+        }
+        Err(error) => {
+            log::info!("bot: {error}");
+            false
+        }
+    }
+}
+
+/// No answer is none.
+async fn ask(
+    bot: &Arc<Bot>,
+    talk: &mut Talk,
+    shown: Shown,
+    stake: &Stake<'_>,
 ) -> Result<Answer, Error> {
     let Some((id, told)) = bot.questions.open(talk.user) else {
         return Ok(Answer::No);
@@ -114,8 +140,11 @@ pub(in crate::bot) async fn ask(
             button(stake.yes, "yes", Look::Danger),
             button("Leave it", "no", Look::Plain),
         ],
-        open_text: Some(stake.open),
-        ..Page::new(stake.own)
+        open_text: Some(stake.open.to_owned()),
+        ..Page::new(match shown {
+            Shown::Names => text::words(stake.own),
+            Shown::Ids => stake.open.to_owned(),
+        })
     };
     let said = talk.say(&page).await;
     let answer = match &said {

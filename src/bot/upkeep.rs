@@ -7,7 +7,6 @@ use crate::bot::ask::Depth;
 use crate::bot::page::Page;
 use crate::bot::permit::Shown;
 use crate::bot::question;
-use crate::bot::question::Answer;
 use crate::bot::question::Stake;
 use crate::bot::serve::sorry;
 use crate::bot::talk::Talk;
@@ -282,17 +281,13 @@ pub(in crate::bot) async fn cleanup(bot: &Arc<Bot>, talk: &mut Talk, shown: Show
     };
     let open = format!("Delete {} with everything in it?", text::name(what));
     let stake = Stake {
-        own: match shown {
-            Shown::Names => text::words(&stake),
-            Shown::Ids => open.clone(),
-        },
-        open,
+        own: &stake,
+        open: &open,
         yes: "Delete",
+        otherwise: "Nothing was deleted.",
     };
-    match question::ask(bot, talk, stake).await {
-        Ok(Answer::Yes) => {}
-        Ok(Answer::No) => return work::say(talk, &Page::open("Nothing was deleted.")).await,
-        Err(error) => return log::info!("bot: {error}"),
+    if !question::agreed(bot, talk, shown, stake).await {
+        return;
     }
     let Some(ended) = work::run(bot, talk, &title, delete(wish(Consent::Given))).await else {
         return;

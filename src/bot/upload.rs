@@ -10,7 +10,6 @@ use crate::bot::page::Page;
 use crate::bot::permit::Asker;
 use crate::bot::permit::Shown;
 use crate::bot::question;
-use crate::bot::question::Answer;
 use crate::bot::question::Stake;
 use crate::bot::settings::Settings;
 use crate::bot::talk::Talk;
@@ -86,17 +85,13 @@ pub(in crate::bot) async fn upload(
     if let Err(Error::Conflict(stake)) = &ended {
         let open = "There is something else of this name. Replace it?";
         let stake = Stake {
-            own: match shown {
-                Shown::Names => text::words(stake),
-                Shown::Ids => open.into(),
-            },
-            open: open.into(),
+            own: stake,
+            open,
             yes: "Replace",
+            otherwise: "Nothing was replaced.",
         };
-        match question::ask(bot, talk, stake).await {
-            Ok(Answer::Yes) => {}
-            Ok(Answer::No) => return work::say(talk, &Page::open("Nothing was replaced.")).await,
-            Err(error) => return log::info!("bot: {error}"),
+        if !question::agreed(bot, talk, shown, stake).await {
+            return;
         }
         ended = match once(bot, talk, &title, &load, &to, Consent::Given).await {
             None => return,

@@ -4,7 +4,8 @@ use crate::drive;
 use crate::drive::task::Task;
 use crate::fs::Error;
 
-/// Makes a change, again and again (the drive itself has waited each time) while there is no room for it yet, until whoever watches has heard enough.
+/// Makes a change, again and again while there is no room for it yet, until whoever watches has heard enough.
+/// The drive has waited before it says that it is busy, so there is no pause between two attempts.
 pub(crate) fn patiently<R>(
     task: &Task<'_>,
     mut change: impl FnMut() -> Result<R, Error>,
