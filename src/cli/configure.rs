@@ -43,6 +43,7 @@ const BOT_NUMBERS: &[&str] = &["channel"];
 const BOT_TEXTS: &[&str] = &[
     "names",
     "download_dir",
+    "old_key_file",
     "words",
     "buttons",
     "desktop",
@@ -285,4 +286,19 @@ fn check(path: &Path) -> Result<()> {
         counted(config.drive.len() as u64, "drive")
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_of_the_bot_can_be_set() {
+        let all = serde_json::to_value(crate::bot::Settings::default()).expect("an object");
+        let mut all: Vec<&String> = all.as_object().expect("an object").keys().collect();
+        let mut known: Vec<&str> = bot_keys().collect();
+        all.sort();
+        known.sort_unstable();
+        assert_eq!(all, known);
+    }
 }
