@@ -422,6 +422,7 @@ mod tests {
         assert_eq!(hold.read(5, 10).expect("held"), body[..10]);
         assert_eq!(spool.usage().live_bytes, MIB);
         drop(hold);
+        spool.give_back(Duration::from_secs(60));
         assert!(matches!(
             spool.read(&places[0], 0, 1),
             Err(Error::Gone { .. } | Error::Damaged { .. })
