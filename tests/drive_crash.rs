@@ -375,6 +375,7 @@ async fn a_reader_that_came_too_early_sees_the_whole_segment_later() {
         object_bytes_max: 10 << 20,
         objects_max: 1,
         put_bytes_max: 10 << 20,
+        put_bytes_proven: 10 << 20,
     };
     let store = Arc::new(Faulty::new(Memory::new(limits)));
     let (dir, reader) = (TempDir::new().unwrap(), TempDir::new().unwrap());

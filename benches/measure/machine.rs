@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -91,6 +92,22 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) -> io::Result<(
         thread::sleep(Duration::from_millis(2));
     }
     Ok(())
+}
+
+/// Processors that do not go to sleep, for as long as this lives.
+pub(crate) struct Awake {
+    _asked: fs::File,
+}
+
+impl Awake {
+    /// Asks the kernel to let idle processors wait in a loop: an idle state that takes 0 µs to leave. Only
+    /// root may ask, and not every kernel has the file.
+    pub(crate) fn ask() -> io::Result<Awake> {
+        let path = "/dev/cpu_dma_latency";
+        let mut asked = fs::OpenOptions::new().write(true).open(path)?;
+        asked.write_all(&0_i32.to_ne_bytes())?;
+        Ok(Awake { _asked: asked })
+    }
 }
 
 /// What the kernel is to forget.

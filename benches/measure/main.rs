@@ -84,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) rounds: usize,
     /// How much.
     pub(crate) size: Size,
+    /// Idle processors may sleep.
+    asleep: bool,
     json: bool,
     names: Vec<String>,
 }
@@ -148,7 +150,7 @@ const SCALE: &str = "scale";
 const HELP: &str = "\
 Measures ods beside plain ext4, gocryptfs and rclone, and against the arithmetic of Discord's limits.
 
-usage: scripts/bench [LINE…] [--rounds N] [--small|--full] [--json] [--dir DIR]
+usage: scripts/bench [LINE…] [--rounds N] [--small|--full] [--asleep] [--json] [--dir DIR]
        scripts/bench scale [--small|--full] [--json]
 
   LINE        only these lines; see --list
@@ -156,6 +158,7 @@ usage: scripts/bench [LINE…] [--rounds N] [--small|--full] [--json] [--dir DIR
   --rounds N  turns of each side [default: 5; with --small 3]
   --small     a quick look: less of everything
   --full      all of it: a million files, and 50 GiB in `scale`
+  --asleep    let idle processors sleep; otherwise root keeps them awake, for all sides alike
   --json      for programs
   --dir DIR   where to work; on the disk that is to be measured [default: a new directory below TMPDIR]
   --list      the lines
@@ -186,6 +189,7 @@ fn settings() -> Result<Option<Settings>, String> {
         dir: std::env::temp_dir().join(format!("ods-bench-{}", std::process::id())),
         rounds: 0,
         size: Size::Usual,
+        asleep: false,
         json: false,
         names: Vec::new(),
     };
@@ -211,6 +215,7 @@ fn settings() -> Result<Option<Settings>, String> {
             }
             "--small" => settings.size = Size::Small,
             "--full" => settings.size = Size::Full,
+            "--asleep" => settings.asleep = true,
             "--json" => settings.json = true,
             "--dir" => settings.dir = PathBuf::from(value()?),
             name if name == SCALE || LINES.iter().any(|line| line.0 == name) => {
@@ -235,9 +240,17 @@ fn run(settings: &Settings) -> io::Result<usize> {
             settings.dir.display()
         );
     }
+    let awake = match settings.asleep {
+        true => Err(io::Error::other("as was asked for")),
+        false => machine::Awake::ask(),
+    };
     let machine = format!(
-        "{}; load {:.1} at the start",
+        "{}; processors {}; load {:.1} at the start",
         machine::describe(&settings.dir),
+        match &awake {
+            Ok(_) => String::from("kept awake"),
+            Err(why) => format!("not kept awake ({why})"),
+        },
         machine::load()
     );
     let mut told = Told::new(settings.json, &machine, settings);

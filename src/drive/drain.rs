@@ -30,17 +30,37 @@ use crate::index::manifest::Extent;
 use crate::index::manifest::INLINE_BYTES_MAX;
 use crate::index::manifest::LOST;
 use crate::spool;
+use crate::store::Limits;
 
 /// An extent before the changed region that is shorter than this is cut anew together with it, so
 /// that a file grown by small appends does not end as thousands of tiny chunks: the least chunk.
 const MERGE_BYTES_MAX: u64 = 256 << 10;
+
+/// Packs that are filled at the same time: a chunk that is too long for the room that one has left goes into the
+/// next, and shorter ones fill the first. So packs leave full but for a fiftieth; with one, it is a tenth.
+const FILLING_MAX: u64 = 3;
+
+/// Bytes of the packs that are filled at the same time, unless there is but one.
+const FILLING_BYTES_MAX: u64 = 32 << 20;
+
+/// How large packs are made: so that some of them together fill a put. Where 25 MiB may travel together and an
+/// attachment may have 10, three of 8⅓ do and two of 10 would leave a fifth of every request empty.
+fn pack_bytes(limits: Limits) -> u64 {
+    let most = limits.object_bytes_max.max(1);
+    let count = limits
+        .put_bytes_proven
+        .div_ceil(most)
+        .clamp(1, limits.objects_max.max(1) as u64);
+    (limits.put_bytes_proven / count).min(most)
+}
 
 /// The drain of one epoch.
 pub(in crate::drive) struct Drain<'d> {
     drive: &'d Drive,
     chunker: Chunker,
     uploads: Uploads<'d>,
-    builder: Option<(ArchiveNo, PackBuilder)>,
+    /// Packs of the present archive that are being filled, oldest first.
+    filling: Vec<PackBuilder>,
     fresh: HashSet<ChunkId>,
     regions: Vec<Region>,
     losses: u64,
@@ -60,7 +80,7 @@ impl<'d> Drain<'d> {
             drive,
             chunker: Chunker::new(&drive.keys),
             uploads: Uploads::new(drive),
-            builder: None,
+            filling: Vec::new(),
             fresh: HashSet::new(),
             regions: Vec::new(),
             losses: drive.losses.count(),
@@ -76,17 +96,18 @@ impl<'d> Drain<'d> {
             if self.drive.control.stopping() {
                 return Err(Error::Closing);
             }
-            if current
-                .replace(archive)
-                .is_some_and(|before| before != archive)
+            if let Some(before) = current.replace(archive)
+                && before != archive
             {
-                self.finish_pack()?;
+                self.finish_packs(before)?;
                 self.uploads.depart()?;
             }
             let work = self.work(archive, ino)?;
             self.file(&work)?;
         }
-        self.finish_pack()?;
+        if let Some(archive) = current {
+            self.finish_packs(archive)?;
+        }
         self.uploads.finish()?;
         if self.losses != self.drive.losses.count() {
             return Ok(false);
@@ -97,12 +118,31 @@ impl<'d> Drain<'d> {
         Ok(true)
     }
 
-    /// Sends the pack that is being filled.
-    fn finish_pack(&mut self) -> Result<(), Error> {
-        match self.builder.take() {
-            Some((archive, builder)) => self.uploads.add(archive, builder.finish()),
-            None => Ok(()),
-        }
+    /// Sends the packs that are being filled.
+    fn finish_packs(&mut self, archive: ArchiveNo) -> Result<(), Error> {
+        std::mem::take(&mut self.filling)
+            .into_iter()
+            .try_for_each(|builder| self.uploads.add(archive, builder.finish()))
+    }
+
+    /// The first pack that has room for so many bytes; the oldest leaves when there are too many.
+    fn pack_for(&mut self, archive: ArchiveNo, bytes: usize) -> Result<&mut PackBuilder, Error> {
+        let has_room = |one: &PackBuilder| one.fits(bytes) && one.frames().len() < FRAMES_MAX;
+        let at = match self.filling.iter().position(has_room) {
+            Some(at) => at,
+            None => {
+                let capacity = pack_bytes(self.drive.store.limits());
+                let most = (FILLING_BYTES_MAX / capacity.max(1)).clamp(1, FILLING_MAX);
+                while self.filling.len() as u64 >= most {
+                    let oldest = self.filling.remove(0);
+                    self.uploads.add(archive, oldest.finish())?;
+                }
+                let fresh = PackBuilder::new(&self.drive.keys, capacity);
+                self.filling.push(fresh);
+                self.filling.len() - 1
+            }
+        };
+        Ok(&mut self.filling[at])
     }
 
     fn order(&self) -> Result<Vec<(ArchiveNo, InodeNo)>, Error> {
@@ -320,14 +360,7 @@ impl<'d> Drain<'d> {
                 .post(|board| board.epoch_done_bytes += plain.len() as u64);
             return Ok(id);
         }
-        if self.builder.as_ref().is_some_and(|(_, builder)| {
-            !builder.fits(plain.len()) || builder.frames().len() >= FRAMES_MAX
-        }) {
-            self.finish_pack()?;
-        }
-        let capacity = self.drive.store.limits().object_bytes_max;
-        let fresh = || (archive, PackBuilder::new(&self.drive.keys, capacity));
-        self.builder.get_or_insert_with(fresh).1.push(id, plain)?;
+        self.pack_for(archive, plain.len())?.push(id, plain)?;
         self.fresh.insert(id);
         Ok(id)
     }
@@ -370,5 +403,29 @@ impl Run {
             self.start += self.taken as u64;
             self.taken = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_fill_a_put() {
+        const MIB: u64 = 1 << 20;
+        let limits = |put: u64, object: u64| Limits {
+            object_bytes_max: object * MIB,
+            objects_max: 10,
+            put_bytes_max: u64::MAX,
+            put_bytes_proven: put.saturating_mul(MIB),
+        };
+        assert_eq!(pack_bytes(limits(25, 10)), 25 * MIB / 3);
+        assert_eq!(pack_bytes(limits(100, 10)), 10 * MIB);
+        assert_eq!(pack_bytes(limits(10, 10)), 10 * MIB);
+        assert_eq!(
+            pack_bytes(limits(u64::MAX, 64)),
+            64 * MIB,
+            "no limit together"
+        );
     }
 }

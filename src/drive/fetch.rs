@@ -117,6 +117,11 @@ impl Drive {
         }
     }
 
+    /// Is a chunk in memory or in the cache, as far as is known without reading it?
+    pub(in crate::drive) fn has_chunk(&self, id: &ChunkId) -> bool {
+        self.memory.has(id) || self.cache.contains(id)
+    }
+
     /// A part of a chunk, if it is in memory or in the cache.
     pub(in crate::drive) fn local_chunk_part(
         &self,

@@ -45,6 +45,11 @@ impl Memory {
         self.lock().0.get(id).cloned()
     }
 
+    /// Is it here? Does not make it the one used last.
+    pub(in crate::drive) fn has(&self, id: &ChunkId) -> bool {
+        self.lock().0.contains(id)
+    }
+
     pub(in crate::drive) fn put(&self, id: ChunkId, plain: Bytes) {
         let mut lock = self.lock();
         let (chunks, used) = &mut *lock;

@@ -11,7 +11,6 @@ use futures_util::future::join_all;
 use crate::drive::Drive;
 use crate::drive::read::chunks_of;
 use crate::id::InodeNo;
-use crate::size::KIB;
 use crate::size::MIB;
 use crate::store::Urgency;
 
@@ -21,8 +20,13 @@ const WINDOW_MIN: u64 = MIB;
 /// Largest window as a share of the memory for chunks: several files are read at once.
 const WINDOW_SHARE: u64 = 2;
 
-/// A reader may skip this much and still count as going straight on.
-const SEEK_MAX: u64 = 512 * KIB;
+/// A reader may skip this much and still count as going straight on; and lag behind by as much: the kernel reads
+/// ahead with several requests at once, which arrive in any order.
+const SEEK_MAX: u64 = 4 * MIB;
+
+/// What is asked for at a time once the window is large: about one range of a pack. The window moves with the
+/// reader in such steps, so that as much as it holds is always on its way or here.
+const STEP_MAX: u64 = 4 * MIB;
 
 /// Chunks that are fetched together: about one range of a pack.
 const GROUP_CHUNKS: usize = 4;
@@ -53,14 +57,15 @@ impl ReadAhead {
             return None;
         }
         reader.next = reader.next.max(end);
+        let end = reader.next;
         let left = reader.asked.saturating_sub(end);
-        if left * 2 > reader.window {
+        if left + (reader.window / 2).min(STEP_MAX) > reader.window {
             return None;
         }
         reader.window = (reader.window * 2).clamp(WINDOW_MIN, window_max.max(WINDOW_MIN));
         let from = reader.asked.max(end);
         let to = end + reader.window;
-        reader.asked = to;
+        reader.asked = reader.asked.max(to);
         (from < to).then_some((from, to))
     }
 }
@@ -72,14 +77,9 @@ impl Drive {
         ReadAhead::default()
     }
 
-    /// Fetches what the reader will want next, in the background.
-    pub(in crate::drive) fn look_ahead(
-        &self,
-        ino: InodeNo,
-        offset: u64,
-        len: u32,
-        ahead: &ReadAhead,
-    ) {
+    /// Fetches what the reader will want next and is not here, in the background. To be told of every read: a
+    /// reader that finds everything here would otherwise run out of it.
+    pub fn look_ahead(&self, ino: InodeNo, offset: u64, len: u32, ahead: &ReadAhead) {
         let window_max = self.settings.memory_bytes_max / WINDOW_SHARE;
         let Some((from, to)) = ahead.step(offset, u64::from(len), window_max) else {
             return;
@@ -89,7 +89,8 @@ impl Drive {
             let Ok(parts) = drive.view().resolve(ino, from, to) else {
                 return;
             };
-            let chunks = chunks_of(&parts);
+            let mut chunks = chunks_of(&parts);
+            chunks.retain(|chunk| !drive.has_chunk(chunk));
             // Each group by itself: who waits for one chunk need not wait for the whole window.
             let groups = chunks
                 .chunks(GROUP_CHUNKS)
@@ -129,6 +130,26 @@ mod tests {
         assert!(
             ahead.step(100 * MIB + 4096, 4096, 32 * MIB).is_some(),
             "then it starts small again"
+        );
+    }
+
+    #[test]
+    fn the_window_moves_with_a_reader_whose_requests_overtake_each_other() {
+        let ahead = ReadAhead::default();
+        let mut asked = 0;
+        // Pairs of requests in the wrong order, as the kernel's read-ahead sends them.
+        for pair in 0..64 {
+            for number in [2 * pair + 1, 2 * pair] {
+                if let Some((from, to)) = ahead.step(number * MIB, MIB, 32 * MIB) {
+                    assert!(from <= asked.max((number + 1) * MIB), "nothing is left out");
+                    asked = to;
+                }
+            }
+        }
+        let ahead_of_it = asked - 128 * MIB;
+        assert!(
+            ahead_of_it > 27 * MIB && ahead_of_it <= 32 * MIB,
+            "{ahead_of_it} bytes are ahead"
         );
     }
 }

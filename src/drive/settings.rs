@@ -127,7 +127,7 @@ impl Settings {
             linger: Duration::from_secs(3),
             age_max: Duration::from_secs(30),
             epoch_bytes: 512 * MIB,
-            flight_bytes_max: 96 * MIB,
+            flight_bytes_max: 128 * MIB,
             tail_segments_max: 400,
             names: Names::Private,
             holder: String::from("this machine"),

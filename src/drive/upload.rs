@@ -41,7 +41,16 @@ pub(in crate::drive) struct Uploads<'d> {
     waiting: HashMap<ArchiveNo, Vec<Pack>>,
     /// Bytes of the packs in `puts`.
     flying: u64,
-    puts: JoinSet<Result<u64, Error>>,
+    /// Is a larger put on its way than any that was taken? Then others are not made so large: were it refused,
+    /// all of them would be.
+    trial: bool,
+    puts: JoinSet<Result<Flight, Error>>,
+}
+
+/// A put that arrived.
+struct Flight {
+    bytes: u64,
+    was_trial: bool,
 }
 
 impl Drive {
@@ -66,6 +75,7 @@ impl<'d> Uploads<'d> {
             drive,
             waiting: HashMap::new(),
             flying: 0,
+            trial: false,
             puts: JoinSet::new(),
         }
     }
@@ -75,8 +85,11 @@ impl<'d> Uploads<'d> {
         let limits = self.drive.store.limits();
         let group = self.waiting.entry(archive).or_default();
         let bytes: u64 = group.iter().map(|pack| pack.body.len()).sum();
-        let full =
-            group.len() >= limits.objects_max || bytes + pack.body.len() > limits.put_bytes_max;
+        let most = match self.trial {
+            true => limits.put_bytes_proven,
+            false => limits.put_bytes_max,
+        };
+        let full = group.len() >= limits.objects_max || bytes + pack.body.len() > most;
         let ready = if full && !group.is_empty() {
             std::mem::take(group)
         } else {
@@ -127,10 +140,12 @@ impl<'d> Uploads<'d> {
         let Some(drive) = self.drive.shared() else {
             return Err(Error::Closing);
         };
+        let was_trial = bytes > self.drive.store.limits().put_bytes_proven;
         self.flying += bytes;
+        self.trial |= was_trial;
         let put = async move {
             put_until_done(&drive, archive, packs).await?;
-            Ok(bytes)
+            Ok(Flight { bytes, was_trial })
         };
         self.puts.spawn_on(put, &self.drive.runtime);
         Ok(())
@@ -142,7 +157,9 @@ impl<'d> Uploads<'d> {
             return Ok(());
         };
         let put = done.map_err(|error| Error::State(format!("an upload task ended: {error}")))?;
-        self.flying = self.flying.saturating_sub(put?);
+        let Flight { bytes, was_trial } = put?;
+        self.flying = self.flying.saturating_sub(bytes);
+        self.trial &= !was_trial;
         Ok(())
     }
 

@@ -164,7 +164,14 @@ impl Fs {
         let handle = self.open.get(handle).ok_or(Error::BadHandle)?;
         match self.clamp(&handle, offset, len)? {
             0 => Ok(Some(Vec::new())),
-            len => Ok(self.drive.read_local(handle.ino, offset, len)?),
+            len => {
+                let read = self.drive.read_local(handle.ino, offset, len)?;
+                if read.is_some() {
+                    self.drive
+                        .look_ahead(handle.ino, offset, len, &handle.ahead);
+                }
+                Ok(read)
+            }
         }
     }
 
@@ -243,6 +250,8 @@ impl Fs {
         self.change_with(bytes, |c| {
             let mut inode = regular(c, ino)?;
             let hidden = match offset < inode.size {
+                // A file without holes: nobody has to look where its bytes are.
+                true if inode.stored == inode.size => end.min(inode.size) - offset,
                 true => c.stored_before(ino, offset, end)?,
                 false => 0,
             };

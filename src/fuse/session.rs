@@ -34,10 +34,11 @@ use crate::id::InodeNo;
 /// Start of the names of fuser's threads.
 const THREAD: &str = "fuser-";
 
-/// How far the kernel reads ahead of a program, KiB: its largest request, so that a sequential
-/// read costs one request per mebibyte. Only root may set it.
+/// How far the kernel reads ahead of a program, KiB: four of its largest requests, so that a sequential
+/// read has several chunks unsealed at once. Measured on two processors, reading what only the cache has:
+/// 1.4 times as fast as with one request; more than four gives nothing. Only root may set it.
 #[cfg(target_os = "linux")]
-const READ_AHEAD_KIB: &str = "1024";
+const READ_AHEAD_KIB: &str = "4096";
 
 /// How to mount.
 #[derive(Clone, Debug, PartialEq, Eq)]

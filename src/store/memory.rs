@@ -52,6 +52,7 @@ impl Default for Memory {
             object_bytes_max: 10 * MIB,
             objects_max: 10,
             put_bytes_max: 100 * MIB,
+            put_bytes_proven: 100 * MIB,
         })
     }
 }

@@ -93,6 +93,9 @@ pub struct Limits {
     pub objects_max: usize,
     /// Most bytes in one `put`, all objects together. Grows and shrinks as the store learns.
     pub put_bytes_max: u64,
+    /// So many bytes in one `put` are known to be taken. Whoever puts more tries it, and does well to try it with
+    /// one `put` alone.
+    pub put_bytes_proven: u64,
 }
 
 /// How soon an answer is wanted: reads of a person's program go before everything else.

@@ -37,6 +37,7 @@ pub(crate) fn store() -> Arc<Memory> {
         object_bytes_max: 10 << 20,
         objects_max: 10,
         put_bytes_max: 25 << 20,
+        put_bytes_proven: 25 << 20,
     };
     Arc::new(Memory::new(limits))
 }

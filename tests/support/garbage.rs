@@ -75,6 +75,7 @@ impl World {
             object_bytes_max,
             objects_max,
             put_bytes_max: 25 << 20,
+            put_bytes_proven: 25 << 20,
         };
         World::made(Arc::new(Memory::new(limits)), Duration::from_secs(3600)).await
     }

@@ -88,6 +88,7 @@ fn bucket(headers: &HeaderMap) -> Option<HeardBucket> {
         limit: text(headers, "x-ratelimit-limit")?.parse().ok()?,
         left: text(headers, "x-ratelimit-remaining")?.parse().ok()?,
         resets_after: seconds(text(headers, "x-ratelimit-reset-after")?.parse().ok()?),
+        resets_at_s: text(headers, "x-ratelimit-reset").and_then(|at| at.parse().ok()),
     })
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::dial::Dial;
 use crate::store::Urgency;
 
 /// Requests of one kind to one channel (or guild), which share a bucket.
@@ -72,6 +73,7 @@ pub(super) enum Verdict {
 pub(super) struct Charge {
     lane: Lane,
     bucket: Option<Arc<str>>,
+    sent: Instant,
 }
 
 /// What an answer tells about limits.
@@ -85,13 +87,15 @@ pub(super) struct Heard {
     pub(super) limited: Option<(Duration, Scope)>,
 }
 
-/// The headers `X-RateLimit-{Bucket,Limit,Remaining,Reset-After}`.
+/// The headers `X-RateLimit-{Bucket,Limit,Remaining,Reset-After,Reset}`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct HeardBucket {
     pub(super) name: String,
     pub(super) limit: u32,
     pub(super) left: u32,
     pub(super) resets_after: Duration,
+    /// By Discord's clock, seconds since 1970; not in every answer.
+    pub(super) resets_at_s: Option<f64>,
 }
 
 /// Whom a 429 is for.
@@ -139,6 +143,7 @@ pub(super) struct Limiter {
     buckets: HashMap<(Arc<str>, u64), Bucket>,
     /// The bucket a kind had lately, and its limit: a first guess for another channel.
     kinds: HashMap<&'static str, (Arc<str>, u32)>,
+    dial: Dial,
     sent: VecDeque<Instant>,
     invalid: VecDeque<Instant>,
     paused_until: Option<Instant>,
@@ -153,6 +158,7 @@ impl Limiter {
             lanes: HashMap::new(),
             buckets: HashMap::new(),
             kinds: HashMap::new(),
+            dial: Dial::default(),
             sent: VecDeque::new(),
             invalid: VecDeque::new(),
             paused_until: None,
@@ -221,7 +227,11 @@ impl Limiter {
             bucket.left = bucket.left.saturating_sub(1);
             bucket.in_flight += 1;
         }
-        Verdict::Go(Charge { lane, bucket })
+        Verdict::Go(Charge {
+            lane,
+            bucket,
+            sent: now,
+        })
     }
 
     /// The bucket to charge, if there is room in it.
@@ -283,7 +293,7 @@ impl Limiter {
     pub(super) fn done(&mut self, now: Instant, charge: &Charge, heard: &Heard) {
         self.settle(charge);
         if let Some(bucket) = &heard.bucket {
-            self.learn(now, charge.lane, bucket);
+            self.learn(now, charge, bucket);
         } else if (200..300).contains(&heard.status) {
             let state = self.lanes.entry(charge.lane).or_default();
             if matches!(state.known, Known::Nothing) {
@@ -330,11 +340,24 @@ impl Limiter {
         }
     }
 
-    fn learn(&mut self, now: Instant, lane: Lane, heard: &HeardBucket) {
+    /// When a bucket resets. Its answer counts from when it was made, which is not before the request was sent.
+    fn resets(&mut self, now: Instant, sent: Instant, heard: &HeardBucket) -> Instant {
+        let latest = now + heard.resets_after;
+        let Some(at_s) = heard.resets_at_s else {
+            return latest;
+        };
+        let made_s = at_s - heard.resets_after.as_secs_f64();
+        self.dial.hear(sent, now, made_s);
+        let resets = self.dial.latest(at_s).unwrap_or(latest);
+        resets.clamp(sent + heard.resets_after, latest)
+    }
+
+    fn learn(&mut self, now: Instant, charge: &Charge, heard: &HeardBucket) {
+        let lane = charge.lane;
         let name: Arc<str> = heard.name.as_str().into();
         self.kinds.insert(lane.kind, (name.clone(), heard.limit));
         self.lanes.entry(lane).or_default().known = Known::Bucket(name.clone());
-        let resets = now + heard.resets_after;
+        let resets = self.resets(now, charge.sent, heard);
         let bucket = self.buckets.entry((name, lane.major)).or_insert(Bucket {
             limit: heard.limit,
             left: heard.left,
@@ -422,6 +445,7 @@ mod tests {
                 limit: 5,
                 left,
                 resets_after,
+                resets_at_s: None,
             }),
             limited: None,
         }
@@ -498,6 +522,33 @@ mod tests {
         limiter.done(resets + ms(50), &charges[0], &heard(4, ms(4950)));
         let full = ask(&mut limiter, resets + ms(60), POST, Foreground);
         assert_eq!(full, Verdict::At(resets + ms(5000)));
+    }
+
+    #[test]
+    fn a_slow_answer_does_not_make_its_window_longer() {
+        let (mut limiter, now) = (Limiter::new(Rates::default()), Instant::now());
+        let told = |left, made_ms: u32| {
+            let mut answer = heard(left, ms(5000 - u64::from(made_ms)));
+            if let Some(bucket) = &mut answer.bucket {
+                bucket.resets_at_s = Some(1005.0);
+            }
+            answer
+        };
+        // Something short tells what their clock shows; the upload was looked at 40 ms after it was sent.
+        let short = go(&mut limiter, now, READ);
+        limiter.done(now + ms(80), &short, &told(5, 40));
+        for left in (0..5).rev() {
+            let upload = go(&mut limiter, now, POST);
+            limiter.done(now + ms(2000), &upload, &told(left, 40));
+        }
+        let Verdict::At(at) = ask(&mut limiter, now + ms(2000), POST, Foreground) else {
+            panic!("the window is used up");
+        };
+        assert!(
+            at >= now + ms(5000) && at <= now + ms(5080),
+            "{:?}",
+            at - now
+        );
     }
 
     #[test]

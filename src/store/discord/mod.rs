@@ -47,6 +47,7 @@ mod attachment;
 mod backoff;
 mod cdn;
 mod deed;
+mod dial;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;

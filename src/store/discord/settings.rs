@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
 
-use super::limiter::Rates;
+use super::{limiter::Rates, sizes::SAFE_PUT_BYTES};
 use crate::clock::Clock;
 use crate::size::MIB;
 use crate::store::Error;
@@ -120,7 +120,7 @@ impl Settings {
             journal_channel,
             archives_channel,
             object_bytes_max: ATTACHMENT_BYTES_DEFAULT,
-            put_bytes_start: 25 * MIB,
+            put_bytes_start: SAFE_PUT_BYTES,
             put_bytes_ceiling: 180 * MIB,
             rates: Rates::default(),
             patience: Duration::from_secs(60),
@@ -132,7 +132,7 @@ impl Settings {
             nonce_window: Duration::from_secs(120),
             url_margin: Duration::from_secs(300),
             urls_max: 16_384,
-            downloads_max: 8,
+            downloads_max: 12,
             downloads_reserved: 2,
             user_agent: user_agent(),
             clock: Clock::System,

@@ -1,14 +1,17 @@
 //! How much Discord takes at once, as far as it is known: the documents say one thing, the server
 //! another, and a server that loses its boosts a third.
 
+use crate::size::KIB;
 use crate::size::MIB;
 use crate::store::Limits;
 
 /// Attachments on a message.
 const OBJECTS_MAX: usize = 10;
-/// A request of this size is documented to be taken; what is refused below it is refused for its
-/// largest attachment.
-pub(super) const SAFE_PUT_BYTES: u64 = 25 * MIB;
+/// Room in a request for what lies around the objects: the form, their names, the nonce.
+const FORM_BYTES: u64 = 64 * KIB;
+/// A request of 25 MiB is documented to be taken; what is refused below it is refused for its largest
+/// attachment.
+pub(super) const SAFE_PUT_BYTES: u64 = 25 * MIB - FORM_BYTES;
 /// Attachment limits that Discord has, or had.
 const STEPS: [u64; 7] = [
     500 * MIB,
@@ -25,6 +28,8 @@ pub(super) struct Sizes {
     object_max: u64,
     put_max: u64,
     put_ceiling: u64,
+    /// The largest put that was taken, or what is documented.
+    proven: u64,
 }
 
 impl Sizes {
@@ -33,20 +38,24 @@ impl Sizes {
             object_max,
             put_max: put_start.min(put_ceiling),
             put_ceiling,
+            proven: SAFE_PUT_BYTES,
         }
     }
 
     pub(super) fn limits(&self) -> Limits {
         let ten = self.object_max.saturating_mul(OBJECTS_MAX as u64);
+        let within = |bytes: u64| bytes.min(ten).max(self.object_max);
         Limits {
             object_bytes_max: self.object_max,
             objects_max: OBJECTS_MAX,
-            put_bytes_max: self.put_max.min(ten).max(self.object_max),
+            put_bytes_max: within(self.put_max),
+            put_bytes_proven: within(self.proven.min(self.put_max)),
         }
     }
 
     /// A put of so many bytes was taken: if it came near the limit, the next may be half as large again.
     pub(super) fn taken(&mut self, total: u64) {
+        self.proven = self.proven.max(total);
         if total >= self.limits().put_bytes_max / 5 * 4 {
             self.put_max = (self.put_max + self.put_max / 2).min(self.put_ceiling);
         }
@@ -84,6 +93,19 @@ mod tests {
         assert_eq!(seen, [25, 37, 56, 84, 100, 100]);
         let large = Sizes::new(50 * MIB, 25 * MIB, 180 * MIB).limits();
         assert_eq!(large.put_bytes_max, 50 * MIB);
+    }
+
+    #[test]
+    fn what_was_taken_is_proven_and_what_is_refused_is_not() {
+        let mut sizes = Sizes::new(10 * MIB, SAFE_PUT_BYTES, 180 * MIB);
+        assert_eq!(sizes.limits().put_bytes_proven, SAFE_PUT_BYTES);
+        sizes.taken(24 * MIB);
+        assert_eq!(sizes.limits().put_bytes_proven, SAFE_PUT_BYTES);
+        sizes.taken(33 * MIB);
+        assert_eq!(sizes.limits().put_bytes_proven, 33 * MIB);
+        sizes.refused(6, 10 * MIB, 56 * MIB);
+        let limits = sizes.limits();
+        assert_eq!(limits.put_bytes_proven, limits.put_bytes_max);
     }
 
     #[test]
