@@ -35,8 +35,8 @@ const PUBLISH: u64 = 2;
 /// The archive's card is made, and a thread on it.
 const NEW_ARCHIVE: u64 = 2;
 
-/// What one message takes: two whole attachments of 10 MiB, until Discord is known to take more than 25 MiB.
-const MESSAGE: usize = 20 * MIB;
+/// What one message takes until Discord is known to take more: three attachments of 8⅓ MiB.
+const MESSAGE: usize = 25 * MIB;
 
 /// Messages that so many bytes need at least, when each takes this much.
 fn messages(bytes: usize, message_bytes: usize) -> u64 {

@@ -10,14 +10,13 @@ use std::ops::Range;
 
 use crate::codec::chunker::Chunker;
 use crate::codec::chunker::End;
-use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
+use crate::drive::filling::Filling;
 use crate::drive::splice::Region;
 use crate::drive::splice::splice;
-use crate::drive::upload::FRAMES_MAX;
 use crate::drive::upload::Uploads;
 use crate::drive::view::Layer;
 use crate::drive::view::extents;
@@ -30,37 +29,18 @@ use crate::index::manifest::Extent;
 use crate::index::manifest::INLINE_BYTES_MAX;
 use crate::index::manifest::LOST;
 use crate::spool;
-use crate::store::Limits;
 
 /// An extent before the changed region that is shorter than this is cut anew together with it, so
 /// that a file grown by small appends does not end as thousands of tiny chunks: the least chunk.
 const MERGE_BYTES_MAX: u64 = 256 << 10;
-
-/// Packs that are filled at the same time: a chunk that is too long for the room that one has left goes into the
-/// next, and shorter ones fill the first. So packs leave full but for a fiftieth; with one, it is a tenth.
-const FILLING_MAX: u64 = 3;
-
-/// Bytes of the packs that are filled at the same time, unless there is but one.
-const FILLING_BYTES_MAX: u64 = 32 << 20;
-
-/// How large packs are made: so that some of them together fill a put. Where 25 MiB may travel together and an
-/// attachment may have 10, three of 8⅓ do and two of 10 would leave a fifth of every request empty.
-fn pack_bytes(limits: Limits) -> u64 {
-    let most = limits.object_bytes_max.max(1);
-    let count = limits
-        .put_bytes_proven
-        .div_ceil(most)
-        .clamp(1, limits.objects_max.max(1) as u64);
-    (limits.put_bytes_proven / count).min(most)
-}
 
 /// The drain of one epoch.
 pub(in crate::drive) struct Drain<'d> {
     drive: &'d Drive,
     chunker: Chunker,
     uploads: Uploads<'d>,
-    /// Packs of the present archive that are being filled, oldest first.
-    filling: Vec<PackBuilder>,
+    /// Packs of the present archive.
+    filling: Filling,
     fresh: HashSet<ChunkId>,
     regions: Vec<Region>,
     losses: u64,
@@ -80,7 +60,7 @@ impl<'d> Drain<'d> {
             drive,
             chunker: Chunker::new(&drive.keys),
             uploads: Uploads::new(drive),
-            filling: Vec::new(),
+            filling: Filling::default(),
             fresh: HashSet::new(),
             regions: Vec::new(),
             losses: drive.losses.count(),
@@ -120,29 +100,8 @@ impl<'d> Drain<'d> {
 
     /// Sends the packs that are being filled.
     fn finish_packs(&mut self, archive: ArchiveNo) -> Result<(), Error> {
-        std::mem::take(&mut self.filling)
-            .into_iter()
-            .try_for_each(|builder| self.uploads.add(archive, builder.finish()))
-    }
-
-    /// The first pack that has room for so many bytes; the oldest leaves when there are too many.
-    fn pack_for(&mut self, archive: ArchiveNo, bytes: usize) -> Result<&mut PackBuilder, Error> {
-        let has_room = |one: &PackBuilder| one.fits(bytes) && one.frames().len() < FRAMES_MAX;
-        let at = match self.filling.iter().position(has_room) {
-            Some(at) => at,
-            None => {
-                let capacity = pack_bytes(self.drive.store.limits());
-                let most = (FILLING_BYTES_MAX / capacity.max(1)).clamp(1, FILLING_MAX);
-                while self.filling.len() as u64 >= most {
-                    let oldest = self.filling.remove(0);
-                    self.uploads.add(archive, oldest.finish())?;
-                }
-                let fresh = PackBuilder::new(&self.drive.keys, capacity);
-                self.filling.push(fresh);
-                self.filling.len() - 1
-            }
-        };
-        Ok(&mut self.filling[at])
+        let mut packs = self.filling.finish();
+        packs.try_for_each(|pack| self.uploads.add(archive, pack))
     }
 
     fn order(&self) -> Result<Vec<(ArchiveNo, InodeNo)>, Error> {
@@ -360,7 +319,9 @@ impl<'d> Drain<'d> {
                 .post(|board| board.epoch_done_bytes += plain.len() as u64);
             return Ok(id);
         }
-        self.pack_for(archive, plain.len())?.push(id, plain)?;
+        if let Some(full) = self.filling.push(self.drive, id, plain)? {
+            self.uploads.add(archive, full)?;
+        }
         self.fresh.insert(id);
         Ok(id)
     }
@@ -403,29 +364,5 @@ impl Run {
             self.start += self.taken as u64;
             self.taken = 0;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packs_fill_a_put() {
-        const MIB: u64 = 1 << 20;
-        let limits = |put: u64, object: u64| Limits {
-            object_bytes_max: object * MIB,
-            objects_max: 10,
-            put_bytes_max: u64::MAX,
-            put_bytes_proven: put.saturating_mul(MIB),
-        };
-        assert_eq!(pack_bytes(limits(25, 10)), 25 * MIB / 3);
-        assert_eq!(pack_bytes(limits(100, 10)), 10 * MIB);
-        assert_eq!(pack_bytes(limits(10, 10)), 10 * MIB);
-        assert_eq!(
-            pack_bytes(limits(u64::MAX, 64)),
-            64 * MIB,
-            "no limit together"
-        );
     }
 }

@@ -29,6 +29,7 @@ mod drain;
 mod errand;
 mod error;
 mod fetch;
+mod filling;
 mod freeze;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]

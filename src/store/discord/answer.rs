@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
-use super::limiter::{Heard, HeardBucket, Scope};
+use super::heard::{Heard, HeardBucket, Scope};
 use crate::store::Error;
 
 /// Codes of Discord's error table that ods tells apart.

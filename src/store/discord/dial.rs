@@ -7,6 +7,8 @@
 
 use tokio::time::Instant;
 
+use super::heard::HeardBucket;
+
 /// What all answers until now leave possible.
 #[derive(Debug, Default)]
 pub(super) struct Dial(Option<Reading>);
@@ -20,8 +22,20 @@ struct Reading {
 }
 
 impl Dial {
+    /// When a bucket resets of which an answer tells that was heard now. It counts from when the answer was made,
+    /// which was not before the request was sent.
+    pub(super) fn resets(&mut self, sent: Instant, now: Instant, told: &HeardBucket) -> Instant {
+        let latest = now + told.resets_after;
+        let Some(at_s) = told.resets_at_s else {
+            return latest;
+        };
+        self.hear(sent, now, at_s - told.resets_after.as_secs_f64());
+        let resets = self.latest(at_s).unwrap_or(latest);
+        resets.clamp(sent + told.resets_after, latest)
+    }
+
     /// Their clock showed `told_s`, seconds since 1970, at some moment from `asked` to `heard`.
-    pub(super) fn hear(&mut self, asked: Instant, heard: Instant, told_s: f64) {
+    fn hear(&mut self, asked: Instant, heard: Instant, told_s: f64) {
         let fresh = Reading {
             base: heard,
             low_s: told_s,
@@ -40,7 +54,7 @@ impl Dial {
     }
 
     /// When their clock shows `at_s`, at the latest.
-    pub(super) fn latest(&self, at_s: f64) -> Option<Instant> {
+    fn latest(&self, at_s: f64) -> Option<Instant> {
         let Reading { base, low_s, .. } = self.0?;
         let wait = std::time::Duration::try_from_secs_f64((at_s - low_s).max(0.0)).ok()?;
         base.checked_add(wait)

@@ -11,7 +11,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::limiter::{Charge, Heard, Lane, Limiter, Rates, Verdict};
+use super::heard::Heard;
+use super::limiter::{Charge, Lane, Limiter, Rates, Verdict};
 use crate::store::{Error, Urgency};
 
 pub(super) struct Gate {
@@ -160,7 +161,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::discord::limiter::Scope;
+    use crate::store::discord::heard::Scope;
 
     const LANE: Lane = Lane {
         kind: "POST messages",

@@ -13,6 +13,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::dial::Dial;
+use super::heard::{Heard, HeardBucket, Scope};
 use crate::store::Urgency;
 
 /// Requests of one kind to one channel (or guild), which share a bucket.
@@ -74,39 +75,6 @@ pub(super) struct Charge {
     lane: Lane,
     bucket: Option<Arc<str>>,
     sent: Instant,
-}
-
-/// What an answer tells about limits.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Heard {
-    /// HTTP status.
-    pub(super) status: u16,
-    /// The bucket's headers, if all are there.
-    pub(super) bucket: Option<HeardBucket>,
-    /// For 429: how long to wait, and who has to.
-    pub(super) limited: Option<(Duration, Scope)>,
-}
-
-/// The headers `X-RateLimit-{Bucket,Limit,Remaining,Reset-After,Reset}`.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct HeardBucket {
-    pub(super) name: String,
-    pub(super) limit: u32,
-    pub(super) left: u32,
-    pub(super) resets_after: Duration,
-    /// By Discord's clock, seconds since 1970; not in every answer.
-    pub(super) resets_at_s: Option<f64>,
-}
-
-/// Whom a 429 is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// This bucket, by our own doing.
-    User,
-    /// This channel, by somebody else's doing; not held against us.
-    Shared,
-    /// Every request: the limit per second, or Cloudflare before Discord.
-    Everything,
 }
 
 #[derive(Debug, Default)]
@@ -340,24 +308,12 @@ impl Limiter {
         }
     }
 
-    /// When a bucket resets. Its answer counts from when it was made, which is not before the request was sent.
-    fn resets(&mut self, now: Instant, sent: Instant, heard: &HeardBucket) -> Instant {
-        let latest = now + heard.resets_after;
-        let Some(at_s) = heard.resets_at_s else {
-            return latest;
-        };
-        let made_s = at_s - heard.resets_after.as_secs_f64();
-        self.dial.hear(sent, now, made_s);
-        let resets = self.dial.latest(at_s).unwrap_or(latest);
-        resets.clamp(sent + heard.resets_after, latest)
-    }
-
     fn learn(&mut self, now: Instant, charge: &Charge, heard: &HeardBucket) {
         let lane = charge.lane;
         let name: Arc<str> = heard.name.as_str().into();
         self.kinds.insert(lane.kind, (name.clone(), heard.limit));
         self.lanes.entry(lane).or_default().known = Known::Bucket(name.clone());
-        let resets = self.resets(now, charge.sent, heard);
+        let resets = self.dial.resets(charge.sent, now, heard);
         let bucket = self.buckets.entry((name, lane.major)).or_insert(Bucket {
             limit: heard.limit,
             left: heard.left,

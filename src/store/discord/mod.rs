@@ -54,6 +54,7 @@ pub mod fuzzing;
 mod gate;
 mod get;
 mod guild;
+mod heard;
 mod http;
 mod limiter;
 mod listing;
