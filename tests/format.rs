@@ -318,7 +318,7 @@ proptest! {
     ) {
         let sealed_len = if honest { u32::try_from(sealed.len()).expect("short") } else { sealed_len };
         let frame = Frame { chunk: ChunkId([0; 32]), slot, offset, sealed_len, plain_len };
-        prop_assert!(open_frame(&keys(), GOLDEN_PACK, &frame, &sealed).is_err());
+        prop_assert!(open_frame(&keys(), GOLDEN_PACK, &frame, &sealed[..]).is_err());
     }
 
     #[test]

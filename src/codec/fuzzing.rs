@@ -149,7 +149,7 @@ fn sealed_frame(plain_len: u32, packed: &[u8]) {
     };
     let associated = pack::associated(&pack::header(PACK), Kind::Chunk, plain_len);
     keys().pack(PACK).seal(0, &associated, &mut sealed);
-    if let Ok(opened) = pack::open_frame(keys(), PACK, &frame, &sealed) {
+    if let Ok(opened) = pack::open_frame(keys(), PACK, &frame, &sealed[..]) {
         assert!(plain.is_ok_and(|plain| plain == opened));
         assert!(opened.len() <= packed.len() * 255);
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::codec::Error;
 use crate::codec::Sealed;
@@ -201,17 +202,23 @@ impl fmt::Debug for PackBuilder {
     }
 }
 
-/// The chunk that a frame holds, verified: `sealed` is the range of the pack that the frame names.
+/// The chunk that a frame holds, verified: `sealed` is the range of the pack that the frame names. It is opened
+/// where it lies if nobody else has it.
 ///
 /// # Errors
 /// `Damaged` when these are not exactly the bytes that were sealed in this place of this pack.
-pub fn open_frame(keys: &Keys, pack: PackId, frame: &Frame, sealed: &[u8]) -> Result<Bytes, Error> {
+pub fn open_frame(
+    keys: &Keys,
+    pack: PackId,
+    frame: &Frame,
+    sealed: impl Into<BytesMut>,
+) -> Result<Bytes, Error> {
+    let mut buffer: BytesMut = sealed.into();
     let damaged = || Error::damaged(format!("frame {} of pack {pack}", frame.slot));
     let plain_len = usize::try_from(frame.plain_len).map_err(|_| damaged())?;
-    if sealed.len() as u64 != u64::from(frame.sealed_len) || !frame.is_possible() {
+    if buffer.len() as u64 != u64::from(frame.sealed_len) || !frame.is_possible() {
         return Err(damaged());
     }
-    let mut buffer = sealed.to_vec();
     let associated = associated(&header(pack), Kind::Chunk, frame.plain_len);
     let packed_len = keys
         .pack(pack)
@@ -220,12 +227,13 @@ pub fn open_frame(keys: &Keys, pack: PackId, frame: &Frame, sealed: &[u8]) -> Re
         .len();
     buffer.truncate(packed_len);
     let plain = if packed_len == plain_len {
-        buffer
+        buffer.freeze()
     } else {
-        compress::unpack(&buffer, plain_len).map_err(|_| damaged())?
+        let plain = compress::unpack(&buffer, plain_len).map_err(|_| damaged())?;
+        plain.into()
     };
     if keys.chunk_id(&plain) == frame.chunk {
-        Ok(plain.into())
+        Ok(plain)
     } else {
         Err(damaged())
     }

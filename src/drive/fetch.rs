@@ -104,7 +104,7 @@ impl Drive {
             sealed_len: u32::try_from(cached.sealed.len()).ok()?,
             plain_len: cached.plain_len,
         };
-        match pack::open_frame(&self.keys, cached.pack, &frame, &cached.sealed) {
+        match pack::open_frame(&self.keys, cached.pack, &frame, cached.sealed) {
             Ok(plain) => {
                 self.memory.put(*id, plain.clone());
                 Some(plain)
@@ -284,7 +284,7 @@ impl Drive {
         let mut opened = Vec::with_capacity(frames.len());
         for (number, frame) in frames.iter().enumerate() {
             let sealed = part_of(&bytes, range.start, frame)?;
-            let (plain, sealed) = match pack::open_frame(&self.keys, *pack, frame, &sealed) {
+            let (plain, sealed) = match pack::open_frame(&self.keys, *pack, frame, &sealed[..]) {
                 Ok(plain) => (plain, sealed),
                 // Nobody waits for it; whoever does later fetches it properly.
                 Err(_) if number >= request.wanted => continue,
@@ -292,7 +292,7 @@ impl Drive {
                     log::warn!("a frame of pack {pack} does not open ({error}); fetching it again");
                     let again = u64::from(frame.offset)..u64::from(frame.offset + frame.sealed_len);
                     let sealed = self.store.get_again(locator, again).await?;
-                    let opened = pack::open_frame(&self.keys, *pack, frame, &sealed);
+                    let opened = pack::open_frame(&self.keys, *pack, frame, &sealed[..]);
                     if opened.is_err() {
                         self.distrust(frame.chunk);
                     }

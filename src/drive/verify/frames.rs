@@ -243,7 +243,7 @@ impl Drive {
             return Ok(Some(plain));
         }
         let again = self.store.get_again(locator, range_of(frame)).await?;
-        Ok(pack::open_frame(&self.keys, pack, frame, &again).ok())
+        Ok(pack::open_frame(&self.keys, pack, frame, again).ok())
     }
 
     /// What is wrong with the ends of a pack that was fetched whole.

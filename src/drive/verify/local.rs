@@ -117,7 +117,7 @@ impl Drive {
             };
             task.done(1, u64::from(sealed_len))?;
             Ok::<bool, Error>(
-                pack::open_frame(&self.keys, cached.pack, &frame, &cached.sealed).is_ok(),
+                pack::open_frame(&self.keys, cached.pack, &frame, &cached.sealed[..]).is_ok(),
             )
         })?;
         findings.counts.cache_frames = seen;
