@@ -72,7 +72,7 @@ fn codec(c: &mut Criterion) {
         let from = frame.offset as usize;
         let sealed = body.slice(from..from + frame.sealed_len as usize);
         group.bench_function(format!("open a chunk of {name}"), |b| {
-            b.iter(|| pack::open_frame(&keys, pack.id, &frame, &sealed).expect("whole"));
+            b.iter(|| pack::open_frame(&keys, pack.id, &frame, &sealed[..]).expect("whole"));
         });
     }
     group.finish();
