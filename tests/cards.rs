@@ -7,9 +7,15 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 
+use ods::emulator::Fault;
+use ods::emulator::FaultKind;
+use ods::emulator::Scope;
+use ods::emulator::When;
 use serde_json::Value;
 use support::Machine;
 use support::World;
+use support::noise;
+use support::until;
 
 /// The messages of a channel that show an embed: the id of each, and the embed as text.
 fn cards(world: &World, channel: &str) -> Vec<(u64, Value)> {
@@ -173,4 +179,70 @@ fn a_card_that_was_removed_by_hand_is_made_again_once_and_its_packs_stay() {
     let same = of(&world, &channel, &id);
     assert_eq!((same.len(), same[0].0), (1, again[0].0), "{same:?}");
     assert_eq!(field(&same[0].1, "Files"), "5");
+}
+
+/// Waits until the only card of an archive is as it should be.
+fn card_when(world: &World, channel: &str, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let mut found = Value::Null;
+    until("the card as it should be", || {
+        let cards = of(world, channel, id);
+        assert_eq!(cards.len(), 1, "{cards:?}");
+        found = cards[0].1.clone();
+        is_so(&found)
+    });
+    found
+}
+
+#[test]
+fn a_card_that_was_edited_too_often_is_right_afterwards() {
+    let world = World::new();
+    let (machine, id) = described(&world, &[]);
+    let channel = archives_channel(&machine);
+    let edits = FaultKind::RateLimited {
+        scope: Scope::User,
+        retry_after_s: 1.0,
+        remaining: 3,
+        code: Some(30046),
+    };
+    let route = format!("PATCH /channels/{channel}/messages/{{}}");
+    let fault = Fault::new(&route, edits).times(2);
+    let fault = world.emulator.faults().add(fault);
+    let file = machine.mnt().join("Ufehleb5/three");
+    std::fs::write(file, "three").expect("written");
+    machine.ods(&["flush"]).good();
+    let is_right = |card: &Value| field(card, "Files") == "3" && field(card, "State") == "stored";
+    card_when(&world, &channel, &id, is_right);
+    assert_eq!(world.emulator.faults().met(fault), 2);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_card_shows_how_far_the_upload_is() {
+    let world = World::new();
+    let (machine, id) = described(&world, &[]);
+    let channel = archives_channel(&machine);
+    // A message with packs takes longer than a card has to rest.
+    let slow = FaultKind::Delay {
+        ms: 2500,
+        when: When::Before,
+    };
+    let fault = Fault::new("POST /channels/{}/messages", slow);
+    world.emulator.faults().add(fault);
+    for number in 0..6 {
+        let file = machine.mnt().join(format!("Ufehleb5/more-{number}"));
+        std::fs::write(file, noise(number, 10 << 20)).expect("written");
+    }
+    let flush = machine.start("ods", &["flush"]);
+    let card = card_when(&world, &channel, &id, |card| {
+        field(card, "State").starts_with("uploading ▰")
+    });
+    let state = field(&card, "State");
+    let signs = state.chars().filter(|sign| "▰▱".contains(*sign)).count();
+    assert!(signs == 10 && state.ends_with(" %"), "{state}");
+    world.emulator.faults().clear();
+    flush.ended().good();
+    card_when(&world, &channel, &id, |card| {
+        field(card, "State") == "stored" && field(card, "Files") == "8"
+    });
+    machine.ods(&["umount"]).good();
 }
