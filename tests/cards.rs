@@ -219,30 +219,46 @@ fn a_card_that_was_edited_too_often_is_right_afterwards() {
 #[test]
 fn a_card_shows_how_far_the_upload_is() {
     let world = World::new();
-    let (machine, id) = described(&world, &[]);
+    let machine = world.machine();
+    machine.ods(&["init"]).good();
+    machine.mount(&[]).good();
     let channel = archives_channel(&machine);
-    // A message with packs takes longer than a card has to rest.
+    let write = |number: u64, bytes: usize| {
+        let dir = machine.mnt().join(format!("dir-{number}"));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::write(dir.join(bytes.to_string()), noise(number, bytes)).expect("written");
+    };
+    (0..4).for_each(|number| write(number, 1000));
+    machine.ods(&["flush"]).good();
+    // Each archive has a message of its own, which takes longer than a card has to rest.
     let slow = FaultKind::Delay {
-        ms: 2500,
+        ms: 6000,
         when: When::Before,
     };
     let fault = Fault::new("POST /channels/{}/messages", slow);
     world.emulator.faults().add(fault);
-    for number in 0..6 {
-        let file = machine.mnt().join(format!("Ufehleb5/more-{number}"));
-        std::fs::write(file, noise(number, 10 << 20)).expect("written");
-    }
+    (0..4).for_each(|number| write(number, 3 << 20));
     let flush = machine.start("ods", &["flush"]);
-    let card = card_when(&world, &channel, &id, |card| {
-        field(card, "State").starts_with("uploading ▰")
+    let states = || -> Vec<String> {
+        let cards = cards(&world, &channel).into_iter();
+        cards.map(|(_, embed)| field(&embed, "State")).collect()
+    };
+    let mut shown = None;
+    until("a bar on a card", || {
+        shown = states().into_iter().find(|state| state.contains('▰'));
+        shown.is_some()
     });
-    let state = field(&card, "State");
+    let state = shown.expect("a bar");
     let signs = state.chars().filter(|sign| "▰▱".contains(*sign)).count();
-    assert!(signs == 10 && state.ends_with(" %"), "{state}");
+    assert!(
+        signs == 10 && state.starts_with("uploading ▰") && state.ends_with(" %"),
+        "{state}"
+    );
     world.emulator.faults().clear();
     flush.ended().good();
-    card_when(&world, &channel, &id, |card| {
-        field(card, "State") == "stored" && field(card, "Files") == "8"
+    until("stored on every card", || {
+        states().iter().all(|state| state == "stored")
     });
+    assert_eq!(states().len(), 4);
     machine.ods(&["umount"]).good();
 }

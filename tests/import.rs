@@ -302,13 +302,19 @@ fn several_are_brought_one_after_the_other_and_end_as_the_worst_of_them() {
     machine.mount(&[]).good();
     let gone = "#010203-04";
     let ended = machine.ods(&["import", ID, gone, BATCH_ID]);
-    let ended = ended.bad(27, &[gone, "1 of 3 archives", "ods flush"]);
-    assert!(ended.out.contains(&format!("{BATCH_ID}: ")), "{ended:?}");
-    // Both were called so.
-    assert_eq!(
-        files(&machine.mnt().join("holiday-11")).len(),
-        python_bots::sums(ARCHIVE_SUMS).len() + python_bots::sums(BATCH_SUMS).len()
+    // Both were called so, and what is there stays.
+    let ended = ended.bad(27, &[gone, "2 of 3 archives", "ods flush"]);
+    assert!(
+        ended
+            .out
+            .contains("holiday-11/exact.bin is in the drive already"),
+        "{ended:?}"
     );
+    let apart = ["import", ID, gone, BATCH_ID, "--to", "apart"];
+    let ended = machine.ods(&apart).bad(27, &["1 of 3 archives"]);
+    assert!(ended.out.contains(&format!("{BATCH_ID}: ")), "{ended:?}");
+    check(&machine.mnt().join("apart/000011-01"), ARCHIVE_SUMS);
+    check(&machine.mnt().join("apart").join(BATCH_ID), BATCH_SUMS);
     let told = machine.ods(&["import", ID, gone, "--json"]);
     let told: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
     assert_eq!(

@@ -117,10 +117,7 @@ pub(crate) fn run(args: &Import, config: Option<&Path>) -> Result<()> {
         },
         source,
         keys: keys.clone(),
-        mode: match args.dry_run {
-            true => Mode::DryRun,
-            false => Mode::Write,
-        },
+        mode: mode(args),
         existing: match args.replace {
             true => Existing::Replace,
             false => Existing::Keep,
@@ -147,6 +144,13 @@ pub(crate) fn run(args: &Import, config: Option<&Path>) -> Result<()> {
     ended
 }
 
+fn mode(args: &Import) -> Mode {
+    match args.dry_run {
+        true => Mode::DryRun,
+        false => Mode::Write,
+    }
+}
+
 /// Is one archive meant, whose answer is no list?
 fn is_one(args: &Import) -> bool {
     !args.all && args.sources.len() == 1
@@ -158,6 +162,7 @@ fn survey(args: &Import, target: &Target, drive: &Where, config: Option<&Path>) 
     let job = Job::Survey {
         channel: args.channel,
         log,
+        mode: mode(args),
     };
     let answer = work::run(target.clone(), job, drive, config)?;
     let survey: Survey = serde_json::from_value(answer)?;

@@ -110,6 +110,8 @@ pub enum Job {
         channel: Option<u64>,
         /// The old bot's log; absolute.
         log: Option<PathBuf>,
+        /// Will they be brought then? A new drive has to be written to once before it can be read.
+        mode: import::Mode,
     },
     /// [`crate::service::backup()`].
     Backup {
@@ -129,6 +131,7 @@ impl Job {
                 Access::Write
             }
             Job::Import { wish } if wish.mode == import::Mode::Write => Access::Write,
+            Job::Survey { mode, .. } if *mode == import::Mode::Write => Access::Write,
             Job::Verify { .. }
             | Job::Repair { .. }
             | Job::Gc { .. }
@@ -190,7 +193,7 @@ impl Job {
                 serde_json::to_value(crate::service::describe(desk, target, words)?)
             }
             Job::Import { wish } => serde_json::to_value(crate::service::bring(desk, wish, &task)?),
-            Job::Survey { channel, log } => serde_json::to_value(crate::service::survey(
+            Job::Survey { channel, log, .. } => serde_json::to_value(crate::service::survey(
                 desk,
                 *channel,
                 log.as_deref(),

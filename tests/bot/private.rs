@@ -217,6 +217,11 @@ async fn paths_of_the_machine_are_nothing_to_members() {
     stage.press(stage.member, &asked, "Leave it").await;
     assert!(hides(asked).contains("Photos/sea.jpg among them"));
     let asked = stage.run(stage.admin, "download", what.clone()).await;
+    let asked = stage
+        .message(stage.admin, &asked.id, |said| {
+            said.text.contains("would be replaced")
+        })
+        .await;
     let path = format!("{machine}/out/Photos/sea.jpg");
     assert!(asked.text.replace('\\', "").contains(&path), "{asked:?}");
     stage.press(stage.admin, &asked, "Leave it").await;
