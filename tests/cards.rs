@@ -7,9 +7,15 @@ use std::io::Read;
 use std::io::Write;
 use std::net::TcpStream;
 
+use ods::emulator::Fault;
+use ods::emulator::FaultKind;
+use ods::emulator::Scope;
+use ods::emulator::When;
 use serde_json::Value;
 use support::Machine;
 use support::World;
+use support::noise;
+use support::until;
 
 /// The messages of a channel that show an embed: the id of each, and the embed as text.
 fn cards(world: &World, channel: &str) -> Vec<(u64, Value)> {
@@ -173,4 +179,86 @@ fn a_card_that_was_removed_by_hand_is_made_again_once_and_its_packs_stay() {
     let same = of(&world, &channel, &id);
     assert_eq!((same.len(), same[0].0), (1, again[0].0), "{same:?}");
     assert_eq!(field(&same[0].1, "Files"), "5");
+}
+
+/// Waits until the only card of an archive is as it should be.
+fn card_when(world: &World, channel: &str, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let mut found = Value::Null;
+    until("the card as it should be", || {
+        let cards = of(world, channel, id);
+        assert_eq!(cards.len(), 1, "{cards:?}");
+        found = cards[0].1.clone();
+        is_so(&found)
+    });
+    found
+}
+
+#[test]
+fn a_card_that_was_edited_too_often_is_right_afterwards() {
+    let world = World::new();
+    let (machine, id) = described(&world, &[]);
+    let channel = archives_channel(&machine);
+    let edits = FaultKind::RateLimited {
+        scope: Scope::User,
+        retry_after_s: 1.0,
+        remaining: 3,
+        code: Some(30046),
+    };
+    let route = format!("PATCH /channels/{channel}/messages/{{}}");
+    let fault = Fault::new(&route, edits).times(2);
+    let fault = world.emulator.faults().add(fault);
+    let file = machine.mnt().join("Ufehleb5/three");
+    std::fs::write(file, "three").expect("written");
+    machine.ods(&["flush"]).good();
+    let is_right = |card: &Value| field(card, "Files") == "3" && field(card, "State") == "stored";
+    card_when(&world, &channel, &id, is_right);
+    assert_eq!(world.emulator.faults().met(fault), 2);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_card_shows_how_far_the_upload_is() {
+    let world = World::new();
+    let machine = world.machine();
+    machine.ods(&["init"]).good();
+    machine.mount(&[]).good();
+    let channel = archives_channel(&machine);
+    let write = |number: u64, bytes: usize| {
+        let dir = machine.mnt().join(format!("dir-{number}"));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::write(dir.join(bytes.to_string()), noise(number, bytes)).expect("written");
+    };
+    (0..4).for_each(|number| write(number, 1000));
+    machine.ods(&["flush"]).good();
+    // Each archive has a message of its own, which takes longer than a card has to rest.
+    let slow = FaultKind::Delay {
+        ms: 6000,
+        when: When::Before,
+    };
+    let fault = Fault::new("POST /channels/{}/messages", slow);
+    world.emulator.faults().add(fault);
+    (0..4).for_each(|number| write(number, 3 << 20));
+    let flush = machine.start("ods", &["flush"]);
+    let states = || -> Vec<String> {
+        let cards = cards(&world, &channel).into_iter();
+        cards.map(|(_, embed)| field(&embed, "State")).collect()
+    };
+    let mut shown = None;
+    until("a bar on a card", || {
+        shown = states().into_iter().find(|state| state.contains('▰'));
+        shown.is_some()
+    });
+    let state = shown.expect("a bar");
+    let signs = state.chars().filter(|sign| "▰▱".contains(*sign)).count();
+    assert!(
+        signs == 10 && state.starts_with("uploading ▰") && state.ends_with(" %"),
+        "{state}"
+    );
+    world.emulator.faults().clear();
+    flush.ended().good();
+    until("stored on every card", || {
+        states().iter().all(|state| state == "stored")
+    });
+    assert_eq!(states().len(), 4);
+    machine.ods(&["umount"]).good();
 }

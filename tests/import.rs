@@ -240,3 +240,112 @@ fn bad_input_and_keys_are_told_before_anything_is_written() {
         .good();
     check(&machine.mnt().join("holiday-11"), ARCHIVE_SUMS);
 }
+
+/// Discord with one archive and one batch, as the bots posted them.
+fn posted(world: &World) {
+    world.run(async {
+        let bot = User::bot(&world.emulator);
+        let guild = world.emulator.guild_id();
+        let archive = python_bots::channel(&bot, guild, "archive-cards").await;
+        python_bots::post_archive(&bot, archive, ID, Path::new(ARCHIVE)).await;
+        let storage = python_bots::channel(&bot, guild, "storage-vault").await;
+        let index = python_bots::channel(&bot, guild, "batch-index").await;
+        python_bots::post_batch(&bot, storage, index, BATCH_ID, Path::new(BATCH)).await;
+    });
+}
+
+#[test]
+fn everything_there_is_comes_with_one_word() {
+    let world = World::new();
+    let machine = machine(&world);
+    machine
+        .ods(&["import", "--all"])
+        .bad(27, &["card of an archive"]);
+    posted(&world);
+    let plain = world.run(async {
+        let bot = User::bot(&world.emulator);
+        let channel = python_bots::channel(&bot, world.emulator.guild_id(), "chat").await;
+        python_bots::post_plain(&bot, channel, Path::new(ARCHIVE)).await
+    });
+    let log = machine.path("log.json");
+    let entries = json!([
+        {"archive_id": ID, "message_ids": [1]},
+        {"archive_id": "#010123-07", "message_ids": plain},
+    ]);
+    std::fs::write(&log, entries.to_string()).expect("written");
+    let log = log.to_str().expect("text");
+    machine.ods(&["import", "--all", ID]).bad(2, &["--all"]);
+    let list = machine.ods(&["import", "--all", "--dry-run"]).good().out;
+    assert_eq!(list, format!("{ID}\n{BATCH_ID}\n"));
+    let all = ["import", "--all", "--log", log, "--to", "old", "--json"];
+    let told = machine.ods(&all).good().json();
+    let sources: Vec<&str> = told
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["source"].as_str())
+        .collect();
+    assert_eq!(sources, ["#010123-07", ID, BATCH_ID]);
+    machine.mount(&["-o", "ro"]).good();
+    let old = |name: &str| machine.mnt().join("old").join(name);
+    check(&old("010123-07"), ARCHIVE_SUMS);
+    check(&old("000011-01"), ARCHIVE_SUMS);
+    check(&old(BATCH_ID), BATCH_SUMS);
+    no_leftovers(&machine.mnt());
+}
+
+#[test]
+fn several_are_brought_one_after_the_other_and_end_as_the_worst_of_them() {
+    let world = World::new();
+    let machine = machine(&world);
+    posted(&world);
+    machine.mount(&[]).good();
+    let gone = "#010203-04";
+    let ended = machine.ods(&["import", ID, gone, BATCH_ID]);
+    // Both were called so, and what is there stays.
+    let ended = ended.bad(27, &[gone, "2 of 3 archives", "ods flush"]);
+    assert!(
+        ended
+            .out
+            .contains("holiday-11/exact.bin is in the drive already"),
+        "{ended:?}"
+    );
+    let apart = ["import", ID, gone, BATCH_ID, "--to", "apart"];
+    let ended = machine.ods(&apart).bad(27, &["1 of 3 archives"]);
+    assert!(ended.out.contains(&format!("{BATCH_ID}: ")), "{ended:?}");
+    check(&machine.mnt().join("apart/000011-01"), ARCHIVE_SUMS);
+    check(&machine.mnt().join("apart").join(BATCH_ID), BATCH_SUMS);
+    let told = machine.ods(&["import", ID, gone, "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told.out).expect("JSON");
+    assert_eq!(
+        (&told[0]["files"], &told[1]["code"]),
+        (&json!(0), &json!(27))
+    );
+    let inside = machine.mnt().join("inside/one");
+    let to = inside.to_str().expect("text");
+    machine.ods(&["import", ID, "--to", to]).good();
+    check(&inside, ARCHIVE_SUMS);
+    for dir in ["a/same", "b/same"] {
+        std::fs::create_dir_all(machine.path(dir)).expect("made");
+    }
+    let (a, b) = (machine.path("a/same"), machine.path("b/same"));
+    let folders = [a.to_str().expect("text"), b.to_str().expect("text")];
+    machine
+        .ods(&["import", folders[0], folders[1], "--to", "x"])
+        .bad(2, &[folders[0], folders[1], "both go"]);
+}
+
+/// As the README has it: the old key is in the environment, the drive's own passphrase in the configuration.
+#[test]
+fn the_old_key_in_the_environment_is_not_taken_for_the_drive_s_passphrase() {
+    let world = World::new();
+    let mut machine = world.machine();
+    machine.ods(&["init", "--save-passphrase"]).good();
+    machine.unset("ODS_PASSPHRASE");
+    machine.set("USER_KEY", python_bots::USER_KEY);
+    machine
+        .ods(&["import", &absolute(ARCHIVE), "--to", "old"])
+        .good();
+    machine.mount(&["-o", "ro"]).good();
+    check(&machine.mnt().join("old"), ARCHIVE_SUMS);
+}

@@ -303,6 +303,48 @@ fn only_the_bot_that_posted_the_card_says_what_an_archive_is() {
 }
 
 #[test]
+fn a_card_that_a_person_posts_later_does_not_count_beside_the_bot_s() {
+    let genuine = manifest(&[("a.txt", 2, &["p"])]);
+    let forged = manifest(&[("forged.txt", 2, &["q"])]);
+    for rooms in [[1, 1], [1, 2], [2, 1]] {
+        let store = Strange::new(drives::store());
+        store.room(1);
+        store.room(2);
+        let [room, other] = rooms;
+        let thread = store.say(room, BOT, &card(), &[]);
+        store.say(thread, BOT, "", &[("m-manifest.json", &genuine)]);
+        store.say(thread, BOT, "", &[("p", b"hi")]);
+        let thread = store.say(other, None, &card(), &[]);
+        store.say(thread, None, "", &[("m-manifest.json", &forged)]);
+        store.say(thread, None, "", &[("q", b"no")]);
+        let bench = Bench::new(store);
+        let report = bench.import_store().expect("comes");
+        assert_eq!((report.files, report.lost_count), (1, 0), "{rooms:?}");
+        assert_eq!(bench.files(), [("a.txt".to_owned(), b"hi".to_vec())]);
+    }
+}
+
+#[test]
+fn all_archives_are_those_of_the_bots_cards() {
+    let store = Strange::new(drives::store());
+    store.room(1);
+    store.room(2);
+    let of = |id: &str| format!("```json\n{}\n```", json!({"archive_id": id}));
+    store.say(2, BOT, &of("#020124-01"), &[]);
+    store.say(1, BOT, &of("#010124-01"), &[]);
+    store.say(1, None, &of("#010124-01"), &[]);
+    store.say(1, None, &of("#666666-66"), &[]);
+    store.say(2, BOT, &of("#010124-01"), &[]);
+    store.say(1, BOT, "hello", &[]);
+    let bench = Bench::new(store);
+    let survey = ods::import::survey(&bench.drive, None, None, &Task::new(&|_| Go::On));
+    let survey = survey.expect("some");
+    let ids: Vec<String> = survey.archives.iter().map(Source::to_string).collect();
+    assert_eq!(ids, ["#020124-01", "#010124-01"]);
+    assert_eq!(survey.of_people, ["#666666-66"]);
+}
+
+#[test]
 fn who_takes_the_name_of_an_unfinished_file_keeps_it() {
     let store = Strange::new(drives::store());
     store.room(1);

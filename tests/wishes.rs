@@ -1094,3 +1094,130 @@ fn shells_and_man_learn_every_command() {
     }
     assert!(machine.ods(&["man"]).good().out.contains("download"));
 }
+
+#[test]
+fn two_of_the_same_name_are_refused_before_anything_is_copied() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    for dir in ["a", "b", "p/photos", "q/photos"] {
+        std::fs::create_dir_all(machine.path(dir)).expect("a directory");
+        std::fs::write(machine.path(dir).join("notes.txt"), dir).expect("written");
+    }
+    let paths = ["a/notes.txt", "b/notes.txt", "p/photos", "q/photos"];
+    let paths = paths.map(|path| text(&machine.path(path)).to_owned());
+    let [a, b, p, q] = paths.each_ref().map(String::as_str);
+    machine
+        .ods(&["upload", a, b])
+        .bad(2, &[a, b, "`notes.txt`", "--to"]);
+    machine.ods(&["upload", p, q]).bad(2, &[p, q, "`photos`"]);
+    machine.ods(&["upload", a, a, "--to", "one"]).good();
+    assert_eq!(machine.ods(&["ls", "/"]).good().out, "one/\n");
+    machine.ods(&["upload", b, "--to", "two"]).good();
+    let dest = machine.path("dest");
+    machine
+        .ods(&["download", "/one/notes.txt", "/two/notes.txt", text(&dest)])
+        .bad(
+            2,
+            &["/one/notes.txt", "/two/notes.txt", "another directory"],
+        );
+    assert!(!dest.exists(), "nothing was copied");
+    machine
+        .ods(&["download", "/one/notes.txt", "/two", "/one", text(&dest)])
+        .good();
+    let read = |path: &str| std::fs::read_to_string(dest.join(path)).expect("read");
+    assert_eq!(
+        (read("notes.txt"), read("two/notes.txt")),
+        ("a".to_owned(), "b".to_owned())
+    );
+}
+
+#[test]
+fn a_path_of_the_mount_says_where_in_the_drive_things_go() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    std::fs::write(machine.path("x"), "one").expect("written");
+    let (file, mnt) = (machine.path("x"), machine.mnt());
+    std::os::unix::fs::symlink(&mnt, machine.path("link")).expect("a link");
+    let places = [
+        (mnt.join("photos/new"), "photos/new/x"),
+        (machine.path("link/linked"), "linked/x"),
+        (mnt.clone(), "x"),
+    ];
+    for (to, there) in places {
+        machine
+            .ods(&["upload", text(&file), "--to", text(&to)])
+            .good();
+        assert_eq!(std::fs::read(mnt.join(there)).expect("there"), b"one");
+    }
+    let named = ["upload", text(&file), "--drive", "main", "--to", "/tmp/y"];
+    machine.ods(&named).good();
+    assert!(
+        mnt.join("tmp/y/x").exists(),
+        "with --drive it is a path of the drive"
+    );
+    let mut names: Vec<String> = std::fs::read_dir(&mnt)
+        .expect("there")
+        .flatten()
+        .map(|entry| entry.file_name().into_string().expect("text"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["linked", "photos", "tmp", "x"]);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn the_long_list_has_everything_about_archives() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    fill(&machine.path("photos"));
+    let photos = machine.path("photos");
+    machine
+        .ods(&["upload", text(&photos), "--title", "Summer"])
+        .good();
+    let info = machine.ods(&["ls", "--json"]).good().json()["archives"][0].clone();
+    let long = machine.ods(&["ls", "-l"]).good().out;
+    let lines: Vec<&str> = long.lines().collect();
+    for head in [
+        "lot", "created", "chunks", "packs", "stored", "dedup", "compr",
+    ] {
+        assert!(lines[0].contains(head), "{head}: {long}");
+    }
+    let share = |name: &str| {
+        let share = info[name].as_f64().expect("a share");
+        format!("{:.0} %", share * 100.0)
+    };
+    let number = |name: &str| format!(" {} ", info[name].as_u64().expect("a number"));
+    for part in [
+        info["id"].as_str().expect("an id"),
+        info["address"].as_str().expect("an address"),
+        "photos “Summer”",
+        &share("dedup_saving"),
+        &share("compression_saving"),
+        &number("lot"),
+        &number("chunks"),
+        &number("packs"),
+    ] {
+        assert!(lines[1].contains(part), "{part}: {long}");
+    }
+    let short = machine.ods(&["ls"]).good().out;
+    assert!(!short.contains("discord.com"), "{short}");
+}
+
+#[test]
+fn what_could_not_be_copied_is_named_to_the_quiet_too() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let dir = machine.path("odd");
+    std::fs::create_dir(&dir).expect("a directory");
+    std::fs::write(dir.join("good"), "good").expect("written");
+    for number in 0..23 {
+        let pipe = dir.join(format!("pipe-{number:02}"));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo runs").success());
+    }
+    let ended = machine.ods(&["-q", "upload", text(&dir)]);
+    let ended = ended.bad(29, &["odd/pipe-00: ", "pipe-19", "and 3 more"]);
+    assert!(!ended.err.contains("pipe-20") && !ended.err.contains("uploaded"));
+    assert_eq!(machine.ods(&["ls", "/odd"]).good().out, "good\n");
+}

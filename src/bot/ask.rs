@@ -330,7 +330,8 @@ impl Ask {
             },
             Word::Migrate if what.is_empty() => {
                 return Err(
-                    "`migrate` needs to know what: #DDMMYY-NN or BATCH_YYYYMMDD_HHHH".into(),
+                    "`migrate` needs to know what: #DDMMYY-NN or BATCH_YYYYMMDD_HHHH, or `all`"
+                        .into(),
                 );
             }
             Word::Migrate => Ask::Migrate { what, to },

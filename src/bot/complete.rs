@@ -18,14 +18,14 @@ pub(in crate::bot) fn choices(bot: &Bot, typed: &str, shown: Shown) -> Vec<(Stri
     if let Ok(found) = looks::find(bot, typed, 0, CHOICES_MAX, shown) {
         choices.extend(found.archives.iter().map(|info| {
             let named = match shown {
-                Shown::Names => looks::called(info),
+                Shown::Paths | Shown::Names => looks::called(info),
                 Shown::Ids => String::new(),
             };
             let label = format!("{} {named}", info.id);
             (label.trim().to_owned(), info.id.clone())
         }));
     }
-    if shown == Shown::Names && !typed.starts_with('#') {
+    if shown != Shown::Ids && !typed.starts_with('#') {
         choices.extend(names(bot, typed));
     }
     choices.truncate(CHOICES_MAX);

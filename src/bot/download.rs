@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::bot::Bot;
 use crate::bot::ask::Goal;
 use crate::bot::page::Page;
+use crate::bot::paths;
 use crate::bot::permit::Asker;
 use crate::bot::permit::Audience;
 use crate::bot::permit::Shown;
@@ -58,12 +59,12 @@ pub(in crate::bot) async fn download(
     let shown = bot.settings.shown(asker, talk.audience);
     let target = match Target::parse(what) {
         Ok(target) => target,
-        Err(error) => return work::say(talk, &sorry(&error, shown)).await,
+        Err(error) => return work::say(talk, &sorry(bot, &error, shown)).await,
     };
     if shown == Shown::Ids && matches!(target, Target::Path(_)) {
         // A slash command's answer would be for who asks alone: does that help?
         let text = match bot.settings.shown(asker, Audience::Asker) {
-            Shown::Names => {
+            Shown::Paths | Shown::Names => {
                 "Use the slash command `/download`, whose answer only you see; here others read along."
             }
             Shown::Ids => {
@@ -90,7 +91,7 @@ pub(in crate::bot) async fn download(
                 return work::say(talk, &Page::new(text)).await;
             }
             Some(Ok(None)) | None => {}
-            Some(Err(error)) => return work::say(talk, &sorry(&error, shown)).await,
+            Some(Err(error)) => return work::say(talk, &sorry(bot, &error, shown)).await,
         }
     }
     to_machine(bot, talk, shown, &title, target).await;
@@ -189,7 +190,7 @@ async fn to_machine(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title
     if let Err(Error::Conflict(stake)) = &ended {
         let open = "There are other files of these names on the machine. Replace them?";
         let stake = Stake {
-            own: stake,
+            own: &paths::words(bot, stake, shown),
             open,
             yes: "Replace",
             otherwise: "Nothing was replaced.",

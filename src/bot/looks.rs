@@ -9,6 +9,7 @@ use crate::bot::page::Button;
 use crate::bot::page::Can;
 use crate::bot::page::Look;
 use crate::bot::page::Page;
+use crate::bot::paths;
 use crate::bot::permit::Asker;
 use crate::bot::permit::Shown;
 use crate::bot::text;
@@ -37,7 +38,7 @@ const HITS_MAX: usize = 1000;
 const QUERY_CHARS_MAX: usize = 60;
 
 /// `/status`. Paths of the machine are shown only where that is wanted.
-pub(in crate::bot) fn status(bot: &Bot, shown: Shown, shows_machine: bool) -> Result<Page, Error> {
+pub(in crate::bot) fn status(bot: &Bot, shown: Shown) -> Result<Page, Error> {
     let status = bot.desk.drive().status()?;
     let name = text::name(&bot.drive_name);
     let mut lines = vec![match (status.unpublished, status.phase) {
@@ -87,18 +88,19 @@ pub(in crate::bot) fn status(bot: &Bot, shown: Shown, shows_machine: bool) -> Re
         last.iter()
             .map(|info| format!("Changed last: {}", line(info, shown))),
     );
-    lines.push(place(bot.mountpoint.as_deref(), shows_machine));
+    lines.push(place(bot.mountpoint.as_deref(), shown));
     lines.push("What Discord keeps of it is encrypted.".into());
     // Errors may name channels, and what went wrong is the owner's business.
-    if let (Shown::Names, Some(error)) = (shown, &status.last_error) {
-        lines.push(format!("Last error: {}", text::words(error)));
+    if let (Shown::Paths | Shown::Names, Some(error)) = (shown, &status.last_error) {
+        let error = paths::words(bot, error, shown);
+        lines.push(format!("Last error: {}", text::words(&error)));
     }
     Ok(Page::new(lines.join("\n")))
 }
 
 /// Where the drive is mounted.
-fn place(mountpoint: Option<&Path>, shows_machine: bool) -> String {
-    match (mountpoint, shows_machine) {
+fn place(mountpoint: Option<&Path>, shown: Shown) -> String {
+    match (mountpoint, shown == Shown::Paths) {
         (Some(path), true) => format!("Mounted at {}", text::name(&path.to_string_lossy())),
         (Some(_), false) => "Mounted".into(),
         (None, _) => "Not mounted: its bot runs alone".into(),
@@ -235,7 +237,7 @@ pub(in crate::bot) fn find(
         ..Query::default()
     };
     let drive = bot.desk.drive();
-    if shown == Shown::Names || query.is_empty() {
+    if shown != Shown::Ids || query.is_empty() {
         return service::archives(drive, &ask(query, skip, limit));
     }
     let mut all = service::archives(drive, &ask("", 0, 0))?;
@@ -261,7 +263,7 @@ fn line(info: &ArchiveInfo, shown: Shown) -> String {
     let changed = info.changed_s.unwrap_or(info.created_s);
     line.push_str(&format!(" · {}", text::moment(changed)));
     let named = called(info);
-    if shown == Shown::Names && !named.is_empty() {
+    if shown != Shown::Ids && !named.is_empty() {
         line.push_str(&format!(" · {}", text::name(&named)));
     }
     line
@@ -294,7 +296,7 @@ fn about(info: &Info, shown: Shown) -> String {
         _ => format!("**{}** ({})", text::name(&info.target), info.kind),
     };
     let mut lines = vec![target];
-    if let Some(archive) = info.archive.as_ref().filter(|_| shown == Shown::Names) {
+    if let Some(archive) = info.archive.as_ref().filter(|_| shown != Shown::Ids) {
         if !archive.description.is_empty() {
             lines.push(text::words(&archive.description));
         }

@@ -17,6 +17,7 @@ use crate::bot::work::Title;
 use crate::drive::task::Task;
 use crate::import;
 use crate::import::Existing;
+use crate::import::Lost;
 use crate::import::Mode;
 use crate::import::Report;
 use crate::import::Source;
@@ -42,28 +43,26 @@ pub(in crate::bot) async fn migrate(
     to: &str,
 ) {
     let asked = what.to_owned();
-    let source = match bot.blocking(move |bot| source(bot, &asked)).await {
-        Some(Ok(source)) => source,
+    let wanted = match bot.blocking(move |bot| wanted(bot, &asked)).await {
+        Some(Ok(wanted)) => wanted,
         Some(Err(why)) => return work::say(talk, &Page::open(why)).await,
         None => return,
     };
     let title = Title {
-        own: match (shown, &source) {
-            (Shown::Ids, Source::Folder(_)) => "Migration".into(),
+        own: match (shown, &wanted) {
+            (_, Wanted::All) => "Migration of all archives".into(),
+            (Shown::Ids, Wanted::One(Source::Folder(_))) => "Migration".into(),
             _ => format!("Migration of {}", text::name(what)),
         },
         open: "Migration",
         kind: Kind::Transfer,
     };
-    let wish = Wish {
-        source,
-        to: (!to.is_empty()).then(|| to.as_bytes().to_vec()),
-        keys: bot.settings.old_keys.clone(),
-        mode: Mode::Write,
-        existing: Existing::Keep,
-    };
+    let to = (!to.is_empty()).then(|| to.as_bytes().to_vec());
     let bring = move |bot: &Bot, task: &Task<'_>| {
-        let report = service::bring(&bot.desk, &wish, task)?;
+        let report = match wanted {
+            Wanted::One(source) => one(bot, source, to, task)?,
+            Wanted::All => all(bot, to.as_deref(), task)?,
+        };
         if report.complete {
             flush(bot.desk.drive(), task)?;
         }
@@ -83,26 +82,79 @@ pub(in crate::bot) async fn migrate(
     work::tell(bot, talk, &title, shown, done).await;
 }
 
-/// An id on Discord, or a folder in a directory that the owner listed.
-fn source(bot: &Bot, what: &str) -> Result<Source, String> {
+/// What is to be brought.
+enum Wanted {
+    One(Source),
+    /// Every archive that a bot's card names.
+    All,
+}
+
+fn one(bot: &Bot, source: Source, to: Option<Vec<u8>>, task: &Task<'_>) -> Result<Report, Error> {
+    let wish = Wish {
+        source,
+        to,
+        keys: bot.settings.old_keys.clone(),
+        mode: Mode::Write,
+        existing: Existing::Keep,
+    };
+    service::bring(&bot.desk, &wish, task)
+}
+
+/// Brings one after the other. What keeps one from coming is told beside what came of the others; where nothing
+/// came at all, it is the answer.
+fn all(bot: &Bot, to: Option<&[u8]>, task: &Task<'_>) -> Result<Report, Error> {
+    let mut report = Report {
+        complete: true,
+        ..Report::default()
+    };
+    let mut first = None;
+    for source in service::survey(&bot.desk, None, None, task)?.archives {
+        let (name, to) = (source.to_string(), to.map(|to| source.below(to)));
+        match one(bot, source, to, task) {
+            Ok(brought) => report.add(brought),
+            Err(Error::Import(error)) if error.is_of_the_archive() => {
+                report.lose(Lost {
+                    path: name,
+                    piece: None,
+                    why: error.to_string(),
+                });
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+        if !report.complete {
+            break;
+        }
+    }
+    match first {
+        Some(error) if report.files + report.skipped == 0 => Err(error.into()),
+        _ => Ok(report),
+    }
+}
+
+/// All, an id on Discord, or a folder in a directory that the owner listed.
+fn wanted(bot: &Bot, what: &str) -> Result<Wanted, String> {
+    if what == "all" {
+        return Ok(Wanted::All);
+    }
     let numbered = format!("#{what}");
     let id = match what {
         _ if card::is_archive_id(what) || card::is_batch_id(what) => what.to_owned(),
         _ if card::is_archive_id(&numbered) => numbered,
         _ => {
             let folder = allowed(&bot.settings, &bot.state_dir, Path::new(what));
-            return folder.map(Source::Folder).map_err(|_| {
-                "Name what the older systems called it, #DDMMYY-NN or BATCH_YYYYMMDD_HHHH; folders of the machine \
+            return folder.map(|path| Wanted::One(Source::Folder(path))).map_err(|_| {
+                "Name what the older systems called it, #DDMMYY-NN or BATCH_YYYYMMDD_HHHH, or say all; folders of the machine \
                  only below its `upload_dirs`, others are for `ods import` there."
                     .into()
             });
         }
     };
-    Ok(Source::Archive {
+    Ok(Wanted::One(Source::Archive {
         id,
         channel: None,
         log: None,
-    })
+    }))
 }
 
 /// What is told of a key that is missing or wrong, and of what is not there: none of it names anything.
@@ -112,7 +164,7 @@ fn refused(title: &Title, shown: Shown, error: &import::Error) -> Option<Done> {
         (import::Error::Key(_), _) => {
             "the old key of the machine does not open it; nothing was written.".into()
         }
-        (import::Error::NotFound(why), Shown::Names) => text::words(why),
+        (import::Error::NotFound(why), Shown::Paths | Shown::Names) => text::words(why),
         (import::Error::NotFound(_), Shown::Ids) => "nothing of it was found.".into(),
         _ => return None,
     };
@@ -142,7 +194,7 @@ fn told(title: &Title, shown: Shown, report: &Report) -> Done {
     }
     let open = format!("**{}**: {what}", title.open);
     let mut own = format!("**{}**: {what}", title.own);
-    if shown == Shown::Names {
+    if shown != Shown::Ids {
         for lost in report.lost.iter().take(LOST_MAX) {
             let (path, why) = (text::name(&lost.path), text::words(&lost.why));
             own.push_str(&format!("\n- {path}: {why}"));

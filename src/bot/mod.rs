@@ -5,6 +5,7 @@
 //! serve ─ ask ─ permit           who asks what, and may they
 //! looks  complete                answers from the index, at once
 //! work ─ upload  download  migrate  upkeep    long work, and what is asked before something goes
+//! attached  paths                what attachments are called; paths of this machine, for who may see them
 //! question                      a button before something goes
 //! talk ─ page ─ text             the answer: promised, given, changed, moved into the channel
 //! register                       the commands as Discord knows them
@@ -23,6 +24,7 @@
 //!   before it ends, without what was for the asker alone.
 
 mod ask;
+mod attached;
 mod complete;
 mod download;
 mod gateway;
@@ -31,6 +33,7 @@ mod machine;
 mod migrate;
 mod notify;
 mod page;
+mod paths;
 mod permit;
 mod question;
 mod register;

@@ -37,10 +37,14 @@ pub(in crate::bot) enum Audience {
     Channel,
 }
 
-/// Are names shown in an answer?
+/// What is shown in an answer?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::bot) enum Shown {
+    /// Names in the drive, and paths of this machine.
+    Paths,
+    /// Names in the drive.
     Names,
+    /// Ids alone.
     Ids,
 }
 
@@ -135,15 +139,11 @@ impl Settings {
         word == Word::Help || !word.is_for_admins() && self.members.contains(&word)
     }
 
-    /// Are paths of this machine shown in an answer? To admins alone, whoever is shown names of the drive.
-    pub(in crate::bot) fn shows_machine(asker: Asker, audience: Audience) -> bool {
-        (asker.rank, audience) == (Rank::Admin, Audience::Asker)
-    }
-
-    /// Names, or ids alone?
+    /// Names, or ids alone? Paths of this machine are for admins alone, whoever is shown names of the drive.
     pub(in crate::bot) fn shown(&self, asker: Asker, audience: Audience) -> Shown {
         match (self.names, asker.rank, audience) {
-            (Names::Members, ..) | (Names::Admins, Rank::Admin, Audience::Asker) => Shown::Names,
+            (_, Rank::Admin, Audience::Asker) => Shown::Paths,
+            (Names::Members, ..) => Shown::Names,
             (Names::Admins, ..) => Shown::Ids,
         }
     }
@@ -190,14 +190,6 @@ mod tests {
                 "{word:?}"
             );
         }
-        // Whatever the drive's names are to members, the machine's paths are nothing to them.
-        for (rank, audience) in [
-            (Rank::Member, Audience::Asker),
-            (Rank::Admin, Audience::Channel),
-        ] {
-            let asker = Asker { user: 1, rank };
-            assert!(!Settings::shows_machine(asker, audience));
-        }
         settings.members.clear();
         let allowed = Word::ALL
             .into_iter()
@@ -210,11 +202,14 @@ mod tests {
         let mut settings = Settings::default();
         let admin = settings.asker(&member(1 << 5, &[])).expect("an asker");
         let other = settings.asker(&member(0, &[])).expect("an asker");
-        assert_eq!(settings.shown(admin, Audience::Asker), Shown::Names);
+        assert_eq!(settings.shown(admin, Audience::Asker), Shown::Paths);
         assert_eq!(settings.shown(admin, Audience::Channel), Shown::Ids);
         assert_eq!(settings.shown(other, Audience::Asker), Shown::Ids);
         settings.names = Names::Members;
+        // Whatever the drive's names are to members, the machine's paths are nothing to them.
+        assert_eq!(settings.shown(other, Audience::Asker), Shown::Names);
         assert_eq!(settings.shown(other, Audience::Channel), Shown::Names);
+        assert_eq!(settings.shown(admin, Audience::Channel), Shown::Names);
     }
 
     #[test]

@@ -142,7 +142,7 @@ async fn ask(
         ],
         open_text: Some(stake.open.to_owned()),
         ..Page::new(match shown {
-            Shown::Names => text::words(stake.own),
+            Shown::Paths | Shown::Names => text::words(stake.own),
             Shown::Ids => stake.open.to_owned(),
         })
     };

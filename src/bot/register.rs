@@ -114,7 +114,7 @@ fn options(word: Word) -> Value {
         Word::Info | Word::Cleanup => json!([what(true)]),
         Word::Resume => json!([what(false)]),
         Word::Migrate => {
-            let mut what = text("what", "#DDMMYY-NN or BATCH_YYYYMMDD_HHHH");
+            let mut what = text("what", "#DDMMYY-NN or BATCH_YYYYMMDD_HHHH, or all");
             what["required"] = json!(true);
             json!([what, text("to", "Directory in the drive")])
         }

@@ -16,6 +16,7 @@ use crate::bot::looks;
 use crate::bot::migrate;
 use crate::bot::page::EPHEMERAL;
 use crate::bot::page::Page;
+use crate::bot::paths;
 use crate::bot::permit::Asker;
 use crate::bot::permit::Audience;
 use crate::bot::permit::Rank;
@@ -23,7 +24,6 @@ use crate::bot::permit::Shown;
 use crate::bot::question::Pressed;
 use crate::bot::register;
 use crate::bot::settings::Names;
-use crate::bot::settings::Settings;
 use crate::bot::talk::Becomes;
 use crate::bot::talk::Talk;
 use crate::bot::text;
@@ -225,9 +225,7 @@ async fn grant(bot: &Arc<Bot>, mut talk: Talk, asker: Asker, ask: Ask, limit: Op
     match ask {
         Ask::Help => work::say(talk, &looks::help(bot, asker)).await,
         Ask::Status => {
-            let shows_machine = Settings::shows_machine(asker, talk.audience);
-            let look = move |bot: &Bot| looks::status(bot, shown, shows_machine);
-            quick(bot, talk, shown, look).await;
+            quick(bot, talk, shown, move |bot| looks::status(bot, shown)).await;
         }
         Ask::History => quick(bot, talk, shown, move |bot| looks::history(bot, shown)).await,
         Ask::Stats => quick(bot, talk, shown, looks::stats).await,
@@ -271,18 +269,18 @@ async fn quick(
     };
     let page = match found {
         Some(Ok(page)) => page,
-        Some(Err(error)) => sorry(&error, shown),
+        Some(Err(error)) => sorry(bot, &error, shown),
         None => Page::open("That did not work; the log on the machine says why."),
     };
     work::say(talk, &page).await;
 }
 
 /// What a person is told of an error.
-pub(in crate::bot) fn sorry(error: &Error, shown: Shown) -> Page {
+pub(in crate::bot) fn sorry(bot: &Bot, error: &Error, shown: Shown) -> Page {
     match (error, shown) {
         // These are about what was asked, in the asker's own words.
-        (Error::Usage(_) | Error::NotFound(_), _) | (_, Shown::Names) => {
-            Page::new(text::words(&error.to_string()))
+        (Error::Usage(_) | Error::NotFound(_), _) | (_, Shown::Paths | Shown::Names) => {
+            Page::new(text::words(&paths::error(bot, error, shown)))
         }
         (error, Shown::Ids) => {
             log::info!("bot: {error}");

@@ -189,7 +189,7 @@ pub(in crate::bot) async fn resume(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown
     let named = what.to_owned();
     match bot.blocking(move |bot| archive(bot, &named)).await {
         Some(Ok(_)) => {}
-        Some(Err(error)) => return work::say(talk, &sorry(&error, shown)).await,
+        Some(Err(error)) => return work::say(talk, &sorry(bot, &error, shown)).await,
         None => return,
     }
     let title = Title {
@@ -263,7 +263,7 @@ pub(in crate::bot) async fn cleanup(bot: &Arc<Bot>, talk: &mut Talk, shown: Show
             return work::say(talk, &Page::new(text)).await;
         }
         Ok(target) => target,
-        Err(error) => return work::say(talk, &sorry(&error, shown)).await,
+        Err(error) => return work::say(talk, &sorry(bot, &error, shown)).await,
     };
     let title = title("Cleanup", what, "Cleanup");
     let wish = |consent| Delete {
@@ -276,7 +276,7 @@ pub(in crate::bot) async fn cleanup(bot: &Arc<Bot>, talk: &mut Talk, shown: Show
     let stake = match work::run(bot, talk, &title, delete(ask)).await {
         None => return,
         Some(Err(Error::Conflict(stake))) => stake,
-        Some(Err(error)) => return work::say(talk, &sorry(&error, shown)).await,
+        Some(Err(error)) => return work::say(talk, &sorry(bot, &error, shown)).await,
         Some(Ok(_)) => return work::say(talk, &Page::open("There was nothing to delete.")).await,
     };
     let open = format!("Delete {} with everything in it?", text::name(what));

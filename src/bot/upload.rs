@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::bot::Bot;
 use crate::bot::ask::Source;
+use crate::bot::attached;
 use crate::bot::page::Page;
+use crate::bot::paths;
 use crate::bot::permit::Asker;
 use crate::bot::permit::Shown;
 use crate::bot::question;
@@ -58,14 +60,14 @@ pub(in crate::bot) async fn upload(
 ) {
     let shown = bot.settings.shown(asker, talk.audience);
     let is_inbox = source == Source::Inbox;
-    let (load, own) = match load(bot, source, Settings::shows_machine(asker, talk.audience)).await {
+    let (load, own) = match load(bot, source, shown).await {
         Some(Ok(load)) => load,
         Some(Err(why)) => return work::say(talk, &Page::new(why)).await,
         None => return,
     };
     let title = Title {
         own: match shown {
-            Shown::Names => own,
+            Shown::Paths | Shown::Names => own,
             Shown::Ids => "Upload".into(),
         },
         open: "Upload",
@@ -106,13 +108,13 @@ pub(in crate::bot) async fn upload(
 async fn load(
     bot: &Arc<Bot>,
     source: Source,
-    shows_machine: bool,
+    shown: Shown,
 ) -> Option<Result<(Load, String), String>> {
     match source {
         Source::Attached(files) => {
-            let own = match &files[..] {
-                [only] => format!("Upload of {}", text::name(&file_name(only))),
-                files => format!("Upload of {}", text::counted(files.len() as u64, "file")),
+            let own = match &attached::names(&files)[..] {
+                [only] => format!("Upload of {}", text::name(only)),
+                names => format!("Upload of {}", text::counted(names.len() as u64, "file")),
             };
             Some(Ok((Load::Attached(files), own)))
         }
@@ -125,7 +127,7 @@ async fn load(
         }
         Source::Inbox => {
             let found = bot
-                .blocking(move |bot| inbox(&bot.settings, &bot.state_dir, shows_machine))
+                .blocking(move |bot| inbox(&bot.settings, &bot.state_dir, shown))
                 .await?;
             Some(found.map(|paths| {
                 let own = format!("Upload of {}", listed(&paths));
@@ -159,12 +161,8 @@ fn listed(paths: &[PathBuf]) -> String {
 }
 
 /// All that is in the one directory that files may be taken from.
-fn inbox(
-    settings: &Settings,
-    state_dir: &Path,
-    shows_machine: bool,
-) -> Result<Vec<PathBuf>, String> {
-    let dir = match (&settings.upload_dirs[..], shows_machine) {
+fn inbox(settings: &Settings, state_dir: &Path, shown: Shown) -> Result<Vec<PathBuf>, String> {
+    let dir = match (&settings.upload_dirs[..], shown == Shown::Paths) {
         ([], _) => return Err(NOT_LISTED.into()),
         ([only], _) => allowed(settings, state_dir, only)?,
         (dirs, true) => {
@@ -239,7 +237,7 @@ fn receive(
     let bytes = files.iter().map(|file| file.size).sum();
     task.begin("fetching", files.len() as u64, bytes)?;
     let mut all = Copied::default();
-    for file in files {
+    for (file, name) in files.iter().zip(attached::names(files)) {
         let stored = |error: crate::store::Error| Error::Drive(error.into());
         let fetching = runtime
             .block_on(bot.messenger.fetch(&file.url))
@@ -250,7 +248,7 @@ fn receive(
         };
         let wish = service::Receive {
             to: to.to_vec(),
-            name: file_name(file).into_bytes(),
+            name: name.into_bytes(),
             bytes: file.size,
             consent,
         };
@@ -308,45 +306,16 @@ fn told(title: &Title, shown: Shown, copied: &Copied) -> Done {
         let failed = text::counted(copied.failed.len() as u64, "file");
         text.push_str(&format!(" **{failed} could not be copied.**"));
         own.clone_from(&text);
-        if shown == Shown::Names {
+        if shown != Shown::Ids {
             for failure in copied.failed.iter().take(5) {
-                let (path, why) = (text::name(&failure.path), text::words(&failure.why));
+                let path = text::name(paths::path(&failure.path, shown));
+                let why = text::words(&failure.why);
                 own.push_str(&format!("\n- {path}: {why}"));
             }
         }
     }
     let open = text.replacen(&title.own, title.open, 1);
     Done { own, open }
-}
-
-/// What an attachment is called in the drive: its last name, and nothing that leads elsewhere.
-fn file_name(file: &Attachment) -> String {
-    let extension = file
-        .filename
-        .rsplit_once('.')
-        .map(|(_, extension)| extension);
-    // Discord keeps the original name as title, without its extension.
-    let name = match (
-        file.title.as_deref().filter(|title| !title.is_empty()),
-        extension,
-    ) {
-        (Some(title), Some(extension)) if !title.ends_with(&format!(".{extension}")) => {
-            format!("{title}.{extension}")
-        }
-        (Some(title), _) => title.to_owned(),
-        (None, _) => file.filename.clone(),
-    };
-    let mut name: String = name
-        .chars()
-        .map(|c| if c == '/' || c.is_control() { '_' } else { c })
-        .collect();
-    while name.len() > crate::fs::NAME_BYTES_MAX {
-        name.pop();
-    }
-    match name.as_str() {
-        "" | "." | ".." => String::from("attachment"),
-        _ => name,
-    }
 }
 
 /// The path with all links followed, if it lies in a directory that the owner listed. What is not there
@@ -414,22 +383,5 @@ mod tests {
         assert!(allowed(&settings, &state, Path::new("in/file")).is_err());
         settings.upload_dirs.clear();
         assert!(may(&settings, "in/file").is_err());
-    }
-
-    #[test]
-    fn an_attachment_cannot_choose_where_it_goes() {
-        let named = |filename: &str, title: Option<&str>| {
-            file_name(&Attachment {
-                filename: filename.into(),
-                size: 0,
-                url: String::new(),
-                title: title.map(str::to_owned),
-            })
-        };
-        assert_eq!(named("a.txt", None), "a.txt");
-        assert_eq!(named("a_b.txt", Some("ä b")), "ä b.txt");
-        assert_eq!(named("..", None), "attachment");
-        assert_eq!(named("x", Some("../../etc/passwd")), ".._.._etc_passwd");
-        assert!(named(&"ä".repeat(400), None).len() <= 255);
     }
 }

@@ -12,6 +12,7 @@ use crate::bot::Bot;
 use crate::bot::machine::Awake;
 use crate::bot::notify;
 use crate::bot::page::Page;
+use crate::bot::paths;
 use crate::bot::permit::Shown;
 use crate::bot::settings::Switch;
 use crate::bot::talk::Talk;
@@ -186,7 +187,7 @@ pub(in crate::bot) async fn tell(
     shown: Shown,
     ended: Result<Done, Error>,
 ) {
-    let done = ended.unwrap_or_else(|error| failed(title, shown, &error));
+    let done = ended.unwrap_or_else(|error| failed(bot, title, shown, &error));
     let page = Page {
         open_text: Some(done.open.clone()),
         ..Page::new(done.own)
@@ -196,14 +197,16 @@ pub(in crate::bot) async fn tell(
 }
 
 /// What a failure is called. Its words may name files.
-pub(in crate::bot) fn failed(title: &Title, shown: Shown, error: &Error) -> Done {
+fn failed(bot: &Bot, title: &Title, shown: Shown, error: &Error) -> Done {
     let open = match error.is_interrupted() {
         true => format!("{} was interrupted; what was done is kept.", title.open),
         false => format!("{} failed.", title.open),
     };
     let own = match shown {
         Shown::Ids => open.clone(),
-        Shown::Names => format!("{open}\n{}", text::words(&error.to_string())),
+        Shown::Paths | Shown::Names => {
+            format!("{open}\n{}", text::words(&paths::error(bot, error, shown)))
+        }
     };
     Done { own, open }
 }

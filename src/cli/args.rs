@@ -294,7 +294,7 @@ pub(crate) struct Demo {
     /// Where everything is kept [default: ~/.local/state/ods/demo]
     #[arg(long, value_name = "DIR", env = "ODS_DEMO_DATA")]
     pub(crate) data: Option<PathBuf>,
-    /// Mount options, as for ods-mount
+    /// Mount options, as for ods-mount; the bot is there without being asked for (nobot: not)
     #[arg(short = 'o', value_name = "OPTIONS")]
     pub(crate) options: Vec<String>,
     /// Return when it is mounted

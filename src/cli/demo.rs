@@ -53,6 +53,8 @@ fn wish(args: &args::Demo, config: Option<&Path>) -> Result<Wish> {
         None => paths.state.join(NAME),
     };
     let mut options = Options::default();
+    // The page's commands and the buttons of its cards are the bot's.
+    options.bot = true;
     args.options.iter().try_for_each(|list| options.add(list))?;
     let mountpoint = mounting::check(&args.mountpoint, &options)?;
     Ok(Wish {

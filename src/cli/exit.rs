@@ -63,6 +63,17 @@ impl Code {
         self as u8
     }
 
+    /// How bad an end is where several things were done: some files of one, a question, anything else.
+    pub(crate) fn weight(self) -> u8 {
+        match self {
+            Code::Done => 0,
+            Code::Partly => 1,
+            Code::Conflict => 2,
+            Code::Interrupted => 4,
+            _ => 3,
+        }
+    }
+
     /// The table that `--help` shows.
     pub(crate) fn table() -> String {
         let lines = Code::ALL.iter();

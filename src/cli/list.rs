@@ -27,7 +27,7 @@ pub(crate) struct List {
     /// Directory of the drive, `/` for the top one, an archive, or a range of them [default: all archives]
     #[arg(value_name = "PATH|#ID")]
     pub(crate) what: Option<String>,
-    /// Modes, owners, sizes and times too
+    /// Modes, owners, sizes and times too; of archives, lots, chunks, packs, savings and addresses
     #[arg(short, long)]
     pub(crate) long: bool,
     /// Answer in JSON
@@ -53,10 +53,12 @@ fn archives(args: &List, config: Option<&Path>) -> Result<()> {
     };
     let answer = work::run(target, Job::Archives { query }, &args.at, config)?;
     let archives: Archives = serde_json::from_value(answer.clone())?;
-    progress::answer(&match (args.json, archives.archives.is_empty()) {
-        (true, _) => serde_json::to_string_pretty(&answer)?,
-        (false, true) => String::from("there is no archive yet"),
-        (false, false) => table::archives(&archives.archives),
+    let archives = &archives.archives[..];
+    progress::answer(&match (args.json, archives, args.long) {
+        (true, ..) => serde_json::to_string_pretty(&answer)?,
+        (false, [], _) => String::from("there is no archive yet"),
+        (false, archives, true) => table::long(archives),
+        (false, archives, false) => table::archives(archives),
     });
     Ok(())
 }

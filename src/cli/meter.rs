@@ -12,12 +12,15 @@ use crate::size::Bytes;
 /// Before this much time has passed, nobody knows how fast it goes.
 const WARM_UP: Duration = Duration::from_millis(500);
 
+/// Signs of a bar.
+const BAR_SIGNS: u64 = 10;
+
 /// Remembers when the present part of the work began.
 #[derive(Debug, Default)]
 pub(crate) struct Meter(Mutex<Option<(String, Instant)>>);
 
 impl Meter {
-    /// One line: what is being done, how much of it is, the rate, and when it will be done.
+    /// One line: a bar where the end is known, what is being done, how much of it is, the rate, and when it will be done.
     pub(crate) fn line(&self, progress: &Progress) -> String {
         let mut begun = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let since = match &*begun {
@@ -40,7 +43,14 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
         bytes,
         bytes_total,
     } = progress;
-    let mut text = doing.clone();
+    let (done, all) = match bytes_total {
+        0 => (items, items_total),
+        all => (bytes, all),
+    };
+    let mut text = match all {
+        0 => doing.clone(),
+        _ => format!("{} {doing}", bar(*done, *all)),
+    };
     match (items, items_total) {
         (0, 0) => {}
         (items, 0) => text.push_str(&format!(": {items}")),
@@ -50,10 +60,6 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
         let (done, all) = (Bytes(*bytes), Bytes(*bytes_total));
         text.push_str(&format!(", {done} of {all}"));
     }
-    let (done, all) = match bytes_total {
-        0 => (items, items_total),
-        all => (bytes, all),
-    };
     let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     if elapsed < WARM_UP || *done == 0 || *all == 0 {
         return text;
@@ -70,6 +76,18 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
     text
 }
 
+/// `[####------]`
+fn bar(done: u64, all: u64) -> String {
+    let full = u128::from(done.min(all)) * u128::from(BAR_SIGNS);
+    let full = full.checked_div(u128::from(all)).unwrap_or(0);
+    let sign = |at| match u128::from(at) < full {
+        true => '#',
+        false => '-',
+    };
+    let signs: String = (0..BAR_SIGNS).map(sign).collect();
+    format!("[{signs}]")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,7 +102,10 @@ mod tests {
             bytes_total: 40 << 20,
         };
         let early = line(&progress, Duration::from_millis(1));
-        assert_eq!(early, "reading packs: 10 of 40, 10.0 MiB of 40.0 MiB");
+        assert_eq!(
+            early,
+            "[##--------] reading packs: 10 of 40, 10.0 MiB of 40.0 MiB"
+        );
         let late = line(&progress, Duration::from_secs(10));
         assert!(late.ends_with(", 1.0 MiB/s, ETA 30 s"), "{late}");
         let unknown = Progress {
@@ -95,6 +116,14 @@ mod tests {
         assert_eq!(
             line(&unknown, Duration::from_secs(9)),
             "looking at names: 7"
+        );
+        assert_eq!(
+            (bar(0, 3), bar(3, 3)),
+            ("[----------]".into(), "[##########]".into())
+        );
+        assert_eq!(
+            (bar(9, 3), bar(u64::MAX - 1, u64::MAX)),
+            ("[##########]".into(), "[#########-]".into())
         );
     }
 }

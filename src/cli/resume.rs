@@ -58,7 +58,8 @@ pub(crate) fn run(args: &Resume, config: Option<&Path>) -> Result<()> {
         let (answer, ended) = one(&target, transfer, args, config);
         answers.push(answer);
         if let Err(error) = ended {
-            progress::note(&format!("{number} is not finished: {}", told(&error)));
+            let text = format!("{number} is not finished: {}", told(&error));
+            progress::complain("ods", &text);
             codes.push(code_of(&error));
         }
         if codes.last() == Some(&Code::Interrupted) {
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &Resume, config: Option<&Path>) -> Result<()> {
     } else if unfinished.is_empty() {
         progress::note("nothing was interrupted");
     }
-    match codes.iter().max_by_key(|code| weight(**code)) {
+    match codes.iter().max_by_key(|code| code.weight()) {
         None => Ok(()),
         Some(worst) => Err(fault(
             *worst,
@@ -87,17 +88,6 @@ fn counted_copies(count: usize) -> String {
     match count {
         1 => String::from("1 copy is"),
         many => format!("{many} copies are"),
-    }
-}
-
-/// How bad an end is: some files of a copy, a question, anything else.
-fn weight(code: Code) -> u8 {
-    match code {
-        Code::Done => 0,
-        Code::Partly => 1,
-        Code::Conflict => 2,
-        Code::Interrupted => 4,
-        _ => 3,
     }
 }
 

@@ -58,14 +58,16 @@ pub(crate) struct SecretArgs {
 /// What can be asked for.
 struct Wanted<'a> {
     what: &'a str,
-    variables: &'a [&'a str],
+    variable: &'a str,
+    /// A variable of the older systems, looked at last.
+    older: Option<&'a str>,
     file: [Option<&'a Path>; 2],
     command: [Option<&'a str>; 2],
     flag: &'a str,
 }
 
 impl Wanted<'_> {
-    /// The first source that is there: command line, environment, configuration.
+    /// The first source that is there: command line, environment, configuration, the older variable.
     fn look(&self) -> Result<Option<Zeroizing<String>>> {
         let [flag_file, config_file] = self.file;
         let [flag_command, config_command] = self.command;
@@ -75,21 +77,21 @@ impl Wanted<'_> {
         if let Some(command) = flag_command {
             return run(self.what, command).map(Some);
         }
-        for variable in self.variables {
-            if let Ok(text) = std::env::var(variable) {
-                return Ok(Some(Zeroizing::new(text)));
-            }
+        let variable = |name: &str| std::env::var(name).ok().map(Zeroizing::new);
+        if let Some(text) = variable(self.variable) {
+            return Ok(Some(text));
         }
         if let Some(path) = config_file {
             return read_file(self.what, &paths::expand(path)?).map(Some);
         }
-        config_command
-            .map(|command| run(self.what, command))
-            .transpose()
+        if let Some(command) = config_command {
+            return run(self.what, command).map(Some);
+        }
+        Ok(self.older.and_then(variable))
     }
 
     fn missing(&self) -> anyhow::Error {
-        let (what, flag, variable) = (self.what, self.flag, self.variables[0]);
+        let (what, flag, variable) = (self.what, self.flag, self.variable);
         fault(
             Code::Secrets,
             format!(
@@ -172,7 +174,8 @@ pub(crate) fn token_text(
 ) -> Result<(Zeroizing<String>, Origin)> {
     let wanted = Wanted {
         what: "token",
-        variables: &["DISCORD_BOT_TOKEN"],
+        variable: "DISCORD_BOT_TOKEN",
+        older: None,
         file: [args.token_file.as_deref(), drive.token_file.as_deref()],
         command: [
             args.token_command.as_deref(),
@@ -209,7 +212,9 @@ pub(crate) fn passphrase_text(
 ) -> Result<(Zeroizing<String>, Origin)> {
     let wanted = Wanted {
         what: "passphrase",
-        variables: &["ODS_PASSPHRASE", "USER_KEY"],
+        variable: "ODS_PASSPHRASE",
+        // It may be set for `ods import`, which reads what another key sealed.
+        older: Some("USER_KEY"),
         file: [
             args.passphrase_file.as_deref(),
             drive.passphrase_file.as_deref(),
@@ -260,7 +265,8 @@ fn type_passphrase(prompt: &str, typing: Typing) -> Result<Zeroizing<String>> {
 pub(crate) fn new_passphrase(file: Option<&Path>) -> Result<Zeroizing<String>> {
     let wanted = Wanted {
         what: "new passphrase",
-        variables: &["ODS_NEW_PASSPHRASE"],
+        variable: "ODS_NEW_PASSPHRASE",
+        older: None,
         file: [file, None],
         command: [None, None],
         flag: "new-passphrase",
@@ -284,7 +290,8 @@ pub(crate) fn old_keys(file: Option<&Path>, command: Option<&str>) -> Result<Key
     let find = |variable: &str| {
         let wanted = Wanted {
             what: "old key",
-            variables: &[variable],
+            variable,
+            older: None,
             file: [file, None],
             command: [command, None],
             flag: "key",

@@ -14,7 +14,7 @@ use crate::size::Bytes;
 pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        cells.map(|cell| width_of(cell)).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..rows.iter().map(Vec::len).max().unwrap_or(0))
         .map(width)
@@ -23,13 +23,24 @@ pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            let blanks = width.saturating_sub(cell.chars().count());
+            let blanks = width.saturating_sub(width_of(cell));
             line.push_str(&format!("{cell}{}  ", " ".repeat(blanks)));
         }
         text.push_str(line.trim_end());
         text.push('\n');
     }
     text
+}
+
+/// Characters of a cell; what only colours it takes no room.
+fn width_of(cell: &str) -> usize {
+    let mut is_colour = false;
+    let is_seen = |letter: &char| {
+        let was_colour = is_colour;
+        is_colour = *letter == '\x1b' || is_colour && *letter != 'm';
+        !is_colour && !was_colour
+    };
+    cell.chars().filter(is_seen).count()
 }
 
 /// A time as people read it: `2026-11-29 21:05`, UTC.
@@ -76,20 +87,44 @@ pub(crate) fn name(info: &ArchiveInfo) -> String {
 
 /// Archives, one on each line.
 pub(crate) fn archives(archives: &[ArchiveInfo]) -> String {
-    let rows: Vec<Vec<String>> = archives
-        .iter()
-        .map(|info| {
-            vec![
-                info.id.clone(),
-                when(info.changed_s.unwrap_or(info.created_s)),
-                counted(info.files, "file"),
-                Bytes(info.bytes).to_string(),
-                state(info.state),
-                escaped(&name(info)),
-                tags(&info.tags),
-            ]
-        })
-        .collect();
+    columns(&archives.iter().map(short).collect::<Vec<_>>())
+}
+
+fn short(info: &ArchiveInfo) -> Vec<String> {
+    vec![
+        info.id.clone(),
+        when(info.changed_s.unwrap_or(info.created_s)),
+        counted(info.files, "file"),
+        Bytes(info.bytes).to_string(),
+        state(info.state),
+        escaped(&name(info)),
+        tags(&info.tags),
+    ]
+}
+
+/// The same with everything else that is known of them, below what it is.
+pub(crate) fn long(archives: &[ArchiveInfo]) -> String {
+    let head = [
+        "archive", "changed", "files", "size", "state", "lot", "created", "chunks", "packs",
+        "stored", "dedup", "compr", "name", "tags", "where",
+    ];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for info in archives {
+        let mut row = short(info);
+        let named = row.split_off(5);
+        row.extend([
+            info.lot.to_string(),
+            day(info.created_s),
+            info.chunks.to_string(),
+            info.packs.to_string(),
+            Bytes(info.pack_bytes).to_string(),
+            percent(info.dedup_saving),
+            percent(info.compression_saving),
+        ]);
+        row.extend(named);
+        row.push(info.address.clone().unwrap_or_default());
+        rows.push(row);
+    }
     columns(&rows)
 }
 
@@ -120,6 +155,8 @@ mod tests {
         let row = |cells: [&str; 2]| cells.map(String::from).to_vec();
         let text = columns(&[row(["a", "one"]), row(["bcd", ""])]);
         assert_eq!(text, "a    one\nbcd\n");
+        let coloured = columns(&[row(["\x1b[32mab\x1b[0m", "x"]), row(["abc", "y"])]);
+        assert_eq!(coloured, "\x1b[32mab\x1b[0m   x\nabc  y\n");
         assert_eq!(when(1_793_836_800), "2026-11-05 00:00");
         assert_eq!(
             (percent(0.126), escaped("a\x1b[1m\n")),

@@ -238,10 +238,11 @@ pub(crate) fn page(copied: &Copied, done: &str) -> String {
 /// An error that names what could not be copied, if there is anything.
 pub(crate) fn judge(copied: &Copied) -> Result<()> {
     for failure in copied.failed.iter().take(FAILURES_MAX) {
-        progress::note(&format!("{}: {}", escaped(&failure.path), failure.why));
+        let text = format!("{}: {}", escaped(&failure.path), failure.why);
+        progress::complain("ods", &text);
     }
     if let Some(more) = copied.failed.len().checked_sub(FAILURES_MAX + 1) {
-        progress::note(&format!("and {} more; --json has all", more + 1));
+        progress::complain("ods", &format!("and {} more; --json has all", more + 1));
     }
     match copied.failed.len() {
         0 => Ok(()),

@@ -8,7 +8,6 @@ use clap::Args;
 
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
-use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::target::Target;
 use crate::cli::transfers;
@@ -34,7 +33,7 @@ pub(crate) struct Upload {
     /// Files and directories of this machine
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Directory of the drive to put them into; made if it is not there [default: the top directory]
+    /// Directory of the drive to put them into, also as a path in its mount; made if it is not there [default: the top directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) to: Option<String>,
     #[command(flatten)]
@@ -82,9 +81,9 @@ impl WordArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &Upload, config: Option<&Path>) -> Result<()> {
-    let target = Target::find(&Paths::find(config)?, args.at.drive.as_deref())?;
+    let (target, to) = work::into(args.to.as_deref(), args.at.drive.as_deref(), config)?;
     let sources = sources(&target, &args.paths)?;
-    let to = args.to.clone().unwrap_or_default().into_bytes();
+    let to = to.unwrap_or_default();
     let make = |consent| Job::Put {
         wish: Put {
             sources: sources.clone(),

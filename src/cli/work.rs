@@ -121,6 +121,29 @@ pub(crate) fn aim(args: &DriveArgs, config: Option<&Path>) -> Result<(Target, Sc
     Ok((target, Scope::of_path(what.as_bytes())))
 }
 
+/// Finds the drive, and the directory of it that things go to: a path in a mount is that directory of that
+/// drive, any other is one from the drive's top directory.
+pub(crate) fn into(
+    to: Option<&str>,
+    drive: Option<&str>,
+    config: Option<&Path>,
+) -> Result<(Target, Option<Vec<u8>>)> {
+    let paths = Paths::find(config)?;
+    if let (Some(to), None) = (to, drive) {
+        let to = Path::new(to);
+        // A link here may lead into the drive, and one in the drive is refused there.
+        for path in [without_links(to), mounts::resolve(to)] {
+            if let Some(mount) = mounts::around(&path) {
+                let inside = path.strip_prefix(&mount).unwrap_or(Path::new(""));
+                let target = Target::find(&paths, Some(&with_slash(&mount)))?;
+                return Ok((target, Some(inside.as_os_str().as_bytes().to_vec())));
+            }
+        }
+    }
+    let target = Target::find(&paths, drive)?;
+    Ok((target, to.map(|to| to.as_bytes().to_vec())))
+}
+
 /// A path whose last component may itself be a link, which is meant then.
 pub(crate) fn without_links(path: &Path) -> PathBuf {
     match (path.parent(), path.file_name()) {

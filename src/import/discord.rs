@@ -8,6 +8,11 @@ use crate::drive;
 use crate::drive::Drive;
 use crate::drive::task::Task;
 use crate::import::Error;
+use crate::import::cards::Board;
+use crate::import::cards::Seen;
+use crate::import::cards::log_error;
+use crate::import::cards::read_log;
+use crate::import::cards::withheld;
 use crate::import::origin::Found;
 use crate::import::origin::Object;
 use crate::import::origin::Origin;
@@ -105,14 +110,6 @@ impl Contents {
     }
 }
 
-/// The card of an archive, and where it was found.
-struct Seen {
-    card: Card,
-    room: Option<u64>,
-    /// The program that wrote it, if one did.
-    by: Option<u64>,
-}
-
 /// Finds an archive or batch by its id.
 pub(in crate::import) fn find<'a>(
     drive: &'a Drive,
@@ -181,13 +178,6 @@ fn not_believed(others: u64) -> &'static str {
     }
 }
 
-fn withheld(id: &str) -> String {
-    format!(
-        "Discord does not show this bot what another bot wrote about {id}: turn on Message Content Intent on this bot's page in \
-         the developer portal, or use the old bot's token for this drive"
-    )
-}
-
 struct Search<'a> {
     drive: &'a Drive,
     id: &'a str,
@@ -210,14 +200,7 @@ impl Search<'_> {
 
     /// What the old bot's log says.
     fn in_log(&self, path: &Path) -> Result<Option<Seen>, Error> {
-        let meta = path.metadata().map_err(Error::host(path))?;
-        if meta.len() > card::LOG_BYTES_MAX {
-            let text = format!("{}: too large for a log", path.display());
-            return Err(Error::Usage(text));
-        }
-        let log = std::fs::read(path).map_err(Error::host(path))?;
-        let what = path.display().to_string();
-        let found = card::in_log(&log, self.id).map_err(Error::archive(what))?;
+        let found = card::in_log(&read_log(path)?, self.id).map_err(log_error(path))?;
         Ok(found.map(|card| Seen {
             room: card.channel,
             card,
@@ -225,65 +208,30 @@ impl Search<'_> {
         }))
     }
 
-    /// The card, and the channel it is in. A card that names no thread has it under itself.
-    fn card(&self, channel: Option<u64>, hidden: &mut u64) -> Result<Option<Seen>, Error> {
-        let rooms = match channel {
-            Some(channel) => vec![channel],
-            None => {
-                let rooms = self.drive.rooms(self.task)?;
-                rooms.into_iter().map(|room| room.id).collect()
-            }
-        };
-        for room in rooms {
-            let found = self.pages(room, Span::Newest, |note| {
-                *hidden += u64::from(note.is_hidden);
-                let card = Card::read(&note.text, &note.title);
-                let card = card.filter(|card| card.id.eq_ignore_ascii_case(self.id));
-                card.map(|card| Seen {
-                    card: Card {
-                        thread: card.thread.or(Some(note.mark.0)),
-                        ..card
-                    },
-                    room: Some(room),
-                    by: note.program,
-                })
-            });
-            match found {
-                Ok(Some(seen)) => return Ok(Some(seen)),
-                Ok(None) => {}
-                // One of many channels that is closed to the bot.
-                Err(Error::Drive(drive::Error::Store(store::Error::Refused { what })))
-                    if channel.is_none() =>
-                {
-                    log::info!("not looked through: {what}");
-                }
-                Err(error) => return Err(error),
-            }
+    fn board(&self, room: Option<u64>) -> Board<'_> {
+        Board {
+            drive: self.drive,
+            task: self.task,
+            room,
         }
-        Ok(None)
     }
 
-    /// Goes through notes until one gives something.
-    fn pages<T>(
-        &self,
-        room: u64,
-        mut span: Span,
-        mut look: impl FnMut(Note) -> Option<T>,
-    ) -> Result<Option<T>, Error> {
-        loop {
-            let page = self.drive.notes(room, span, self.task)?;
-            self.task.done(page.notes.len() as u64, 0)?;
-            if let Some(found) = page.notes.into_iter().find_map(&mut look) {
-                return Ok(Some(found));
+    /// The card, and the channel it is in. Anybody may post what looks like one: that of a program counts,
+    /// and a person's only where there is no other.
+    fn card(&self, channel: Option<u64>, hidden: &mut u64) -> Result<Option<Seen>, Error> {
+        let mut of_person = None;
+        let of_program = self.board(channel).cards(hidden, |seen| {
+            let is_it = seen.card.id.eq_ignore_ascii_case(self.id);
+            match seen.by {
+                Some(_) if is_it => Some(seen),
+                None if is_it && of_person.is_none() => {
+                    of_person = Some(seen);
+                    None
+                }
+                _ => None,
             }
-            let Some(next) = page.next else {
-                return Ok(None);
-            };
-            span = match span {
-                Span::Newest | Span::Before(_) => Span::Before(next),
-                Span::After(_) => Span::After(next),
-            };
-        }
+        })?;
+        Ok(of_program.or(of_person))
     }
 
     /// Everything in the card's thread, and the messages that it names in the channel.
@@ -294,10 +242,12 @@ impl Search<'_> {
             ..Contents::default()
         };
         if let Some(thread) = card.thread {
-            let listed = self.pages(thread, Span::After(Mark(0)), |note| {
-                contents.take(note);
-                None::<()>
-            });
+            let listed = self
+                .board(None)
+                .pages(thread, Span::After(Mark(0)), |note| {
+                    contents.take(note);
+                    None::<()>
+                });
             match listed {
                 Ok(_) => {}
                 // A card without a thread: what it has is in its channel.
@@ -314,20 +264,14 @@ impl Search<'_> {
 
     /// The messages that the card or the log names, in their channel or in whichever has them.
     fn named(&self, card: &Card, room: Option<u64>, contents: &mut Contents) -> Result<(), Error> {
-        let rooms = match room {
-            Some(room) => vec![room],
-            None => {
-                let rooms = self.drive.rooms(self.task)?;
-                rooms.into_iter().map(|room| room.id).collect()
-            }
-        };
         let wanted: HashSet<u64> = card.messages.iter().copied().collect();
         let (Some(first), Some(last)) = (wanted.iter().min(), wanted.iter().max()) else {
             return Ok(());
         };
-        for room in rooms {
+        let board = self.board(room);
+        for room in board.rooms()? {
             let from = Span::After(Mark(first.saturating_sub(1)));
-            let listed = self.pages(room, from, |note| {
+            let listed = board.pages(room, from, |note| {
                 let is_over = note.mark.0 > *last;
                 if wanted.contains(&note.mark.0) {
                     contents.take(note);

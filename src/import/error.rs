@@ -74,6 +74,15 @@ impl Error {
         move |source| Error::Archive { what, source }
     }
 
+    /// Is it one archive's own trouble, so that others may come all the same?
+    #[must_use]
+    pub fn is_of_the_archive(&self) -> bool {
+        match self {
+            Error::NotFound(_) | Error::NoKey(_) | Error::Key(_) | Error::Archive { .. } => true,
+            Error::Usage(_) | Error::Host { .. } | Error::Drive(_) | Error::File { .. } => false,
+        }
+    }
+
     /// Did whoever watched want no more of it?
     pub(in crate::import) fn is_interrupted(&self) -> bool {
         matches!(self, Error::Drive(drive::Error::Interrupted))

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! wish    what to bring, from where, with which key        report   what came, and what did not
-//! origin  where old objects come from                      ─ folder │ discord
+//! origin  where old objects come from                      ─ folder │ discord ─ cards
 //! belt    fetches and opens ahead, in order, bounded       content  opens what can only be read through
 //! sliced  archives of pieces (up to 3.1)                    batch    archives of parts (4)
 //! target  directories, files and times in the drive         hand     waits where the drive has no room yet
@@ -22,6 +22,7 @@
 
 mod batch;
 mod belt;
+mod cards;
 mod content;
 mod discord;
 mod error;
@@ -43,6 +44,8 @@ use crate::import::origin::Found;
 use crate::import::origin::System;
 use crate::import::target::Target;
 
+pub use cards::Survey;
+pub use cards::survey;
 pub use error::Error;
 pub use report::Lost;
 pub use report::Report;

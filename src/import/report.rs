@@ -72,7 +72,22 @@ impl Report {
         self.skipped_bytes += bytes;
     }
 
-    pub(in crate::import) fn lose(&mut self, lost: Lost) {
+    /// The same and what came of another archive.
+    pub fn add(&mut self, other: Report) {
+        self.complete &= other.complete;
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.skipped += other.skipped;
+        self.skipped_bytes += other.skipped_bytes;
+        self.lost_count += other.lost_count;
+        let room = |list: usize| LISTED_MAX.saturating_sub(list);
+        let (written, lost) = (room(self.written.len()), room(self.lost.len()));
+        self.written.extend(other.written.into_iter().take(written));
+        self.lost.extend(other.lost.into_iter().take(lost));
+    }
+
+    /// Something could not be had.
+    pub fn lose(&mut self, lost: Lost) {
         self.lost_count += 1;
         if self.lost.len() < LISTED_MAX {
             self.lost.push(lost);

@@ -39,6 +39,35 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// What it is called where several have directories of their own.
+    #[must_use]
+    pub fn own_name(&self) -> Vec<u8> {
+        match self {
+            Source::Folder(path) => {
+                let name = path.file_name().unwrap_or_default();
+                name.as_encoded_bytes().to_vec()
+            }
+            Source::Archive { id, .. } => id.trim_start_matches('#').as_bytes().to_vec(),
+        }
+    }
+
+    /// Its directory below another one, as a path from the top.
+    #[must_use]
+    pub fn below(&self, dir: &[u8]) -> Vec<u8> {
+        [dir, &self.own_name()].join(&b'/')
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Folder(path) => path.display().fmt(f),
+            Source::Archive { id, .. } => f.write_str(id),
+        }
+    }
+}
+
 /// Whether anything is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

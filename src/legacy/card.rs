@@ -110,14 +110,7 @@ fn of_batch(text: &str) -> Option<Card> {
 /// # Errors
 /// [`Error::Damaged`] when it is no log; [`Error::TooLarge`].
 pub fn in_log(log: &[u8], id: &str) -> Result<Option<Card>, Error> {
-    if log.len() as u64 > LOG_BYTES_MAX {
-        return Err(Error::TooLarge {
-            what: "a log",
-            bytes_max: LOG_BYTES_MAX,
-        });
-    }
-    let entries: Vec<Value> =
-        serde_json::from_slice(log).map_err(|error| Error::damaged(format!("no log: {error}")))?;
+    let entries = entries(log)?;
     let cards = entries
         .iter()
         .filter_map(entry)
@@ -128,6 +121,30 @@ pub fn in_log(log: &[u8], id: &str) -> Result<Option<Card>, Error> {
         all.messages.extend(card.messages);
         all
     }))
+}
+
+/// The archives that the local log names, each once, in its order.
+///
+/// # Errors
+/// As [`in_log`].
+pub fn ids_in_log(log: &[u8]) -> Result<Vec<String>, Error> {
+    let mut ids: Vec<String> = Vec::new();
+    for card in entries(log)?.iter().filter_map(entry) {
+        if !ids.contains(&card.id) {
+            ids.push(card.id);
+        }
+    }
+    Ok(ids)
+}
+
+fn entries(log: &[u8]) -> Result<Vec<Value>, Error> {
+    if log.len() as u64 > LOG_BYTES_MAX {
+        return Err(Error::TooLarge {
+            what: "a log",
+            bytes_max: LOG_BYTES_MAX,
+        });
+    }
+    serde_json::from_slice(log).map_err(|error| Error::damaged(format!("no log: {error}")))
 }
 
 #[cfg(test)]
@@ -187,6 +204,10 @@ mod tests {
         let card = in_log(log, "#010126-01").expect("a log").expect("known");
         assert_eq!(card.messages, [5, 6, 7]);
         assert_eq!(in_log(log, "#010126-09").expect("a log"), None);
+        assert_eq!(
+            ids_in_log(log).expect("a log"),
+            ["#010126-01", "#010126-02"]
+        );
         assert!(in_log(b"{}", "#010126-01").is_err());
     }
 }

@@ -1,4 +1,6 @@
-//! Bringing what the Python systems left into the drive.
+//! Finding and bringing what the Python systems left into the drive.
+
+use std::path::Path;
 
 use crate::drive::task::Task;
 use crate::fs::Name;
@@ -6,6 +8,7 @@ use crate::id::InodeNo;
 use crate::import;
 use crate::import::Hears;
 use crate::import::Report;
+use crate::import::Survey;
 use crate::import::Wish;
 use crate::service::Desk;
 use crate::service::Error;
@@ -29,4 +32,17 @@ impl Hears for Told<'_> {
 /// As [`import::import`].
 pub fn bring(desk: &Desk, wish: &Wish, task: &Task<'_>) -> Result<Report, Error> {
     Ok(import::import(desk.fs(), &Told(desk), wish, task)?)
+}
+
+/// Looks for all old archives: those of cards, in one channel or all that can be read, and of an old bot's log.
+///
+/// # Errors
+/// As [`import::survey`].
+pub fn survey(
+    desk: &Desk,
+    channel: Option<u64>,
+    log: Option<&Path>,
+    task: &Task<'_>,
+) -> Result<Survey, Error> {
+    Ok(import::survey(desk.drive(), channel, log, task)?)
 }

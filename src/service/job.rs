@@ -1,5 +1,7 @@
 //! Jobs: wishes as data, granted by the drive's daemon or in this process.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 use serde::Serialize;
 use serde_json::Value;
@@ -102,6 +104,15 @@ pub enum Job {
         /// Which archive, and what to do with it.
         wish: import::Wish,
     },
+    /// [`crate::service::survey()`].
+    Survey {
+        /// The channel to look in; none for all that can be read.
+        channel: Option<u64>,
+        /// The old bot's log; absolute.
+        log: Option<PathBuf>,
+        /// Will they be brought then? A new drive has to be written to once before it can be read.
+        mode: import::Mode,
+    },
     /// [`crate::service::backup()`].
     Backup {
         /// Where to.
@@ -120,6 +131,7 @@ impl Job {
                 Access::Write
             }
             Job::Import { wish } if wish.mode == import::Mode::Write => Access::Write,
+            Job::Survey { mode, .. } if *mode == import::Mode::Write => Access::Write,
             Job::Verify { .. }
             | Job::Repair { .. }
             | Job::Gc { .. }
@@ -131,6 +143,7 @@ impl Job {
             | Job::Stats
             | Job::Channels
             | Job::Import { .. }
+            | Job::Survey { .. }
             | Job::Fetch { .. } => Access::Read,
         }
     }
@@ -180,6 +193,12 @@ impl Job {
                 serde_json::to_value(crate::service::describe(desk, target, words)?)
             }
             Job::Import { wish } => serde_json::to_value(crate::service::bring(desk, wish, &task)?),
+            Job::Survey { channel, log, .. } => serde_json::to_value(crate::service::survey(
+                desk,
+                *channel,
+                log.as_deref(),
+                &task,
+            )?),
             Job::Backup { to } => serde_json::to_value(crate::service::backup(desk, to, &task)?),
         };
         Ok(value?)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! archives  history  list  search  info  stats  channels        look; on any open drive
-//! put  fetch  delete  describe  bring  backup                    do; at a Desk
+//! put  fetch  delete  describe  survey  bring  backup            do; at a Desk
 //! verify  repair  gc                                             the drive's own, as a Job
 //! ```
 //!
@@ -26,6 +26,7 @@ mod compare;
 mod delete;
 mod describe;
 mod desk;
+mod distinct;
 mod error;
 mod fetch;
 mod host;
@@ -52,6 +53,7 @@ pub use backup::Backup;
 pub use backup::BackupTo;
 pub use backup::backup;
 pub use bring::bring;
+pub use bring::survey;
 pub use delete::Delete;
 pub use delete::Deleted;
 pub use delete::delete;

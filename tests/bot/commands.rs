@@ -181,6 +181,31 @@ async fn an_attachment_becomes_a_file_that_is_on_discord() {
     assert_eq!((listing.found, listing.entries[0].size), (1, 300_000));
 }
 
+/// Discord lets several files of one message have the same name; a drive does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn attachments_of_the_same_name_become_files_of_their_own() {
+    let mut stage = Stage::new().await;
+    let granted = MessageContent::Granted;
+    stage.place.emulator.set_message_content(granted);
+    stage.start(settings()).await;
+    let body = json!({"content": "!upload"});
+    let files: [(&str, &[u8]); 2] = [("image.png", b"first"), ("image.png", b"the second")];
+    let told = stage
+        .act_with_files(stage.admin, "messages", &body, &files)
+        .await;
+    told.expect("a message");
+    stage
+        .hears(stage.member, "2 files, 15 B are on Discord")
+        .await;
+    for (path, content) in [
+        ("Uploads/image.png", &b"first"[..]),
+        ("Uploads/image (2).png", b"the second"),
+    ] {
+        let ino = stage.drive.find_path(path.as_bytes()).expect(path);
+        assert_eq!(crate::drives::content(&stage.drive, ino).await, content);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_of_the_machine_is_uploaded_from_listed_directories_only() {
     let stage = Stage::new().await;
@@ -311,6 +336,15 @@ async fn archives_and_batches_of_before_are_taken_over_with_the_key_of_the_machi
     assert!(listing.found > 0);
     let again = migrate(&stage, id, "were there already").await;
     again.has(&["0 files"]);
+    // All at once, as the older systems did; what has no key is told, and the rest comes.
+    let storage = python_bots::channel(&user, guild, "storage").await;
+    let index = python_bots::channel(&user, guild, "index").await;
+    let batch = Path::new(python_bots::BATCH);
+    python_bots::post_batch(&user, storage, index, "BATCH_20260101_000B", batch).await;
+    let told = migrate(&stage, "all", "came and are on Discord").await;
+    told.has(&["all archives", "1 problem", "BATCH"]);
+    let own = ods::service::list(&stage.drive, b"old/000011-01", 0, 0).expect("a directory");
+    assert_eq!(own.found, listing.found);
     let body = json!({"command": "migrate", "options": {"what": id}});
     let refused = stage.act(stage.member, "commands", &body).await;
     assert!(refused.is_err(), "it is for admins");

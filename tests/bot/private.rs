@@ -178,3 +178,75 @@ async fn a_hostile_name_is_only_a_name() {
     }
     assert!(file.text.contains("everyone"), "{file:?}");
 }
+
+/// Members who are shown names of the drive learn no path of the machine.
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_of_the_machine_are_nothing_to_members() {
+    let mut stage = Stage::new().await;
+    let (goal, inside) = (stage.dir.path().join("out"), stage.dir.path().join("in"));
+    std::fs::create_dir_all(inside.join("Odd")).expect("a directory");
+    std::fs::create_dir_all(goal.join("Photos")).expect("a directory");
+    std::fs::write(goal.join("Photos/sea.jpg"), "something else").expect("written");
+    let pipe = inside.join("Odd/pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    stage.file("Photos", "sea.jpg", b"blue").await;
+    stage.flush().await;
+    let machine = stage.dir.path().display().to_string();
+    let hides = |said: crate::bots::Said| {
+        let plain = said.text.replace('\\', "");
+        assert!(!plain.contains(&machine), "{said:?}");
+        plain
+    };
+    let opted = Settings {
+        names: Names::Members,
+        members: vec![Word::Download, Word::Upload],
+        download_dir: Some(goal.clone()),
+        upload_dirs: vec![inside.clone()],
+        ..settings()
+    };
+    stage.start(opted.clone()).await;
+    let what = json!({"what": stage.archive()});
+    // What would be replaced.
+    let asked = stage.run(stage.member, "download", what.clone()).await;
+    let asked = stage
+        .message(stage.member, &asked.id, |said| {
+            said.text.contains("would be replaced")
+        })
+        .await;
+    stage.press(stage.member, &asked, "Leave it").await;
+    assert!(hides(asked).contains("Photos/sea.jpg among them"));
+    let asked = stage.run(stage.admin, "download", what.clone()).await;
+    let asked = stage
+        .message(stage.admin, &asked.id, |said| {
+            said.text.contains("would be replaced")
+        })
+        .await;
+    let path = format!("{machine}/out/Photos/sea.jpg");
+    assert!(asked.text.replace('\\', "").contains(&path), "{asked:?}");
+    stage.press(stage.admin, &asked, "Leave it").await;
+
+    // What could not be copied.
+    let told = stage.run(stage.member, "upload", json!({})).await;
+    let told = stage
+        .message(stage.member, &told.id, |said| {
+            said.text.contains("could not be copied")
+        })
+        .await;
+    assert!(hides(told).contains("- pipe: devices"));
+    stage.stop().await;
+
+    // A directory that cannot be used.
+    let blocked = stage.dir.path().join("file/out");
+    std::fs::write(stage.dir.path().join("file"), "no directory").expect("written");
+    let opted = Settings {
+        download_dir: Some(blocked),
+        ..opted
+    };
+    stage.start(opted).await;
+    let told = stage.run(stage.member, "download", what).await;
+    let told = stage
+        .message(stage.member, &told.id, |said| said.text.contains("failed"))
+        .await;
+    assert!(hides(told).contains("out: "));
+}

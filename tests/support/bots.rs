@@ -266,17 +266,34 @@ impl Stage {
         user: u64,
         act: &str,
         body: &Value,
-        (name, content): (&str, &[u8]),
+        file: (&str, &[u8]),
+    ) -> Result<Value, String> {
+        self.act_with_files(user, act, body, &[file]).await
+    }
+
+    /// The same with files.
+    pub(crate) async fn act_with_files(
+        &self,
+        user: u64,
+        act: &str,
+        body: &Value,
+        files: &[(&str, &[u8])],
     ) -> Result<Value, String> {
         let (base, channel) = (self.place.emulator.base_url(), self.channel());
         let url = format!("{base}/_control/people/{user}/channels/{channel}/{act}");
         let mut form = format!(
             "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"payload_json\"\r\n\
-             Content-Type: application/json\r\n\r\n{body}\r\n--{BOUNDARY}\r\n\
-             Content-Disposition: form-data; name=\"files[0]\"; filename=\"{name}\"\r\n\r\n"
+             Content-Type: application/json\r\n\r\n{body}"
         )
         .into_bytes();
-        form.extend_from_slice(content);
+        for (number, (name, content)) in files.iter().enumerate() {
+            let head = format!(
+                "\r\n--{BOUNDARY}\r\n\
+                 Content-Disposition: form-data; name=\"files[{number}]\"; filename=\"{name}\"\r\n\r\n"
+            );
+            form.extend_from_slice(head.as_bytes());
+            form.extend_from_slice(content);
+        }
         form.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
         let kind = format!("multipart/form-data; boundary={BOUNDARY}");
         self.post(&url, &kind, form).await

@@ -4,6 +4,7 @@
     clippy::undocumented_unsafe_blocks,
     reason = "a terminal is made by hand; descriptors are owned by what they are put into"
 )]
+#![allow(dead_code, reason = "each suite uses a part of it")]
 
 use std::fs::File;
 use std::io::Read;

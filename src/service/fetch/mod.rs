@@ -7,6 +7,7 @@
 mod copying;
 
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ use crate::service::Error;
 use crate::service::HostPath;
 use crate::service::Target;
 use crate::service::compare;
+use crate::service::distinct;
+use crate::service::distinct::Comer;
+use crate::service::error::shown;
 use crate::service::fetch::copying::Fetching;
 use crate::service::list::names_in;
 use crate::service::parts::unfinished;
@@ -57,7 +61,7 @@ pub(in crate::service) struct Item {
 ///
 /// # Errors
 /// [`Error::Conflict`] without consent, when files would be replaced: it says how many, and nothing was
-/// copied; [`Error::NotFound`]. Files that cannot be read or written are in [`Copied::failed`], and the
+/// copied; [`Error::NotFound`]; [`Error::Usage`] when two targets have the same name. Files that cannot be read or written are in [`Copied::failed`], and the
 /// others are copied.
 pub fn fetch(desk: &Desk, wish: &Fetch, task: &Task<'_>) -> Result<Copied, Error> {
     let mut spots = Vec::new();
@@ -71,6 +75,7 @@ pub fn fetch(desk: &Desk, wish: &Fetch, task: &Task<'_>) -> Result<Copied, Error
     if to.exists() && !to.is_dir() {
         return Err(Error::Usage(format!("{} is no directory", to.display())));
     }
+    check_names(desk, &spots)?;
     let (files, bytes) = plan(desk, wish, &spots, task)?;
     std::fs::create_dir_all(to).map_err(Error::host(to))?;
     task.begin("copying", files, bytes)?;
@@ -79,6 +84,27 @@ pub fn fetch(desk: &Desk, wish: &Fetch, task: &Task<'_>) -> Result<Copied, Error
         walk(desk, item?, &mut |item, inode| fetching.one(item, inode))?;
     }
     fetching.finish()
+}
+
+/// Refuses targets that would have the same name.
+fn check_names(desk: &Desk, spots: &[Spot]) -> Result<(), Error> {
+    let mut comers = Vec::new();
+    for spot in spots {
+        for item in begin(desk, spot, Path::new("")) {
+            let Item { ino, host } = item?;
+            let mut path = spot.path.clone();
+            if path.is_empty() {
+                host.as_os_str().as_bytes().clone_into(&mut path);
+            }
+            comers.push(Comer {
+                name: host.into_os_string().into_vec(),
+                what: ino,
+                shown: shown(&path),
+            });
+        }
+    }
+    let advice = "download them one after the other, each to another directory";
+    distinct::check(comers, advice)
 }
 
 /// Adds up what there is to do, and refuses to replace what nobody agreed to.

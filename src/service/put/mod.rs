@@ -30,6 +30,8 @@ use crate::service::Error;
 use crate::service::HostPath;
 use crate::service::Words;
 use crate::service::compare;
+use crate::service::distinct;
+use crate::service::distinct::Comer;
 use crate::service::error::shown;
 use crate::service::host::walk;
 use crate::service::put::copying::Putting;
@@ -79,7 +81,7 @@ struct Plan {
 ///
 /// # Errors
 /// [`Error::Conflict`] without consent, when files would be replaced: it says how many, and nothing was
-/// copied. [`Error::Host`] for a source that is not there. Files that cannot be read are in
+/// copied. [`Error::Usage`] when two sources have the same name. [`Error::Host`] for a source that is not there. Files that cannot be read are in
 /// [`Copied::failed`], and the others are copied.
 pub fn put(desk: &Desk, wish: &Put, task: &Task<'_>) -> Result<Copied, Error> {
     let to = check(desk, wish)?;
@@ -133,7 +135,20 @@ fn check(desk: &Desk, wish: &Put) -> Result<Vec<u8>, Error> {
             )));
         }
     }
+    distinct::check(
+        wish.sources.iter().map(comer),
+        "upload them one after the other, each --to another directory",
+    )?;
     Ok(to)
+}
+
+fn comer(source: &HostPath) -> Comer<&Path> {
+    let path = source.path();
+    Comer {
+        name: path.file_name().unwrap_or_default().as_bytes().to_vec(),
+        what: path,
+        shown: path.display().to_string(),
+    }
 }
 
 /// Adds up what there is to do, and looks what would be replaced.
