@@ -114,6 +114,21 @@ impl Fs {
             let mut inode = known(c, ino)?;
             if !remove(c, ino, &mut inode, name)? && !acl::is_acl(name) {
                 return Err(Error::NoAttribute);
+    /// The caller as a member of the inode's group, if it is one by any of these.
+    #[must_use]
+    pub fn as_member(&self, caller: Caller, ino: InodeNo, groups: &[u32]) -> Caller {
+        if groups.is_empty() {
+            return caller;
+        }
+        match self.drive.view().inode(ino) {
+            Ok(Some(inode)) if groups.contains(&inode.gid) => Caller {
+                gid: inode.gid,
+                ..caller
+            },
+            _ => caller,
+        }
+    }
+
             }
             inode.ctime = c.now();
             c.put_inode(ino, &inode);
