@@ -74,7 +74,7 @@ pub(in crate::drive) fn read(text: &[u8]) -> Option<Told> {
 impl Drive {
     /// Takes the lease, or says who has it.
     pub(in crate::drive) async fn take_lease(&self) -> Result<(), Error> {
-        let mut old = Vec::new();
+        let (mut old, mut own, mut foreign) = (Vec::new(), false, false);
         let mut entries = self.store.pinned().await?;
         // Somebody may have removed the pin; a lease that is held is renewed, so it is among the newest.
         let newest = self.store.list(&self.store.journal(), Span::Newest).await?;
@@ -86,10 +86,13 @@ impl Drive {
             if instance != self.instance && self.settings.takeover == Takeover::Refuse {
                 return Err(self.leased(&entry).await);
             }
+            own |= instance == self.instance;
+            foreign |= instance != self.instance;
             if !old.contains(&entry.locator) {
                 old.push(entry.locator);
             }
         }
+        self.note_lease(own && !foreign)?;
         self.put_lease(self.now()).await?;
         if !old.is_empty() {
             self.store.remove(&old).await?;

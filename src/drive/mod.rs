@@ -65,6 +65,7 @@ pub mod task;
 mod trust;
 pub mod turn;
 mod upload;
+mod unsettled;
 pub mod verify;
 pub mod view;
 
@@ -74,6 +75,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::RwLock;
 
+use std::sync::atomic::AtomicBool;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::clock::Time;
@@ -135,6 +137,8 @@ pub struct Drive {
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
     damaged: Mutex<HashMap<InodeNo, String>>,
+    /// Has this state directory had the lease since it last followed the journal?
+    lease_kept: AtomicBool,
     /// What damaged files were called when they were last looked for; none for one without a name.
     damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,
     instance: [u8; 8],
