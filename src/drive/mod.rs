@@ -24,6 +24,7 @@ pub mod catalogue;
 pub mod change;
 mod checkpoint;
 mod control;
+mod deliver;
 mod dirty;
 mod drain;
 mod errand;
@@ -64,8 +65,8 @@ mod tallies;
 pub mod task;
 mod trust;
 pub mod turn;
-mod upload;
 mod unsettled;
+mod upload;
 pub mod verify;
 pub mod view;
 
@@ -74,8 +75,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::RwLock;
-
 use std::sync::atomic::AtomicBool;
+
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::clock::Time;
@@ -136,9 +137,9 @@ pub struct Drive {
     tending: gc::Tending,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
-    damaged: Mutex<HashMap<InodeNo, String>>,
     /// Has this state directory had the lease since it last followed the journal?
     lease_kept: AtomicBool,
+    damaged: Mutex<HashMap<InodeNo, String>>,
     /// What damaged files were called when they were last looked for; none for one without a name.
     damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,
     instance: [u8; 8],
