@@ -150,7 +150,7 @@ fn fsx_on_the_spool() {
 #[test]
 #[ignore = "needs fsx"]
 fn fsx_while_the_drain_runs() {
-    let operations = if is_long() { 200_000 } else { 8_000 };
+    let operations = if is_long() { 1_000_000 } else { 8_000 };
     fsx(Mounted::draining(), 4, operations, "fsx.toml");
 }
 

@@ -143,6 +143,147 @@ async fn an_index_lost_after_a_checkpoint_does_not_bring_back_what_was_published
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_is_killed_anywhere_forgets_nothing() {
+    // So many epochs of another machine follow the newest checkpoint.
+    for tail in [0, 2] {
+        let store = Arc::new(Faulty::new(store()));
+        let (dir, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let drive = open(dir.path(), &store).await;
+        let (small, big) = (create(&drive), create(&drive));
+        write(&drive, big, 0, &noise(1, 3 << 20));
+        publish(&drive, small, 10).await;
+        drive.close().await;
+        drop(drive);
+        let second = open(other.path(), &store).await;
+        write(&second, big, 0, b"newer");
+        publish(&second, small, 10 + tail).await;
+        let expected = content(&second, big).await;
+        second.close().await;
+        let mut kills = 0;
+        loop {
+            let copy = copied(&dir);
+            std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+            store.add(Rule {
+                verb: Verb::Get,
+                skip: kills,
+                times: u64::MAX,
+                fault: Fault::Unavailable,
+            });
+            let killed = try_open(copy.path(), &store).await;
+            store.clear();
+            let is_killed = killed.is_err();
+            if let Ok(drive) = killed {
+                drive.close().await;
+            }
+            let again = open(copied(&copy).path(), &store).await;
+            let status = again.status().unwrap();
+            assert!(!status.unpublished, "{kills}: nothing is left to publish");
+            assert!(status.damaged.is_empty(), "{kills}: {:?}", status.damaged);
+            assert!(content(&again, big).await == expected, "{kills}");
+            again.close().await;
+            if !is_killed {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > tail, "{kills}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_is_noticed_by_whoever_goes_on_with_a_rebuild() {
+    let store = Arc::new(Faulty::new(store()));
+    let (dir, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    flush(&drive).await;
+    write(&drive, ino, 0, b"mine");
+    drive.close().await;
+    drop(drive);
+    let second = open_as(forced(other.path()), &store).await.unwrap();
+    publish(&second, ino, 12).await;
+    second.close().await;
+    let copy = copied(&dir);
+    std::fs::remove_dir_all(copy.path().join("index")).unwrap();
+    // The checkpoint is read, and what follows it is not.
+    store.add(Rule {
+        verb: Verb::Get,
+        skip: 1,
+        times: u64::MAX,
+        fault: Fault::Unavailable,
+    });
+    let killed = try_open(copy.path(), &store).await;
+    assert!(matches!(killed, Err(Error::Store(_))), "{killed:?}");
+    store.clear();
+    let again = try_open(copy.path(), &store).await;
+    assert!(matches!(again, Err(Error::Forked(_))), "{again:?}");
+}
+
+/// What can become of a segment on its way to the disk of the store.
+type Harm = fn(&mut Vec<u8>);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_segment_that_was_not_kept_whole_is_sent_again_after_a_kill() {
+    let harms: [Harm; 3] = [
+        |bytes| bytes.truncate(bytes.len() / 2),
+        |bytes| bytes[200] ^= 1,
+        Vec::clear,
+    ];
+    for harm in harms {
+        let (store, dir, fresh) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
+        let drive = open(dir.path(), &store).await;
+        let ino = create(&drive);
+        publish(&drive, ino, 3).await;
+        write(&drive, ino, 0, &noise(1, 100_000));
+        drive.sync().unwrap();
+        let killed = copied(&dir);
+        flush(&drive).await;
+        let mut last = journal(&*store).await.into_iter();
+        let last = last.rfind(|entry| entry.name.starts_with("s-")).unwrap();
+        assert!(store.tamper(&last.locator, harm));
+        let again = open(killed.path(), &store).await;
+        assert!(content(&again, ino).await == noise(1, 100_000));
+        flush(&again).await;
+        again.close().await;
+        drive.close().await;
+        let rebuilt = open(fresh.path(), &store).await;
+        assert!(content(&rebuilt, ino).await == noise(1, 100_000));
+        rebuilt.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_of_another_machine_that_was_not_kept_whole_stays() {
+    let store = Arc::new(Faulty::new(store()));
+    let (dir, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    publish(&drive, ino, 2).await;
+    write(&drive, ino, 0, b"mine");
+    drive.close().await;
+    drop(drive);
+    let second = open_as(forced(other.path()), &store).await.unwrap();
+    write(&second, ino, 0, b"theirs");
+    flush(&second).await;
+    second.close().await;
+    let last = journal(&*store).await.pop().unwrap();
+    assert!(last.name.starts_with("s-"), "{last:?}");
+    assert!(store.inner().tamper(&last.locator, Vec::clear));
+    let copy = copied(&dir);
+    // The second time its own lease is there, from the first time.
+    for rule in [Some(Fault::Unavailable), None] {
+        store.clear();
+        if let Some(fault) = rule {
+            store.add(Rule::always(Verb::Get, fault));
+        }
+        let refused = try_open(copy.path(), &store).await;
+        assert!(refused.is_err(), "{refused:?}");
+    }
+    let left = journal(&*store).await;
+    assert!(left.iter().any(|entry| entry.locator == last.locator));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fork_is_noticed_although_the_index_is_lost() {
     let (store, dir, other) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
     let drive = open(dir.path(), &store).await;

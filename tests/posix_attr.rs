@@ -467,6 +467,60 @@ fn a_default_acl_is_handed_down() {
 }
 
 #[test]
+fn an_acl_keeps_the_group_of_a_directory_whose_owner_has_it_besides() {
+    let mounted = Mounted::new();
+    let dir = mounted.path("shared");
+    fs::create_dir(&dir).expect("mkdir");
+    sys::chown(&dir, USER, GROUP).expect("chown");
+    sys::chmod(&dir, 0o2750).expect("chmod");
+    let value = acl_for_user(5);
+    let set = || sys::set_xattr(&dir, ACCESS, &value, 0);
+    sys::as_member(USER, USER, &[7, GROUP], set).expect("set");
+    assert_eq!(mode(&dir), 0o2770);
+    // One who does not belong to the group may not give its rights away.
+    as_user(USER, USER, set).expect("set");
+    assert_eq!(mode(&dir), 0o770);
+}
+
+#[test]
+fn what_has_very_many_attributes_can_be_removed() {
+    let mut mounted = Mounted::new();
+    let path = file(&mounted, "file", 0o644);
+    let value = vec![7; 64 << 10];
+    let name = |number: u32| format!("user.{number:0>245}");
+    let full = (0..200).find_map(|number| sys::set_xattr(&path, &name(number), &value, 0).err());
+    assert_eq!(full, Some(libc::ENOSPC));
+    // What is there can be replaced, and made shorter to make room.
+    assert_eq!(sys::set_xattr(&path, &name(0), &value, 0), Ok(0));
+    assert_eq!(sys::set_xattr(&path, &name(0), b"short", 0), Ok(0));
+    assert_eq!(sys::set_xattr(&path, "user.another", b"short", 0), Ok(0));
+    let open = sys::open(&path, libc::O_RDONLY, 0).expect("open");
+    sys::unlink(&path).expect("unlink");
+    drop(open);
+    mounted.remount(Forget::Nothing);
+    let path = file(&mounted, "file", 0o644);
+    assert_eq!(sys::list_xattr(&path), Ok(Vec::new()));
+    mounted.flush();
+    mounted.remount(Forget::Everything);
+}
+
+#[test]
+fn holes_take_no_room() {
+    let mounted = Mounted::new();
+    let used = || {
+        let found = sys::statvfs(mounted.root()).expect("statvfs");
+        (found.f_blocks - found.f_bfree) * found.f_frsize
+    };
+    let path = file(&mounted, "file", 0o644);
+    sys::truncate(&path, 1 << 40).expect("truncate");
+    mounted.flush();
+    assert!(used() < 1 << 20, "{} bytes", used());
+    fs::write(&path, vec![7; 3 << 20]).expect("write");
+    mounted.flush();
+    assert!((3 << 20..4 << 20).contains(&used()), "{} bytes", used());
+}
+
+#[test]
 fn room_is_told() {
     let mounted = Mounted::new();
     let found = sys::statvfs(mounted.root()).expect("statvfs");

@@ -15,6 +15,7 @@ use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
 use crate::store;
+use crate::store::Locator;
 use crate::store::Mark;
 use crate::store::Object;
 use crate::store::Shelf;
@@ -257,9 +258,13 @@ enum End {
 }
 
 impl Drive {
-    /// Puts parts on the journal shelf, as few at a time as the store's limits demand.
-    pub(in crate::drive) async fn put_journal(&self, objects: Vec<Object>) -> Result<(), Error> {
+    /// Puts parts on the journal shelf, as few at a time as the store's limits demand. Gives where they lie.
+    pub(in crate::drive) async fn put_journal(
+        &self,
+        objects: Vec<Object>,
+    ) -> Result<Vec<Locator>, Error> {
         let shelf = self.store.journal();
+        let mut locators = Vec::new();
         let mut group: Vec<Object> = Vec::new();
         for object in objects {
             let limits = self.store.limits();
@@ -267,23 +272,26 @@ impl Drive {
             let full = group.len() >= limits.objects_max
                 || bytes + object.body.len() > limits.put_bytes_max;
             if full && !group.is_empty() {
-                self.put_parts(&shelf, std::mem::take(&mut group)).await?;
+                let parts = std::mem::take(&mut group);
+                locators.extend(self.put_parts(&shelf, parts).await?);
             }
             group.push(object);
         }
-        self.put_parts(&shelf, group).await
+        locators.extend(self.put_parts(&shelf, group).await?);
+        Ok(locators)
     }
 
     /// Puts parts together, or one by one if that turns out to be too much at once.
-    async fn put_parts(&self, shelf: &Shelf, parts: Vec<Object>) -> Result<(), Error> {
+    async fn put_parts(&self, shelf: &Shelf, parts: Vec<Object>) -> Result<Vec<Locator>, Error> {
         match self.store.put(shelf, parts.clone()).await {
             Err(store::Error::TooLarge { .. }) if parts.len() > 1 => {
+                let mut locators = Vec::new();
                 for part in parts {
-                    self.store.put(shelf, vec![part]).await?;
+                    locators.extend(self.store.put(shelf, vec![part]).await?);
                 }
-                Ok(())
+                Ok(locators)
             }
-            answer => answer.map(drop).map_err(Error::from),
+            answer => Ok(answer?),
         }
     }
 }

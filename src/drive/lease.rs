@@ -74,7 +74,7 @@ pub(in crate::drive) fn read(text: &[u8]) -> Option<Told> {
 impl Drive {
     /// Takes the lease, or says who has it.
     pub(in crate::drive) async fn take_lease(&self) -> Result<(), Error> {
-        let mut old = Vec::new();
+        let (mut old, mut own, mut foreign) = (Vec::new(), false, false);
         let mut entries = self.store.pinned().await?;
         // Somebody may have removed the pin; a lease that is held is renewed, so it is among the newest.
         let newest = self.store.list(&self.store.journal(), Span::Newest).await?;
@@ -86,10 +86,13 @@ impl Drive {
             if instance != self.instance && self.settings.takeover == Takeover::Refuse {
                 return Err(self.leased(&entry).await);
             }
+            own |= instance == self.instance;
+            foreign |= instance != self.instance;
             if !old.contains(&entry.locator) {
                 old.push(entry.locator);
             }
         }
+        self.note_lease(own && !foreign)?;
         self.put_lease(self.now()).await?;
         if !old.is_empty() {
             self.store.remove(&old).await?;
@@ -162,14 +165,14 @@ impl Drive {
             body: note::seal_note(&self.keys, LABEL, &text)?,
         };
         let mut locators = self.store.put(&self.store.journal(), vec![object]).await?;
-        let locator = locators.first().ok_or(Error::Malformed)?;
-        self.store.pin(locator).await?;
+        let locator = locators.first().cloned().ok_or(Error::Malformed)?;
         locators.extend(self.held().into_iter().flat_map(|held| held.locators));
+        // Before it is pinned: it keeps others out all the same, and is to be given back.
         *self
             .lease
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Held { locators, since });
-        Ok(())
+        Ok(self.store.pin(&locator).await?)
     }
 
     fn held(&self) -> Option<Held> {
@@ -301,6 +304,17 @@ mod tests {
         store.add(Rule::next(Verb::Remove, Fault::Unavailable));
         assert!(first.renew_lease().await.is_err(), "the old one stays");
         first.close().await;
+        let second = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        second.expect("nobody holds the drive").close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_lease_that_could_not_be_pinned_keeps_nobody_out() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
+        store.add(Rule::next(Verb::Pin, Fault::Unavailable));
+        let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        assert!(first.is_err(), "the lease is not pinned");
         let second = open(dirs[1].path(), &store, Takeover::Refuse).await;
         second.expect("nobody holds the drive").close().await;
     }

@@ -24,6 +24,7 @@ pub mod catalogue;
 pub mod change;
 mod checkpoint;
 mod control;
+mod deliver;
 mod dirty;
 mod drain;
 mod errand;
@@ -65,6 +66,7 @@ mod tallies;
 pub mod task;
 mod trust;
 pub mod turn;
+mod unsettled;
 mod upload;
 pub mod verify;
 pub mod view;
@@ -74,6 +76,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
 
 use crate::cache::Cache;
 use crate::clock::Clock;
@@ -135,6 +138,8 @@ pub struct Drive {
     tending: gc::Tending,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
+    /// Has this state directory had the lease since it last followed the journal?
+    lease_kept: AtomicBool,
     damaged: Mutex<HashMap<InodeNo, String>>,
     /// What damaged files were called when they were last looked for; none for one without a name.
     damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::RwLock;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::cache::Cache;
@@ -241,6 +242,7 @@ impl Drive {
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
+            lease_kept: AtomicBool::new(false),
             damaged: Mutex::default(),
             damaged_paths: Mutex::default(),
             instance,

@@ -18,7 +18,6 @@ use crate::drive::drain::Drain;
 use crate::drive::errand;
 use crate::drive::freeze::Epoch;
 use crate::drive::freeze::Segment;
-use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
 use crate::drive::journal::Share;
@@ -200,11 +199,7 @@ impl Drive {
                 return Ok(());
             }
         }
-        if current.segment.is_none() {
-            self.prepare(current)?;
-        }
-        self.control.post(|board| board.phase = Phase::Publishing);
-        self.wait_for(self.publish(current))?;
+        self.make_public(current)?;
         self.settle(current)?;
         self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();
@@ -230,7 +225,7 @@ impl Drive {
     }
 
     /// Makes the segment, once everything it refers to is acknowledged.
-    fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
+    pub(in crate::drive) fn prepare(&self, epoch: &mut Epoch) -> Result<(), Error> {
         if epoch.touched.is_none() {
             epoch.touched = Some(self.fold_holdings()?);
         }
@@ -267,48 +262,6 @@ impl Drive {
             bytes,
         });
         Ok(())
-    }
-
-    /// Puts the segment, unless history has gone on without us.
-    async fn publish(&self, epoch: &Epoch) -> Result<(), Error> {
-        let Some(segment) = &epoch.segment else {
-            return Ok(());
-        };
-        let mut head = self.journal_head();
-        let mut others = Gatherer::default();
-        let mut ours_found = 0;
-        for entry in self.journal_after(head.mark).await? {
-            let ours = segment
-                .objects
-                .iter()
-                .any(|object| object.name == entry.name);
-            if self.is_foreign_lease(&entry) {
-                return Err(self.taken_over(&entry).await);
-            }
-            if ours {
-                ours_found += 1;
-            } else {
-                others.add(&entry);
-                head.mark = head.mark.max(entry.mark);
-            }
-        }
-        let share = Share {
-            through: epoch.through,
-            epoch: epoch.number,
-        };
-        for found in others.complete(Series::Segment) {
-            if found.epoch >= epoch.number && !self.is_own_attempt(&found, share, &head).await? {
-                return Err(Error::Forked(String::from(
-                    "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
-                )));
-            }
-        }
-        self.set_journal_head(head);
-        if ours_found == segment.objects.len() {
-            // An earlier attempt got through; only its answer was lost.
-            return Ok(());
-        }
-        self.put_journal(segment.objects.clone()).await
     }
 
     /// An epoch is on the store: the stored index takes it over, the spool lets go of it.

@@ -14,8 +14,9 @@ use crate::drive::Error;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
-use crate::drive::journal::Share;
 use crate::drive::names::Series;
+use crate::drive::unsettled;
+use crate::drive::unsettled::is_lost;
 use crate::id::EpochNo;
 use crate::index::Batch;
 use crate::store;
@@ -98,11 +99,14 @@ impl Drive {
         let is_new = head.epoch == EpochNo(0);
         if is_new {
             self.wipe_index()?;
+            self.note_unsettled()?;
         }
+        // Whoever was killed at making the index anew goes on with that.
+        let is_anew = self.is_unsettled()?;
         let (gatherer, newest) = match self.listed(&head).await {
             // Without its journal the drive is what this machine has of it.
             Err(Error::Store(error @ store::Error::Homeless { .. }))
-                if self.settings.access == Access::Read && !is_new =>
+                if self.settings.access == Access::Read && !is_anew =>
             {
                 log::warn!("{error}");
                 return Ok(());
@@ -115,11 +119,14 @@ impl Drive {
         let base = base(checkpoint, &segments, head.epoch);
         let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
         segments.retain(|found| found.epoch > from);
+        if base.is_none() && !is_anew {
+            self.drop_own_broken(&mut segments).await?;
+        }
         for found in base.iter().chain(&segments) {
             progress.parts_total += found.parts.len() as u64;
             progress.bytes_total += found.bytes();
         }
-        if progress.parts_total > 0 && !is_new {
+        if progress.parts_total > 0 && !is_anew {
             match self.refuse_fork(&head, &segments, base.is_some()).await {
                 Err(Error::Forked(why)) if self.settings.access == Access::Read => {
                     log::warn!("{why}");
@@ -139,10 +146,14 @@ impl Drive {
         self.apply_segments(&segments, &mut head, &mut progress, watch)
             .await?;
         head.mark = gatherer.whole_up_to(newest, head.epoch);
-        if is_new {
+        if is_anew {
             self.find_share(&mut head)?;
         }
-        self.keep_head(&head)
+        let mut batch = Batch::default();
+        batch.put(Head::key(), head.encode())?;
+        batch.delete(unsettled::key());
+        batch.delete(unsettled::unfollowed());
+        self.keep(&batch, &head)
     }
 
     /// What is on the journal shelf and new here, and the greatest mark of it. Listed again for a
@@ -183,13 +194,7 @@ impl Drive {
         head: &mut Head,
         watch: Watch<'_>,
     ) -> Result<Vec<Found>, Error> {
-        let is_lost = matches!(
-            error,
-            Error::Damaged(_)
-                | Error::Malformed
-                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
-        );
-        if !is_lost {
+        if !is_lost(&error) {
             return Err(error);
         }
         log::warn!("the newest checkpoint cannot be read ({error}); an older one is tried");
@@ -213,28 +218,7 @@ impl Drive {
         Err(error)
     }
 
-    /// What this state directory published before its index was lost, as the journal knows it; and
-    /// whether what its spool holds beyond that may still follow.
-    fn find_share(&self, head: &mut Head) -> Result<(), Error> {
-        let share = self.share()?;
-        head.through = head.through.max(share.through);
-        let last = self.unpublished(head.through)?;
-        if last.is_some_and(|base| head.epoch > base.max(share.epoch)) {
-            self.wipe_index()?;
-            self.set_journal_head(Head::default());
-            return Err(self.forked());
-        }
-        Ok(())
-    }
-
-    pub(in crate::drive) fn share(&self) -> Result<Share, Error> {
-        let share = self.index.base_get(&Share::key(&self.instance))?;
-        Ok(share
-            .and_then(|value| Share::decode(&value))
-            .unwrap_or_default())
-    }
-
-    fn forked(&self) -> Error {
+    pub(in crate::drive) fn forked(&self) -> Error {
         Error::Forked(format!(
             "this drive was changed from another machine while {} held changes that were never published; \
              keep them with `ods-mount -o ro` and copy what you need, or give them up by removing its `spool` directory",
@@ -293,7 +277,7 @@ impl Drive {
         progress: &mut Progress,
         watch: Watch<'_>,
     ) -> Result<(), Error> {
-        self.wipe_index()?;
+        self.wipe_but_for_notes()?;
         let mut previous = [0; 32];
         for (number, entry) in (0_u32..).zip(&found.parts) {
             let (header, plain, _) = self.open_part(entry).await?;
@@ -368,7 +352,7 @@ impl Drive {
     }
 
     /// Empties the index; the head goes first, so that an interrupted emptying is begun again.
-    fn wipe_index(&self) -> Result<(), Error> {
+    pub(in crate::drive) fn wipe_index(&self) -> Result<(), Error> {
         let mut batch = Batch::default();
         batch.delete(Head::key());
         self.index.load(&batch)?;
@@ -392,7 +376,11 @@ impl Drive {
     fn keep_head(&self, head: &Head) -> Result<(), Error> {
         let mut batch = Batch::default();
         batch.put(Head::key(), head.encode())?;
-        self.index.load(&batch)?;
+        self.keep(&batch, head)
+    }
+
+    fn keep(&self, batch: &Batch, head: &Head) -> Result<(), Error> {
+        self.index.load(batch)?;
         self.index.load_done()?;
         self.set_journal_head(head.clone());
         Ok(())

@@ -14,6 +14,7 @@ use crate::index;
 use crate::index::archive::Archive;
 use crate::index::archive::Holding;
 use crate::index::key;
+use crate::index::tally::Tally;
 use crate::store;
 
 /// What the drain is doing.
@@ -158,7 +159,7 @@ pub struct ArchiveStatus {
 pub struct Space {
     /// Bytes the drive may hold: Discord sets no limit, so a round petabyte.
     pub total_bytes: u64,
-    /// Bytes in files.
+    /// Bytes in files, without their holes.
     pub used_bytes: u64,
     /// Files.
     pub files: u64,
@@ -298,8 +299,17 @@ impl Drive {
             .index
             .scan(Bound::Included(&from), Bound::Excluded(&to))
         {
-            let holding = Holding::decode(&entry?.1)?;
-            space.used_bytes += holding.file_bytes;
+            let (key, value) = entry?;
+            let holding = Holding::decode(&value)?;
+            let tally = match key::archive_of(&key) {
+                Some(no) => self.index.get(&key::tally(no))?,
+                None => None,
+            };
+            // An older drive has no tallies before its next epoch.
+            space.used_bytes += match tally {
+                Some(tally) => Tally::decode(&tally)?.stored_bytes,
+                None => holding.file_bytes,
+            };
             space.files += holding.files;
         }
         let view = self.view();

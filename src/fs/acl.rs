@@ -13,7 +13,7 @@ use crate::index::inode::Inode;
 use crate::index::inode::Kind;
 
 /// The attribute with the ACL that is checked.
-pub(in crate::fs) const ACCESS: &[u8] = b"system.posix_acl_access";
+pub const ACCESS: &[u8] = b"system.posix_acl_access";
 /// The attribute with the ACL that a directory hands down.
 pub(in crate::fs) const DEFAULT: &[u8] = b"system.posix_acl_default";
 
@@ -178,7 +178,7 @@ pub(in crate::fs) fn set_access(
     let acl = Acl::parse(value)?;
     if let Some(acl) = &acl {
         inode.mode = inode.mode & !0o777 | acl.mode();
-        // The caller's other groups are not known here: when in doubt, the privilege goes.
+        // One who belongs to the group by another of its groups comes as its member: `Fs::as_member`.
         if caller.uid != 0 && caller.gid != inode.gid {
             inode.mode &= !SET_GID;
         }

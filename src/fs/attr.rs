@@ -11,6 +11,7 @@ use crate::fs::Fs;
 use crate::fs::Privileges;
 use crate::fs::acl;
 use crate::fs::file::strip;
+use crate::fs::file::unprivileged;
 use crate::fs::known;
 use crate::fs::regular;
 use crate::id::InodeNo;
@@ -59,6 +60,20 @@ impl SetAttr {
     fn is_chown(&self) -> bool {
         self.uid.is_some() || self.gid.is_some() || *self == SetAttr::default()
     }
+
+    /// Sets everything but the size.
+    fn give(&self, inode: &mut Inode, now: Time) {
+        let time = |stamp| match stamp {
+            Stamp::Now => now,
+            Stamp::At(time) => time,
+        };
+        inode.uid = self.uid.unwrap_or(inode.uid);
+        inode.gid = self.gid.unwrap_or(inode.gid);
+        inode.mode = self.mode.map_or(inode.mode, |mode| mode & 0o7777);
+        inode.atime = self.atime.map_or(inode.atime, time);
+        inode.mtime = self.mtime.map_or(inode.mtime, time);
+        inode.btime = self.btime.unwrap_or(inode.btime);
+    }
 }
 
 impl Fs {
@@ -78,15 +93,13 @@ impl Fs {
     /// [`Error::Invalid`] or [`Error::IsADirectory`] for the size of anything but a file;
     /// [`Error::FileTooLarge`].
     pub fn setattr(&self, caller: &Caller, ino: InodeNo, set: SetAttr) -> Result<Attr, Error> {
-        let inode = self.change(|c| {
+        let changed = self.change(|c| {
             let mut inode = known(c, ino)?;
             let now = c.now();
             inode.ctime = now;
             if set.is_chown() && !inode.is_dir() {
                 strip(c, ino, &mut inode, Privileges::Kill)?;
             }
-            inode.uid = set.uid.unwrap_or(inode.uid);
-            inode.gid = set.gid.unwrap_or(inode.gid);
             if let Some(size) = set.size {
                 let rights = if caller.uid == 0 {
                     Privileges::Keep
@@ -96,21 +109,32 @@ impl Fs {
                 resize(c, ino, &mut inode, size)?;
                 strip(c, ino, &mut inode, rights)?;
             }
-            if let Some(mode) = set.mode {
-                inode.mode = mode & 0o7777;
+            set.give(&mut inode, now);
+            if set.mode.is_some() {
                 acl::after_chmod(c, ino, &inode)?;
             }
-            let time = |stamp| match stamp {
-                Stamp::Now => now,
-                Stamp::At(time) => time,
-            };
-            inode.atime = set.atime.map_or(inode.atime, time);
-            inode.mtime = set.mtime.map_or(inode.mtime, time);
-            inode.btime = set.btime.unwrap_or(inode.btime);
             c.put_inode(ino, &inode);
             Ok(inode)
-        })?;
+        });
+        let inode = match changed {
+            Err(Error::Stale) => self.setattr_gone(ino, set)?,
+            changed => changed?,
+        };
         Ok(self.attr(ino, inode))
+    }
+
+    /// The same for what is gone while somebody still holds it: only they see it.
+    fn setattr_gone(&self, ino: InodeNo, set: SetAttr) -> Result<Inode, Error> {
+        let ghost = self.open.ghost(ino).filter(|_| set.size.is_none());
+        let mut inode = ghost.ok_or(Error::Stale)?;
+        let now = self.drive.now();
+        inode.ctime = now;
+        if set.is_chown() && !inode.is_dir() {
+            unprivileged(&mut inode);
+        }
+        set.give(&mut inode, now);
+        self.open.haunt(ino, inode.clone());
+        Ok(inode)
     }
 
     /// How much there is room for.

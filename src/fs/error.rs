@@ -41,7 +41,8 @@ pub enum Error {
     /// The attribute's value is over [`crate::fs::XATTR_BYTES_MAX`].
     #[error("attribute too long")]
     AttributeTooLong,
-    /// The inode's attribute names are over [`crate::fs::XATTR_LIST_BYTES_MAX`] together.
+    /// The inode's attribute names are over [`crate::fs::XATTR_LIST_BYTES_MAX`] together, or there is more in its
+    /// attributes than could be removed at once.
     #[error("no room for more attributes")]
     AttributesFull,
     /// The attribute's name is empty or too long.

@@ -289,14 +289,19 @@ pub(in crate::fs) fn strip(
     inode: &mut Inode,
     privileges: Privileges,
 ) -> Result<(), Error> {
-    const SET_UID: u16 = 0o4000;
-    const SET_GID_AND_EXECUTE: u16 = 0o2010;
     if privileges == Privileges::Kill {
-        inode.mode &= !SET_UID;
-        if inode.mode & SET_GID_AND_EXECUTE == SET_GID_AND_EXECUTE {
-            inode.mode &= !crate::fs::entry::SET_GID;
-        }
+        unprivileged(inode);
     }
     xattr::remove(c, ino, inode, CAPABILITY)?;
     Ok(())
+}
+
+/// Takes away the set-id bits that give whoever runs it rights.
+pub(in crate::fs) fn unprivileged(inode: &mut Inode) {
+    const SET_UID: u16 = 0o4000;
+    const SET_GID_AND_EXECUTE: u16 = 0o2010;
+    inode.mode &= !SET_UID;
+    if inode.mode & SET_GID_AND_EXECUTE == SET_GID_AND_EXECUTE {
+        inode.mode &= !crate::fs::entry::SET_GID;
+    }
 }

@@ -40,6 +40,7 @@ use crate::drive::view::Look;
 use crate::id::InodeNo;
 use crate::index::inode::Inode;
 
+pub use acl::ACCESS as ACL_ACCESS;
 pub use allocate::Allocate;
 pub use attr::Attr;
 pub use attr::SetAttr;

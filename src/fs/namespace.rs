@@ -256,7 +256,7 @@ impl Fs {
     /// Removes what the last mount left open and unlinked.
     ///
     /// # Errors
-    /// When the drive fails; nothing is half removed then.
+    /// When the index cannot be read. What cannot be removed stays, and the log tells of it.
     pub fn recover(&self) -> Result<(), Error> {
         let (mut from, to) = key::all(b'U');
         if self.options.read_only {
@@ -269,7 +269,9 @@ impl Fs {
             };
             from = [last.as_slice(), &[0]].concat();
             for ino in found.iter().filter_map(|(key, _)| key::inode_of(key)) {
-                self.purge(ino)?;
+                if let Err(error) = self.purge(ino) {
+                    log::error!("inode {ino} has no name and stays: {error}");
+                }
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::fs::NAME_BYTES_MAX;
 use crate::fs::XATTR_BYTES_MAX;
 use crate::fs::XATTR_LIST_BYTES_MAX;
 use crate::fs::acl;
+use crate::fs::entry::ERASE_PAGE;
 use crate::fs::known;
 use crate::id::InodeNo;
 use crate::index::inode::Inode;
@@ -25,6 +26,14 @@ const ARCHIVE: &[u8] = b"user.ods.archive";
 const BIRTH: &[u8] = b"user.ods.birth";
 /// All of these.
 const TOLD: [&[u8]; 3] = [STATE, ARCHIVE, BIRTH];
+
+/// Most bytes of the keys of an inode's attributes, with what each takes in a record besides: they are removed
+/// in one record of the spool, whose head is a mebibyte at most.
+const KEY_BYTES_MAX: usize = 1_000_000;
+/// What a key takes in a record besides itself.
+const KEY_EXTRA: usize = 3;
+/// So many attributes never come to that, however long they are.
+const ATTRIBUTES_SAFE: u16 = 40;
 
 /// Nanoseconds.
 const SECOND: i64 = 1_000_000_000;
@@ -93,6 +102,7 @@ impl Fs {
                 (SetXattr::Create | SetXattr::Any, false) => room_for(c, ino, &inode, name)?,
                 (SetXattr::Replace | SetXattr::Any, true) => {}
             }
+            removable(c, ino, &inode, name, value.len())?;
             inode.ctime = c.now();
             match name {
                 acl::ACCESS => acl::set_access(c, caller, ino, &mut inode, value)?,
@@ -102,6 +112,21 @@ impl Fs {
             c.put_inode(ino, &inode);
             Ok(())
         })
+    }
+
+    /// The caller as a member of the inode's group, if it is one by any of these.
+    #[must_use]
+    pub fn as_member(&self, caller: Caller, ino: InodeNo, groups: &[u32]) -> Caller {
+        if groups.is_empty() {
+            return caller;
+        }
+        match self.drive.view().inode(ino) {
+            Ok(Some(inode)) if groups.contains(&inode.gid) => Caller {
+                gid: inode.gid,
+                ..caller
+            },
+            _ => caller,
+        }
     }
 
     /// Removes an attribute.
@@ -189,6 +214,36 @@ fn room_for(c: &Change<'_>, ino: InodeNo, inode: &Inode, name: &[u8]) -> Result<
         Ok(())
     } else {
         Err(Error::AttributesFull)
+    }
+}
+
+/// Refuses what could not be removed together with the inode: a value of so many bytes under this name.
+fn removable(
+    c: &Change<'_>,
+    ino: InodeNo,
+    inode: &Inode,
+    name: &[u8],
+    bytes: usize,
+) -> Result<(), Error> {
+    if inode.xattrs < ATTRIBUTES_SAFE {
+        return Ok(());
+    }
+    let pieces = bytes.div_ceil(key::PIECE_BYTES).max(1);
+    let mut sum = pieces * (key::xattr(ino, name, 0).len() + KEY_EXTRA);
+    let (mut from, to) = key::of(b'X', ino);
+    loop {
+        let found = c.scan_before(&from, &to, ERASE_PAGE)?;
+        let Some((last, _)) = found.last() else {
+            break;
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let others = found.iter().map(|(key, _)| key);
+        let others = others.filter(|key| key::xattr_of(key).is_none_or(|(of, _)| of != name));
+        sum += others.map(|key| key.len() + KEY_EXTRA).sum::<usize>();
+    }
+    match sum <= KEY_BYTES_MAX {
+        true => Ok(()),
+        false => Err(Error::AttributesFull),
     }
 }
 

@@ -272,7 +272,9 @@ impl Filesystem for Face {
     ) {
         let (caller, node, how) = (translate::caller(req), ino(node), translate::set_xattr(flags));
         let (name, value) = (attribute::kept_as(name).into_owned(), value.to_vec());
+        let groups = translate::groups_for(req, &name);
         let set = move |fs: &Fs| {
+            let caller = fs.as_member(caller, node, &groups);
             let value = attribute::whole(fs, node, &name, value, position)?;
             fs.setxattr(&caller, node, &name, &value, how?)
         };

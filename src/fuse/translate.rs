@@ -16,6 +16,7 @@ use fuser::Request;
 use fuser::TimeOrNow;
 
 use crate::clock::Time;
+use crate::fs::ACL_ACCESS;
 use crate::fs::Allocate;
 use crate::fs::Attr;
 use crate::fs::Caller;
@@ -67,6 +68,21 @@ pub(in crate::fuse) fn caller(request: &Request) -> Caller {
         uid: request.uid(),
         gid: request.gid(),
     }
+}
+
+/// The groups of whoever sets this attribute, besides the one that the request names; only the ACL needs them.
+pub(in crate::fuse) fn groups_for(request: &Request, attribute: &[u8]) -> Vec<u32> {
+    if attribute != ACL_ACCESS {
+        return Vec::new();
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", request.pid()));
+    groups_in(&status.unwrap_or_default())
+}
+
+fn groups_in(status: &str) -> Vec<u32> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    let words = list.unwrap_or_default().split_whitespace();
+    words.filter_map(|word| word.parse().ok()).collect()
 }
 
 pub(in crate::fuse) fn bits(mode: u32) -> u16 {
@@ -269,6 +285,13 @@ mod tests {
             Ok(after) => UNIX_EPOCH + Duration::new(after, nanoseconds),
             Err(_) => UNIX_EPOCH - Duration::new(seconds.unsigned_abs(), nanoseconds),
         }
+    }
+
+    #[test]
+    fn groups_are_read() {
+        let status = "Name:\tsetfacl\nGid:\t5\t5\t5\t5\nGroups:\t4 24 1000 \nNStgid:\t9\n";
+        assert_eq!(groups_in(status), [4, 24, 1000]);
+        assert!(groups_in("Groups:\t \n").is_empty() && groups_in("").is_empty());
     }
 
     #[test]

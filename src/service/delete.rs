@@ -8,6 +8,7 @@ use crate::drive::task::Task;
 use crate::fs;
 use crate::fs::Name;
 use crate::id::InodeNo;
+use crate::index::inode::Kind;
 use crate::service::Consent;
 use crate::service::Desk;
 use crate::service::Error;
@@ -155,9 +156,12 @@ fn tree(desk: &Desk, spot: &Spot, deleted: &mut Deleted, task: &Task<'_>) -> Res
 
 fn unlink(desk: &Desk, parent: InodeNo, name: &[u8], deleted: &mut Deleted) -> Result<(), Error> {
     let at = Name { parent, name };
-    let bytes = match desk.fs().lookup(at) {
-        Ok(attr) if attr.inode.nlink == 1 => attr.inode.size,
-        Ok(_) => 0,
+    let (attr, bytes) = match desk.fs().lookup(at) {
+        Ok(attr) if attr.inode.nlink == 1 => {
+            let bytes = attr.inode.size;
+            (attr, bytes)
+        }
+        Ok(attr) => (attr, 0),
         Err(fs::Error::NotFound) => return Ok(()),
         Err(error) => return Err(Error::file(name)(error)),
     };
@@ -165,6 +169,10 @@ fn unlink(desk: &Desk, parent: InodeNo, name: &[u8], deleted: &mut Deleted) -> R
         Ok(()) => {
             deleted.files += 1;
             deleted.bytes += bytes;
+            // The kernel may never have seen it, and would never say that it forgot it.
+            if attr.inode.kind == Kind::File {
+                desk.fs().forget(attr.ino);
+            }
         }
         Err(fs::Error::NotFound) => {}
         Err(error) => return Err(Error::file(name)(error)),

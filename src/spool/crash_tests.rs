@@ -1,5 +1,7 @@
 //! What is left of a spool when the power goes at any moment: everything that was promised, and no more.
 
+use std::sync::mpsc;
+
 use super::{
     Error, Place, Replayed, Settings, Spool,
     double::{Crash, Double, Random},
@@ -175,6 +177,66 @@ fn after_a_crash_at_any_operation_everything_synced_is_there_and_the_rest_is_a_p
         }
         assert!(fuel > 50, "there was some work");
     }
+}
+
+/// The numbers that are in the log, and whether any before them is missing.
+fn numbers(spool: &Spool) -> Vec<u64> {
+    let mut found = Vec::new();
+    let replayed = spool.replay(|one| -> Result<(), Error> {
+        match one {
+            Replayed::Record { seq, .. } => found.push(seq.0),
+            Replayed::Missing { .. } => found.push(0),
+        }
+        Ok(())
+    });
+    replayed.expect("the disk is good");
+    found
+}
+
+#[test]
+fn a_recovery_that_is_interrupted_leaves_no_gap() {
+    const SYNCED: u64 = 9;
+    let mut tears = 0;
+    for seed in 1..=40_u64 {
+        // Nobody does the background's work, so that every segment stays open.
+        let (sender, _jobs) = mpsc::channel();
+        let disk = Double::default();
+        let spool = Spool::recover(Box::new(disk.clone()), SETTINGS, Some(sender));
+        let spool = spool.expect("new spool");
+        for nth in 0..40 {
+            if nth == SYNCED {
+                spool.sync().expect("good disk");
+            }
+            spool.append(&[1; 40], &[7; 500]).expect("room");
+        }
+        let torn = disk.crashed(Crash::PowerRandom(seed));
+        assert!(torn.names_now().len() > 3);
+        for fuel in 0..100 {
+            let disk = torn.copy();
+            disk.world().fuel = Some(fuel);
+            let (sender, _jobs) = mpsc::channel();
+            let first = Spool::recover(Box::new(disk.clone()), SETTINGS, Some(sender));
+            let is_done = first.is_ok();
+            let crash = [
+                Crash::Kill,
+                Crash::PowerNothing,
+                Crash::PowerRandom(seed * 31 + fuel),
+            ];
+            for crash in crash {
+                let again = open(&disk.crashed(crash)).expect("the disk is good");
+                let found = numbers(&again);
+                let last = found.len() as u64;
+                let told = format!("seed {seed}, fuel {fuel}, {crash:?}: {found:?}");
+                assert!(found.iter().copied().eq(1..=last), "{told}");
+                assert!(last >= SYNCED, "{told}");
+            }
+            if is_done {
+                break;
+            }
+            tears += 1;
+        }
+    }
+    assert!(tears > 40, "{tears} interruptions");
 }
 
 /// Lets the power go after each `fuel` operations, in each way; answers if it ever went.

@@ -40,6 +40,7 @@ pub(super) struct World {
     /// Bytes that fit on the disk.
     pub(super) capacity: Option<u64>,
     pub(super) failing_syncs: u64,
+    pub(super) failing_punches: u64,
     pub(super) syncs: u64,
     /// While set, syncs wait.
     pub(super) gate: Gate,
@@ -328,7 +329,13 @@ impl Data for Handle {
     }
 
     fn punch(&self, position: u64, len: u64) -> io::Result<()> {
-        self.double.world().spend()?;
+        let mut world = self.double.world();
+        world.spend()?;
+        if world.failing_punches > 0 {
+            world.failing_punches -= 1;
+            return Err(io::Error::other("the disk is broken"));
+        }
+        drop(world);
         let at = usize::try_from(position).expect("small files");
         let len = usize::try_from(len).expect("small files");
         self.live(|live| live[at..at + len].fill(0));

@@ -509,6 +509,30 @@ mod tests {
     }
 
     #[test]
+    fn one_hole_that_the_disk_refuses_keeps_no_other_from_being_made() {
+        let disk = double::Double::default();
+        let settings = Settings {
+            segment_bytes: 4 * MIB,
+            ..Settings::default()
+        };
+        let spool = Spool::recover(Box::new(disk.clone()), settings, None).expect("new spool");
+        let body = vec![9; usize::try_from(MIB).expect("64 bits")];
+        let places: Vec<Place> = (0..6)
+            .map(|_| spool.append(b"data", &body).expect("room").1)
+            .collect();
+        for place in &places[..2] {
+            spool.release(place, MIB);
+        }
+        disk.world().failing_punches = 1;
+        spool.sync().expect("good disk");
+        let middles = places[..3].iter().map(|place| {
+            let at = usize::try_from(place.position + MIB / 2).expect("64 bits");
+            disk.with_file("00000001.seg", |bytes| bytes[at])
+        });
+        assert_eq!(middles.collect::<Vec<u8>>(), [9, 0, 9]);
+    }
+
+    #[test]
     fn threads_append_sync_read_and_release() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let settings = Settings {

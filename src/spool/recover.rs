@@ -221,26 +221,23 @@ fn drop_torn(medium: &dyn Medium, surveys: &mut Vec<Survey>) -> std::io::Result<
     let Some((index, position)) = first_tear(surveys) else {
         return Ok(0);
     };
-    let torn = surveys.split_off(index);
+    let mut torn = surveys.split_off(index);
+    let keeps_first = position > FILE_HEADER_BYTES;
     let mut dropped = 0;
-    for (nth, one) in torn.into_iter().enumerate() {
-        if nth == 0 && position > FILE_HEADER_BYTES {
-            one.data.truncate(position)?;
-            one.data.sync()?;
-            dropped += one.size - position;
-            surveys.push(survey(
-                one.number,
-                one.ending,
-                one.data,
-                one.segment.salt,
-                position,
-            )?);
-        } else {
-            medium.remove(&name(one.number, one.ending))?;
-            dropped += one.size.saturating_sub(FILE_HEADER_BYTES);
-        }
+    // The last goes first, and the cut comes last: whatever moment this is interrupted at, what is left shows
+    // the same tear.
+    for one in torn.drain(usize::from(keeps_first)..).rev() {
+        medium.remove(&name(one.number, one.ending))?;
+        medium.sync_names()?;
+        dropped += one.size.saturating_sub(FILE_HEADER_BYTES);
     }
-    medium.sync_names()?;
+    if let Some(one) = torn.pop() {
+        one.data.truncate(position)?;
+        one.data.sync()?;
+        dropped += one.size - position;
+        let (number, salt) = (one.number, one.segment.salt);
+        surveys.push(survey(number, one.ending, one.data, salt, position)?);
+    }
     if dropped > 0 {
         log::warn!("spool: dropped {dropped} bytes that were never made durable");
     }
@@ -257,16 +254,14 @@ fn first_tear(surveys: &[Survey]) -> Option<(usize, u64)> {
     let was_durable = |number: u32, missing_to: Seq| {
         witnessed >= missing_to || sealed_max.is_some_and(|sealed| sealed > number)
     };
-    let mut before: Option<&Survey> = None;
+    let mut after_open = false;
     let mut last = Seq(0);
     for (index, one) in surveys.iter().enumerate() {
         if one.ending == Ending::Open {
-            // The segment before may have lost its end so cleanly that nothing looks torn there.
-            let follows = before.is_some_and(|before| {
-                before.ending == Ending::Open && before.number + 1 == one.number
-            });
+            // The segment before may have lost its end so cleanly that nothing looks torn there. Only sealed
+            // segments are ever removed: nothing was between two open ones but what a tear took.
             let missing_to = Seq(one.first.map_or(0, |first| first.0.saturating_sub(1)));
-            if follows && missing_to > last && !was_durable(one.number - 1, missing_to) {
+            if after_open && missing_to > last && !was_durable(one.number - 1, missing_to) {
                 return Some((index, 0));
             }
             for suspect in &one.suspects {
@@ -279,7 +274,7 @@ fn first_tear(surveys: &[Survey]) -> Option<(usize, u64)> {
             }
         }
         last = one.last.unwrap_or(last);
-        before = Some(one);
+        after_open |= one.ending == Ending::Open;
     }
     None
 }

@@ -4,7 +4,10 @@
 //! that made it superfluous is among that: were it lost by a power cut, what it hid or removed would be there
 //! again, and must be whole.
 
-use std::sync::{Arc, atomic::Ordering, mpsc::Sender};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering, mpsc::Sender},
+};
 
 use super::{
     Error,
@@ -154,27 +157,30 @@ impl Core {
         let due: Vec<Surplus> = lock(&self.put_off)
             .extract_if(.., |one| one.after <= synced)
             .collect();
+        // What fails keeps nothing else from being given back.
+        let mut first = Ok(());
         for Surplus { bytes, what, .. } in due {
             self.put_off_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            match what {
-                What::Holes(segment, holes) => self.dig(&segment, &holes)?,
-                What::Segment(number) => self.remove(number)?,
-            }
+            first = first.and(match what {
+                What::Holes(segment, holes) => self.dig(&segment, &holes),
+                What::Segment(number) => self.remove(number),
+            });
         }
-        Ok(())
+        first
     }
 
     fn dig(&self, segment: &Segment, holes: &[Hole]) -> Result<(), Error> {
         let Ok(data) = self.data(segment) else {
             return Ok(());
         };
-        holes
+        let punched = holes
             .iter()
-            .try_for_each(|hole| data.punch(hole.position, hole.len))
-            .map_err(|source| Error::Io {
-                doing: "giving space back",
-                source,
-            })
+            .map(|hole| data.punch(hole.position, hole.len))
+            .fold(Ok(()), io::Result::and);
+        punched.map_err(|source| Error::Io {
+            doing: "giving space back",
+            source,
+        })
     }
 
     pub(super) fn cut(&self, through: Seq) -> Result<(), Error> {

@@ -4,6 +4,9 @@ use ods::drive::repair::Losses;
 use ods::drive::verify::Depth;
 use ods::drive::verify::Kind;
 use ods::drive::verify::Report;
+use ods::emulator::Fault;
+use ods::emulator::FaultKind;
+use ods::emulator::Recorded;
 use ods::emulator::StoredAttachment;
 
 use crate::world::HARMS;
@@ -98,6 +101,30 @@ fn a_harmed_segment() {
         }
         repaired(&world, &cell);
     }
+}
+
+#[test]
+fn a_segment_that_is_stored_shorter_than_it_is_told() {
+    let world = World::filled();
+    let route = format!("POST /channels/{}/messages", world.place.journal);
+    let short = FaultKind::TruncateStore {
+        keep_bytes: 100,
+        recorded: Recorded::Full,
+    };
+    let machine = world.open("first");
+    let text = noise(9, 300);
+    machine.write("note.txt", &text);
+    let fault = Fault::new(&route, short).times(2);
+    let id = world.place.emulator.faults().add(fault);
+    machine.flush();
+    assert_eq!(world.place.emulator.faults().met(id), 2);
+    machine.close();
+    let mut files = world.files.clone();
+    files.insert(String::from("note.txt"), text);
+    let stranger = world.fresh().expect("history is whole");
+    stranger.check("stored short", &files, &ALL);
+    assert!(stranger.verify(Depth::Full).healthy);
+    stranger.close();
 }
 
 #[test]

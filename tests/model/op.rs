@@ -234,4 +234,20 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Sequences that once told the worlds apart, as the test shrank them.
-pub(crate) const REGRESSIONS: &[fn() -> Vec<Op>] = &[];
+pub(crate) const REGRESSIONS: &[fn() -> Vec<Op>] = &[removed_while_held];
+
+/// What is open in the kernel alone is changed after its last name went.
+fn removed_while_held() -> Vec<Op> {
+    vec![
+        Op::Mkdir(vec![3], 0o755),
+        Op::Open(0, vec![3], libc::O_RDONLY | libc::O_DIRECTORY),
+        Op::Rmdir(vec![3]),
+        Op::ChmodOpen(0, 0o700),
+        Op::Stat(0),
+        Op::Mknod(vec![3], 0),
+        Op::Open(1, vec![3], libc::O_RDWR),
+        Op::Unlink(vec![3]),
+        Op::ChmodOpen(1, 0o640),
+        Op::Stat(1),
+    ]
+}

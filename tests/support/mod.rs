@@ -48,6 +48,7 @@ pub struct Mounted {
     runtime: Option<Runtime>,
     state: PathBuf,
     path: PathBuf,
+    drain: Drain,
     _dir: Option<TempDir>,
 }
 
@@ -143,10 +144,11 @@ impl Mounted {
         let store = Arc::new(Fallible::default());
         let mut mounted = Mounted::at(change(settings(&state, drain)), path, store, present, mount);
         mounted._dir = Some(dir);
+        mounted.drain = drain;
         mounted
     }
 
-    /// A drive whose state is in `settings`, mounted at `path`.
+    /// A drive whose state is in `settings`, mounted at `path`; mounted again, it drains on demand.
     pub fn at(
         settings: Settings,
         path: PathBuf,
@@ -167,6 +169,7 @@ impl Mounted {
             runtime: Some(runtime),
             state,
             path,
+            drain: Drain::OnDemand,
             _dir: None,
         }
     }
@@ -203,7 +206,7 @@ impl Mounted {
         if forget == Forget::Everything {
             std::fs::remove_dir_all(&self.state).expect("the state goes");
         }
-        let mut settings = settings(&self.state, Drain::OnDemand);
+        let mut settings = settings(&self.state, self.drain);
         if forget == Forget::Everything {
             // What the last handles let go of after the flush is unpublished, and is given up.
             settings.takeover = Takeover::Force;
@@ -217,6 +220,7 @@ impl Mounted {
         );
         let mut old = std::mem::replace(self, fresh);
         self._dir = old._dir.take();
+        self.drain = old.drain;
     }
 
     fn unmount(&mut self) {

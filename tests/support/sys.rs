@@ -225,9 +225,19 @@ pub fn statvfs(path: impl AsRef<OsStr>) -> Answer<libc::statvfs> {
 /// Does something as somebody else, in a process of its own; its answer is an errno or 0.
 /// Between fork and exit only what POSIX allows there: no allocation in `f`, please.
 pub fn as_user(uid: u32, gid: u32, f: impl FnOnce() -> Answer<i64>) -> Answer<()> {
+    as_member(uid, gid, &[], f)
+}
+
+/// The same as somebody who is in these groups besides.
+pub fn as_member(
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    f: impl FnOnce() -> Answer<i64>,
+) -> Answer<()> {
     apart(|| {
         let became = unsafe {
-            libc::setgroups(0, std::ptr::null()) == 0
+            libc::setgroups(groups.len(), groups.as_ptr()) == 0
                 && libc::setgid(gid) == 0
                 && libc::setuid(uid) == 0
         };

@@ -18,12 +18,19 @@ use crate::drive::verify::Depth;
 use crate::drive::verify::Findings;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
+use crate::id::PackId;
 use crate::index::Batch;
 use crate::index::chunk::ChunkPlace;
 use crate::index::key;
 use crate::index::manifest::Extent;
 use crate::index::manifest::FORGOTTEN;
 use crate::index::manifest::LOST;
+
+/// The pack in which a chunk lies, as its place says.
+fn pack_in(place: Option<&[u8]>) -> Result<Option<PackId>, Error> {
+    let place = place.map(ChunkPlace::decode).transpose()?;
+    Ok(place.map(|place| place.pack))
+}
 
 impl Drive {
     /// Looks once more at what was wrong; what still is, in the content of files, is forgotten.
@@ -38,19 +45,22 @@ impl Drive {
         let files = Files::These(concerned);
         let mut left = Findings::default();
         self.look_at_content(&files, Depth::Full, task, &mut left)?;
-        let gone = |bad: &Bad| !matches!(bad, Bad::Ends(_));
-        let mut chunks: BTreeSet<ChunkId> = left
-            .chunks
-            .iter()
-            .filter(|(_, bad)| gone(bad))
-            .map(|(id, _)| *id)
-            .collect();
-        chunks.insert(LOST);
+        let mut gone = Vec::new();
+        for (id, bad) in &left.chunks {
+            let looked_in = match bad {
+                Bad::Ends(_) => continue,
+                Bad::NoPlace => None,
+                Bad::Pack(pack) | Bad::Frame(pack) => Some(*pack),
+                Bad::WrongPlace => pack_in(self.index.get(&key::chunk(id))?.as_deref())?,
+            };
+            gone.push((*id, looked_in));
+        }
         let owners = left.owners.keys().chain(left.lost.keys());
         let owners: BTreeSet<InodeNo> = owners.copied().collect();
         if !owners.is_empty() {
             task.begin("forgetting", owners.len() as u64, 0)?;
             repaired.forgotten_bytes = self.in_epoch(task, move |drive| {
+                let chunks = drive.still_gone(&gone)?;
                 owners
                     .iter()
                     .try_fold(0, |bytes, ino| Ok(bytes + drive.forget_in(*ino, &chunks)?))
@@ -60,6 +70,19 @@ impl Drive {
             self.control.post(|board| board.lost_records = None);
         }
         Ok(())
+    }
+
+    /// Of the chunks that could not be read from where they were looked for, those that have no other place now:
+    /// somebody may have written such content again meanwhile.
+    fn still_gone(&self, gone: &[(ChunkId, Option<PackId>)]) -> Result<BTreeSet<ChunkId>, Error> {
+        let mut chunks = BTreeSet::from([LOST]);
+        for (id, looked_in) in gone {
+            let now = pack_in(self.index.frozen_get(&key::chunk(id))?.as_deref())?;
+            if now.is_none() || now == *looked_in {
+                chunks.insert(*id);
+            }
+        }
+        Ok(chunks)
     }
 
     /// Removes the places of chunks that could not be read and that no file needs: whoever wrote such content
