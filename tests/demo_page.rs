@@ -9,6 +9,7 @@ mod support;
 use chromium::Page;
 use support::Machine;
 use support::noise;
+use support::until;
 
 const WIDE: (u32, u32) = (1180, 800);
 
@@ -54,6 +55,10 @@ fn a_newcomer_copies_files_sees_the_card_presses_info_and_runs_a_command() {
     let text = |path: &std::path::Path| path.to_str().expect("text").to_owned();
     let mut demo = machine.start("ods", &["demo", &text(&mnt), "--data", &text(&data)]);
     demo.says("demo is mounted");
+    // A card has buttons from its first change beside a bot on.
+    until("the bot's commands", || {
+        data.join("state/bot-commands").exists()
+    });
     let url = address(&demo.err());
     std::fs::create_dir(mnt.join("holidays")).expect("a directory");
     for number in 0..3 {
@@ -108,7 +113,7 @@ fn a_demo_without_a_bot_has_none() {
         let mut demo = machine.start("ods", &args);
         demo.says("demo is mounted");
         if options.is_empty() {
-            support::until("the bot's commands", || {
+            until("the bot's commands", || {
                 data.join("state/bot-commands").exists()
             });
         }
