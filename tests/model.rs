@@ -36,9 +36,10 @@ fn number(variable: &str, default: u32) -> u32 {
 
 /// Both worlds, and what they looked like after the last step.
 struct Pair {
-    mounted: Mounted,
+    // What is open in it goes before the mount, which would wait for that.
     ours: World,
     theirs: World,
+    mounted: Mounted,
     seen: (Tree, Tree),
     _dir: tempfile::TempDir,
 }
