@@ -4,6 +4,10 @@
 //! none, go back to the newest complete checkpoint; then apply segment after segment, each checked
 //! against the hash of the one before it. Everything lands in the index, and applying twice is harmless,
 //! so an interrupted walk goes on from the last whole segment, or begins the checkpoint again.
+//!
+//! A listing that lacks an epoch before a later one is asked for again. One that lacks only the last cannot be
+//! told from one that is whole: a machine that begins with it shows the state before, and is stopped as a fork
+//! when it publishes.
 
 use std::ops::Bound;
 use std::time::Duration;
