@@ -13,24 +13,18 @@ use crate::machine;
 pub(crate) const MESSAGES_PER_WINDOW: u64 = 5;
 pub(crate) const WINDOW_S: f64 = 5.0;
 
-/// Largest attachment and largest request, as Discord documents them, bytes.
-pub(crate) const ATTACHMENT_BYTES: u64 = 10 << 20;
+/// Largest request, as Discord documents it, bytes. Attachments of less than 10 MiB fill it.
 pub(crate) const REQUEST_BYTES: u64 = 25 << 20;
 
 /// Connections that the goals speak of.
 pub(crate) const CONNECTIONS: f64 = 4.0;
 
-/// Bytes of attachments in the fullest message.
-pub(crate) fn message_bytes() -> u64 {
-    REQUEST_BYTES / ATTACHMENT_BYTES * ATTACHMENT_BYTES
-}
-
 /// The shortest time in which so many bytes can be put into one channel: full windows of full
 /// messages, then the last window's messages side by side.
 pub(crate) fn upload_s(bytes: u64, bytes_per_s: u64, rtt_s: f64) -> f64 {
-    let messages = bytes.div_ceil(message_bytes());
+    let messages = bytes.div_ceil(REQUEST_BYTES);
     let windows = messages.div_ceil(MESSAGES_PER_WINDOW).max(1) - 1;
-    let transfer = seconds(message_bytes().min(bytes), bytes_per_s);
+    let transfer = seconds(REQUEST_BYTES.min(bytes), bytes_per_s);
     f64::from(u32::try_from(windows).unwrap_or(u32::MAX)) * WINDOW_S + transfer + rtt_s
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn drain_cpu(settings: &Settings) -> io::Result<Vec<Row>> {
 pub(crate) fn drain_speed(settings: &Settings) -> io::Result<Vec<Row>> {
     // A twentieth less than whole windows hold, which is what the goal leaves for packs that are not full.
     let windows = settings.size.pick(2, 4, 12);
-    let possible = windows * arithmetic::MESSAGES_PER_WINDOW * arithmetic::message_bytes();
+    let possible = windows * arithmetic::MESSAGES_PER_WINDOW * arithmetic::REQUEST_BYTES;
     let bytes = usize::try_from(possible / 20 * 19).map_err(io::Error::other)?;
     let mut world = World::new(settings, "drain-speed")?;
     world.emulator.limits(&json!({
@@ -123,7 +123,7 @@ pub(crate) fn drain_speed(settings: &Settings) -> io::Result<Vec<Row>> {
         std::thread::sleep(std::time::Duration::from_secs_f64(arithmetic::WINDOW_S));
     }
     row.note = format!(
-        "5 messages of 25 MiB in 5 s, two attachments of 10 MiB each, 80 ms, 25 MiB/s for a connection; {refused} answers 429"
+        "5 messages of 25 MiB in 5 s, 80 ms, 25 MiB/s for a connection; {refused} answers 429"
     );
     world.emulator.link(AT_ONCE)?;
     world.ods.unmount()?;
@@ -277,12 +277,11 @@ pub(crate) fn rebuild(settings: &Settings) -> io::Result<Vec<Row>> {
     let mut world = World::new(settings, "rebuild")?;
     world.ods.mount("")?;
     make_files(&world.ods.path(), files)?;
-    let made = world.emulator.counts()?;
     world.ods.unmount()?;
     let stored = world.emulator.counts()?;
     let mut rows = rebuild_rows(files, stored.attachments);
-    let _ = made;
-    for round in 0..settings.rounds.min(settings.size.pick(3, 5, 1)) {
+    let rounds = settings.rounds.min(settings.size.pick(3, 5, 1));
+    for round in 0..rounds {
         let before = world.emulator.counts()?;
         let name = format!("empty-{round}");
         let (mut other, cpu_s) = Ods::join_timed(&world.dir, &name, &world.emulator)?;
@@ -299,9 +298,15 @@ pub(crate) fn rebuild(settings: &Settings) -> io::Result<Vec<Row>> {
         rows[1].add("the limit", 60.0);
         rows[2].add("ods", mount_s);
         rows[2].add("the limit", 1.0);
-        memory(&other, &mut rows, round)?;
+        idle_memory(&other, &mut rows[3])?;
         other.unmount()?;
     }
+    // Only now: what is uploaded would be more to rebuild.
+    world.ods.mount("")?;
+    for round in 0..rounds {
+        busy_memory(&world.ods, &mut rows[4], round)?;
+    }
+    world.ods.unmount()?;
     world.end()?;
     Ok(rows)
 }
@@ -339,8 +344,13 @@ fn rebuild_rows(files: usize, attachments: u64) -> Vec<Row> {
     rows
 }
 
-/// Directories of a thousand empty files.
+/// The archive of the many files: each archive has a thread, of which a server has a thousand at most.
+pub(crate) const FILES: &str = "files";
+
+/// Directories of a thousand empty files, in one archive.
 pub(crate) fn make_files(path: &Path, files: usize) -> io::Result<()> {
+    let path = path.join(FILES);
+    fs::create_dir(&path)?;
     for dir in 0..files.div_ceil(1000) {
         let dir_path = path.join(format!("dir-{dir:04}"));
         fs::create_dir(&dir_path)?;
@@ -351,15 +361,23 @@ pub(crate) fn make_files(path: &Path, files: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Memory of the daemon: after a look at everything, then at most while much is uploaded.
-fn memory(ods: &Ods, rows: &mut [Row], round: usize) -> io::Result<()> {
+/// Memory of the daemon after a look at everything.
+fn idle_memory(ods: &Ods, row: &mut Row) -> io::Result<()> {
     let mut seen = 0;
-    for dir in fs::read_dir(ods.path())? {
+    for dir in fs::read_dir(ods.path().join(FILES))? {
         seen += fs::read_dir(dir?.path())?.count();
     }
     std::hint::black_box(seen);
-    rows[3].add("ods", machine::memory_mib(ods.pid(), "VmRSS")?);
-    rows[3].add("the limit", 256.0);
+    row.add("ods", machine::memory_mib(ods.pid(), "VmRSS")?);
+    row.add("the limit", 256.0);
+    Ok(())
+}
+
+/// Memory of the daemon at most while much is uploaded, after a look at everything.
+fn busy_memory(ods: &Ods, row: &mut Row, round: usize) -> io::Result<()> {
+    for dir in fs::read_dir(ods.path().join(FILES))? {
+        std::hint::black_box(fs::read_dir(dir?.path())?.count());
+    }
     machine::reset_peak(ods.pid());
     let mut stock = Stock::new(300 + round as u64);
     for number in 0..8 {
@@ -367,8 +385,8 @@ fn memory(ods: &Ods, rows: &mut [Row], round: usize) -> io::Result<()> {
         fill_fresh(&path, 64 * MIB, &mut stock)?;
     }
     ods.flush()?;
-    rows[4].add("ods", machine::memory_mib(ods.pid(), "VmHWM")?);
-    rows[4].add("the limit", 512.0);
+    row.add("ods", machine::memory_mib(ods.pid(), "VmHWM")?);
+    row.add("the limit", 512.0);
     for number in 0..8 {
         fs::remove_file(ods.path().join(format!("load-{number}")))?;
     }

@@ -18,6 +18,7 @@ use crate::local::timed;
 use crate::machine;
 use crate::machine::Forget;
 use crate::noise::Noise;
+use crate::remote::FILES;
 use crate::remote::ON_DEMAND;
 use crate::remote::World;
 use crate::remote::make_files;
@@ -142,10 +143,10 @@ fn files(settings: &Settings, count: usize, curves: &mut Curves) -> io::Result<(
     let (_, flush) = both(pid, || world.ods.flush())?;
     curves.add("flush of all: processor", "s", size, flush);
     machine::forget(Forget::Everything)?;
-    let (_, list) = both(pid, || walk(&path, Depth::Names))?;
+    let (_, list) = both(pid, || walk(&path.join(FILES), Depth::Names))?;
     curves.add("readdir of all: processor", "s", size, list);
     machine::forget(Forget::Everything)?;
-    let (_, stat) = both(pid, || walk(&path, Depth::Attributes))?;
+    let (_, stat) = both(pid, || walk(&path.join(FILES), Depth::Attributes))?;
     curves.add("stat of all: processor", "s", size, stat);
     let one = || fs::write(path.join("one"), "one").and_then(|()| world.ods.flush());
     let (flush_s, flush) = both(pid, one)?;
@@ -199,11 +200,7 @@ enum Depth {
 
 fn walk(path: &Path, depth: Depth) -> io::Result<()> {
     for dir in fs::read_dir(path)? {
-        let dir = dir?;
-        if !dir.file_type()?.is_dir() {
-            continue;
-        }
-        for entry in fs::read_dir(dir.path())? {
+        for entry in fs::read_dir(dir?.path())? {
             let entry = entry?;
             if depth == Depth::Attributes {
                 entry.metadata()?;
