@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// One sentence about the machine.
 pub(crate) fn describe(dir: &Path) -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
+    let (cpus, release) = (read("/proc/cpuinfo"), read("/proc/sys/kernel/osrelease"));
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.split(':').nth(1))
@@ -37,7 +37,7 @@ pub(crate) fn describe(dir: &Path) -> String {
         "{count} × {}, {:.0} GiB, Linux {}, {} below {}",
         field(&cpus, "model name"),
         kib / f64::from(1 << 20),
-        read("/proc/sys/kernel/osrelease").trim(),
+        release.trim().split('-').next().unwrap_or_default(),
         filesystem(dir),
         dir.display(),
     )
