@@ -65,7 +65,9 @@ fn pack_bytes(limits: Limits) -> u64 {
         .put_bytes_proven
         .div_ceil(most)
         .clamp(1, limits.objects_max.max(1) as u64);
-    (limits.put_bytes_proven / count).min(most)
+    (limits.put_bytes_proven / count)
+        .max(PackBuilder::CAPACITY_BYTES_MIN)
+        .min(most)
 }
 
 #[cfg(test)]
@@ -83,6 +85,11 @@ mod tests {
         assert_eq!(pack_bytes(limits(25, 10)), 25 * MIB / 3);
         assert_eq!(pack_bytes(limits(100, 10)), 10 * MIB);
         assert_eq!(pack_bytes(limits(10, 10)), 10 * MIB);
+        assert_eq!(
+            pack_bytes(limits(7, 6)),
+            PackBuilder::CAPACITY_BYTES_MIN,
+            "any chunk fits"
+        );
         assert_eq!(
             pack_bytes(limits(u64::MAX, 64)),
             64 * MIB,

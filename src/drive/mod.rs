@@ -138,6 +138,8 @@ pub struct Drive {
     tending: gc::Tending,
     head: Mutex<journal::Head>,
     lease: Mutex<Option<lease::Held>>,
+    /// Turns of read-ahead.
+    ahead: tokio::sync::Semaphore,
     /// Has this state directory had the lease since it last followed the journal?
     lease_kept: AtomicBool,
     damaged: Mutex<HashMap<InodeNo, String>>,

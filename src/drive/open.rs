@@ -242,6 +242,7 @@ impl Drive {
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
             lease: Mutex::new(None),
+            ahead: tokio::sync::Semaphore::new(crate::drive::readahead::GROUPS_MAX),
             lease_kept: AtomicBool::new(false),
             damaged: Mutex::default(),
             damaged_paths: Mutex::default(),

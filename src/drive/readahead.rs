@@ -31,6 +31,9 @@ const STEP_MAX: u64 = 4 * MIB;
 /// Chunks that are fetched together: about one range of a pack.
 const GROUP_CHUNKS: usize = 4;
 
+/// Groups that are fetched ahead at once, for all files together.
+pub(in crate::drive) const GROUPS_MAX: usize = 10;
+
 /// What is known of one reader.
 #[derive(Debug, Default)]
 pub struct ReadAhead(Mutex<Reader>);
@@ -92,9 +95,14 @@ impl Drive {
             let mut chunks = chunks_of(&parts);
             chunks.retain(|chunk| !drive.has_chunk(chunk));
             // Each group by itself: who waits for one chunk need not wait for the whole window.
-            let groups = chunks
-                .chunks(GROUP_CHUNKS)
-                .map(|group| drive.fetch(group, Urgency::Background));
+            let drive = &drive;
+            let groups = chunks.chunks(GROUP_CHUNKS).map(|group| async move {
+                // What has no turn yet is nobody's: a reader that comes to it first fetches it at once.
+                let Ok(_turn) = drive.ahead.acquire().await else {
+                    return Ok(());
+                };
+                drive.fetch(group, Urgency::Background).await.map(drop)
+            });
             for error in join_all(groups).await.into_iter().filter_map(Result::err) {
                 log::debug!("read-ahead of inode {ino} failed: {error}");
             }

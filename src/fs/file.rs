@@ -162,11 +162,12 @@ impl Fs {
     /// [`Error::BadHandle`]; when the local disk fails.
     pub fn read_local(&self, handle: u64, offset: u64, len: u32) -> Result<Option<Vec<u8>>, Error> {
         let handle = self.open.get(handle).ok_or(Error::BadHandle)?;
-        match self.clamp(&handle, offset, len)? {
+        let there = self.clamp(&handle, offset, u32::MAX)?;
+        match there.min(len) {
             0 => Ok(Some(Vec::new())),
             len => {
                 let read = self.drive.read_local(handle.ino, offset, len)?;
-                if read.is_some() {
+                if read.is_some() && len < there {
                     self.drive
                         .look_ahead(handle.ino, offset, len, &handle.ahead);
                 }

@@ -66,7 +66,7 @@ struct ErrorBody {
 }
 
 /// Longest wait that is believed; beyond it something is wrong.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// When a 429 does not say how long.
 const WAIT_UNTOLD: Duration = Duration::from_secs(5);
 const WAIT_UNTOLD_CLOUDFLARE: Duration = Duration::from_secs(60);
@@ -88,7 +88,11 @@ fn bucket(headers: &HeaderMap) -> Option<HeardBucket> {
         limit: text(headers, "x-ratelimit-limit")?.parse().ok()?,
         left: text(headers, "x-ratelimit-remaining")?.parse().ok()?,
         resets_after: seconds(text(headers, "x-ratelimit-reset-after")?.parse().ok()?),
-        resets_at_s: text(headers, "x-ratelimit-reset").and_then(|at| at.parse().ok()),
+        // Of use only where it is as exact as the other.
+        resets_at_s: text(headers, "x-ratelimit-reset")
+            .filter(|at| at.contains('.'))
+            .and_then(|at| at.parse().ok())
+            .filter(|at: &f64| at.is_finite()),
     })
 }
 

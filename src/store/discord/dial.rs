@@ -5,9 +5,17 @@
 //! every answer tells what that clock showed at some moment between question and answer. All of them together
 //! leave little room for doubt, as in NTP.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use super::heard::HeardBucket;
+use super::{answer::WAIT_MAX, heard::HeardBucket};
+
+/// Discord answers from many machines, whose clocks agree to about this.
+const AGREEMENT: Duration = Duration::from_millis(30);
+
+/// Seconds by which two clocks may part in a second.
+const DRIFT: f64 = 2e-4;
 
 /// What all answers until now leave possible.
 #[derive(Debug, Default)]
@@ -30,7 +38,8 @@ impl Dial {
             return latest;
         };
         self.hear(sent, now, at_s - told.resets_after.as_secs_f64());
-        let resets = self.latest(at_s).unwrap_or(latest);
+        let exact = self.latest(at_s).filter(|_| told.resets_after < WAIT_MAX);
+        let resets = exact.map_or(latest, |at| at + AGREEMENT);
         resets.clamp(sent + told.resets_after, latest)
     }
 
@@ -56,7 +65,7 @@ impl Dial {
     /// When their clock shows `at_s`, at the latest.
     fn latest(&self, at_s: f64) -> Option<Instant> {
         let Reading { base, low_s, .. } = self.0?;
-        let wait = std::time::Duration::try_from_secs_f64((at_s - low_s).max(0.0)).ok()?;
+        let wait = Duration::try_from_secs_f64((at_s - low_s).max(0.0)).ok()?;
         base.checked_add(wait)
     }
 }
@@ -66,16 +75,14 @@ impl Reading {
         let passed = (base - self.base).as_secs_f64();
         Reading {
             base,
-            low_s: self.low_s + passed,
-            high_s: self.high_s + passed,
+            low_s: self.low_s + passed * (1.0 - DRIFT),
+            high_s: self.high_s + passed * (1.0 + DRIFT),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
