@@ -110,3 +110,15 @@ impl From<codec::Error> for Error {
         }
     }
 }
+
+impl Error {
+    /// Is this what a damaged or missing object looks like? Otherwise the store could not say.
+    pub(in crate::drive) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Error::Damaged(_)
+                | Error::Malformed
+                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
+        )
+    }
+}

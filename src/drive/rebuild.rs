@@ -20,7 +20,6 @@ use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::names::Series;
 use crate::drive::unsettled;
-use crate::drive::unsettled::is_lost;
 use crate::id::EpochNo;
 use crate::index::Batch;
 use crate::store;
@@ -198,7 +197,7 @@ impl Drive {
         head: &mut Head,
         watch: Watch<'_>,
     ) -> Result<Vec<Found>, Error> {
-        if !is_lost(&error) {
+        if !error.is_damage() {
             return Err(error);
         }
         log::warn!("the newest checkpoint cannot be read ({error}); an older one is tried");

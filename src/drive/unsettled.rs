@@ -10,7 +10,6 @@ use crate::drive::journal::Head;
 use crate::drive::journal::Share;
 use crate::index::Batch;
 use crate::index::key;
-use crate::store;
 use crate::store::Locator;
 
 /// Is in the index while it is made anew: until then nobody knows how far this state directory has published.
@@ -22,16 +21,6 @@ pub(in crate::drive) fn key() -> Vec<u8> {
 /// machine may have published meanwhile.
 pub(in crate::drive) fn unfollowed() -> Vec<u8> {
     key::local("unfollowed")
-}
-
-/// Can this be an own segment that the store did not keep whole?
-pub(in crate::drive) fn is_lost(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Damaged(_)
-            | Error::Malformed
-            | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
-    )
 }
 
 impl Drive {
@@ -106,7 +95,7 @@ impl Drive {
             match self.open_segment(found).await {
                 // History went on from one that is there.
                 Ok(_) => broken.retain(|other: &Found| other.epoch == found.epoch),
-                Err(error) if is_lost(&error) => {
+                Err(error) if error.is_damage() => {
                     log::warn!("epoch {} is not whole in the journal: {error}", found.epoch);
                     broken.push(found.clone());
                 }

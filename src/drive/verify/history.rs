@@ -15,7 +15,6 @@ use crate::drive::verify::Depth;
 use crate::drive::verify::Findings;
 use crate::drive::verify::HistoryIll;
 use crate::id::EpochNo;
-use crate::store;
 use crate::store::Mark;
 
 /// What the journal's shelf holds, set by set.
@@ -23,16 +22,6 @@ struct Shelved {
     checkpoints: Vec<Found>,
     /// By epoch; more than one when an answer was lost.
     segments: BTreeMap<EpochNo, Vec<Found>>,
-}
-
-/// Is this what a damaged or missing object looks like, or could the store not say?
-fn is_damage(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Damaged(_)
-            | Error::Malformed
-            | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
-    )
 }
 
 impl Drive {
@@ -56,7 +45,7 @@ impl Drive {
         };
         let fetched = match superblock::fetch(&*self.store, newest).await {
             Ok(fetched) => fetched,
-            Err(error) if is_damage(&error) => return ill("the superblock on Discord is damaged"),
+            Err(error) if error.is_damage() => return ill("the superblock on Discord is damaged"),
             Err(error) => return Err(error),
         };
         if fetched.drive() != self.id {
@@ -169,7 +158,7 @@ impl Drive {
         for found in &shelved.checkpoints {
             match self.wait_with(task, self.checkpoint_hash(found)) {
                 Ok(hash) => drop(states.insert(found.epoch, hash)),
-                Err(error) if is_damage(&error) => {
+                Err(error) if error.is_damage() => {
                     ill.what.push(format!(
                         "the checkpoint of epoch {} is damaged",
                         found.epoch
@@ -191,7 +180,7 @@ impl Drive {
                         next = next.or(Some(opened.hash));
                     }
                     Ok(_) => {}
-                    Err(error) if is_damage(&error) => {}
+                    Err(error) if error.is_damage() => {}
                     Err(error) => return Err(error),
                 }
                 task.done(1, 0)?;
