@@ -9,6 +9,10 @@
 
 #[path = "support/discord.rs"]
 mod discord;
+#[path = "support/edges.rs"]
+mod edges;
+#[path = "support/ods.rs"]
+mod machines;
 #[path = "support/ondemand.rs"]
 mod ondemand;
 #[path = "support/tap.rs"]
@@ -22,6 +26,7 @@ use std::time::Duration;
 
 use discord::place;
 use discord::place_with;
+use machines::World;
 use ods::drive::Settings;
 use ods::emulator::Fault;
 use ods::emulator::FaultKind;
@@ -50,16 +55,24 @@ fn requests(tap: &Tap) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cold_read_waits_for_at_most_two_requests_of_an_upload() {
-    let place = place_with(Limits {
-        routes: RouteLimits {
-            create_message: RouteLimit::new(2, 5000),
-            ..RouteLimits::default()
-        },
-        ..Limits::default()
-    })
-    .await;
+/// Where an upload of three messages is when someone wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upload {
+    /// It has used up its window, and waits for the next.
+    Waits,
+    /// A message is on its way, and the wire takes a second for it.
+    Sends,
+}
+
+/// Requests that began, and messages that were done, while something was read that was only on Discord.
+struct Meanwhile {
+    requests: Vec<String>,
+    messages: u64,
+}
+
+/// Reads what is only on Discord while an upload is there.
+async fn cold_read_during(upload: Upload, limits: Limits) -> Meanwhile {
+    let place = place_with(limits).await;
     let mount = Mount::new(&place).await;
     let expected = noise(1, 3 * MIB);
     let bytes = expected.clone();
@@ -80,87 +93,139 @@ async fn a_cold_read_waits_for_at_most_two_requests_of_an_upload() {
     .await;
     // What the process before left of a window is known only now.
     let limited = place.emulator.counts().rate_limited;
-    // Three messages of 20 MiB, of which the first window takes two.
     mount
-        .work(|path| fs::write(path.join("upload"), noise(2, 46 * MIB)).unwrap())
+        .work(|path| fs::write(path.join("upload"), noise(2, 66 * MIB)).unwrap())
         .await;
-    let before_upload = place.emulator.counts().messages;
+    let done_before = place.emulator.counts().messages;
+    let is_post = |line: &&String| line.starts_with("POST /") && line.contains("/messages");
+    let posts = || requests(&tap).iter().filter(is_post).count() as u64;
+    let posts_before = posts();
     let drive = Arc::clone(&mount.drive);
-    let upload = tokio::task::spawn_blocking(move || drive.flush(|| true));
-    while place.emulator.counts().messages < before_upload + 2 {
+    let flush = tokio::task::spawn_blocking(move || drive.flush(|| true));
+    let is_there = || {
+        let done = place.emulator.counts().messages - done_before;
+        match upload {
+            Upload::Waits => done >= 2,
+            Upload::Sends => done >= 1 && posts() - posts_before > done,
+        }
+    };
+    while !is_there() {
+        assert!(!flush.is_finished(), "the upload is over too soon");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!upload.is_finished(), "the upload goes on");
     let before = requests(&tap).len();
+    let messages = place.emulator.counts().messages;
     let downloads = place.emulator.counts().cdn_requests;
     let read = mount
         .work(|path| fs::read(path.join("cold")).unwrap())
         .await;
-    let during = requests(&tap).split_off(before);
-    let downloads = place.emulator.counts().cdn_requests - downloads;
+    let meanwhile = Meanwhile {
+        requests: requests(&tap).split_off(before),
+        messages: place.emulator.counts().messages - messages,
+    };
     assert!(read == expected);
-    let of_upload = during.iter().filter(|line| !line.starts_with("GET /"));
-    assert!(of_upload.count() <= 2, "{during:?}");
-    assert!(downloads > 0, "it was cold: {during:?}");
-    upload.await.unwrap().expect("the upload ends well");
+    let downloads = place.emulator.counts().cdn_requests - downloads;
+    assert!(downloads > 0, "it was cold: {:?}", meanwhile.requests);
+    flush.await.unwrap().expect("the upload ends well");
     let limited = place.emulator.counts().rate_limited - limited;
     assert_eq!(limited, 0, "and within limits");
     mount.lose().await;
+    meanwhile
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sixty_four_readers_share_few_connections_and_bounded_memory() {
-    const READERS: u64 = 64;
-    const MEMORY: u64 = 4 << 20;
-    const FILE: usize = 300 << 10;
-    let place = place().await;
-    let mount = Mount::new(&place).await;
-    mount
-        .work(|path| {
-            for reader in 0..READERS {
-                fs::write(path.join(format!("{reader}")), noise(reader + 1, FILE)).unwrap();
-            }
-        })
-        .await;
-    mount.flush().await;
-    mount.lose().await;
+async fn a_cold_read_waits_for_at_most_two_requests_of_an_upload_that_waits() {
+    let during = cold_read_during(
+        Upload::Waits,
+        Limits {
+            routes: RouteLimits {
+                create_message: RouteLimit::new(2, 5000),
+                ..RouteLimits::default()
+            },
+            ..Limits::default()
+        },
+    )
+    .await;
+    let others = during.requests.iter();
+    let of_upload = others.filter(|line| !line.starts_with("GET /"));
+    assert!(of_upload.count() <= 2, "{:?}", during.requests);
+}
 
-    place.emulator.set_limits(Limits {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_read_waits_for_at_most_two_requests_of_an_upload_that_fills_the_wire() {
+    let during = cold_read_during(
+        Upload::Sends,
+        Limits {
+            rtt_ms: 20,
+            bytes_per_s: Some(20 * MIB as u64),
+            ..Limits::default()
+        },
+    )
+    .await;
+    // A message takes a second: they are the clock.
+    assert!(during.messages <= 2, "{} messages", during.messages);
+}
+
+/// Little memory for chunks, and room on the disk for all that is read below.
+const READ_OPTIONS: &str = "memory=16M,cache=512M,reserve=0";
+/// Its code and its index (some 40 MiB in a debug build), the chunks above, what may be on its way from
+/// the CDN at once (128 MiB), and half as much again for what is being unsealed.
+const READ_PEAK_KIB_MAX: u64 = 256 << 10;
+
+#[test]
+fn sixty_four_readers_share_few_connections_and_bounded_memory() {
+    const READERS: u64 = 64;
+    // Several chunks, so that all of them read ahead.
+    const FILE: usize = 4 * MIB;
+    let data = tempfile::tempdir().unwrap();
+    let world = World::on_disk(data.path());
+    let machine = world.machine();
+    machine.ods(&["init"]).good();
+    machine.mount(&["-o", READ_OPTIONS]).good();
+    for reader in 0..READERS {
+        fs::write(
+            machine.mnt().join(format!("{reader}")),
+            edges::noise(reader, FILE),
+        )
+        .unwrap();
+    }
+    machine.ods(&["umount"]).good();
+    fs::remove_dir_all(machine.path("state")).unwrap();
+    machine.ods(&["init", "--join"]).good();
+
+    world.emulator.set_limits(Limits {
         rtt_ms: 3,
-        ..place.emulator.limits()
+        ..world.emulator.limits()
     });
-    let small = |settings| Settings {
-        memory_bytes_max: MEMORY,
-        // However slow the machine is.
-        read_timeout: Duration::from_secs(3600),
-        ..settings
-    };
-    let mount = Mount::with(place.store(), small).await;
-    let before = place.emulator.connections_max();
-    let path = mount.path();
-    let readers: Vec<_> = (0..READERS)
-        .map(|reader| {
-            let path = path.join(format!("{reader}"));
-            std::thread::spawn(move || fs::read(path).unwrap() == noise(reader + 1, FILE))
-        })
-        .collect();
-    let mut memory_max = 0;
-    while readers.iter().any(|reader| !reader.is_finished()) {
-        memory_max = memory_max.max(mount.drive.status().unwrap().cache.memory_bytes);
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    for reader in readers {
-        assert!(reader.join().expect("no panic"), "the right bytes");
-    }
-    assert!(memory_max <= MEMORY, "{memory_max} bytes of chunks");
-    let settings = place.settings();
-    let connections = place.emulator.connections_max();
+    machine.mount(&["-o", READ_OPTIONS]).good();
+    let before = world.emulator.connections_max();
+    let served = world.emulator.counts().bytes_served;
+    std::thread::scope(|scope| {
+        for reader in 0..READERS {
+            let path = machine.mnt().join(format!("{reader}"));
+            scope.spawn(move || {
+                assert!(
+                    fs::read(path).unwrap() == edges::noise(reader, FILE),
+                    "{reader}"
+                );
+            });
+        }
+    });
+    let served = world.emulator.counts().bytes_served - served;
+    let peak = edges::peak_kib(machine.daemon());
+    let downloads_max = discord::settings(&world.emulator, 1, 1).downloads_max;
+    let connections = world.emulator.connections_max();
+    machine.ods(&["umount"]).good();
+    println!("{connections} connections, {before} before; {served} bytes; peak {peak} KiB");
     assert!(
         // Downloads, and whatever the API has open at once.
-        connections <= before + settings.downloads_max + 8,
+        connections <= before + downloads_max + 8,
         "{connections} connections, {before} before"
     );
-    mount.lose().await;
+    assert!(peak <= READ_PEAK_KIB_MAX, "{} MiB at most", peak >> 10);
+    // Nothing comes from Discord twice, though memory holds a sixteenth of it.
+    let all = READERS * FILE as u64;
+    assert!(served < all + all / 4, "{served} bytes for {all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

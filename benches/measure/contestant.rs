@@ -32,6 +32,8 @@ pub(crate) struct Contestant {
     pub(crate) name: &'static str,
     /// Where to read and write.
     pub(crate) path: PathBuf,
+    /// What its cache holds is described here, one file for each of its own: rclone's.
+    described: Option<PathBuf>,
     served: Option<Child>,
 }
 
@@ -43,6 +45,7 @@ impl Contestant {
         Ok(Contestant {
             name: "ext4",
             path,
+            described: None,
             served: None,
         })
     }
@@ -89,7 +92,26 @@ impl Contestant {
             .env("RCLONE_CONFIG_BENCH_TYPE", "crypt")
             .env("RCLONE_CONFIG_BENCH_REMOTE", &cipher)
             .env("RCLONE_CONFIG_BENCH_PASSWORD", password);
-        Contestant::mounted(dir, "rclone", plain, mount)
+        let mut contestant = Contestant::mounted(dir, "rclone", plain, mount)?;
+        contestant.described = Some(top.join("cache/vfsMeta"));
+        Ok(contestant)
+    }
+
+    /// Waits until it has written everything to where it belongs. rclone does so some seconds after a file
+    /// was closed; the others before `fsync` returns.
+    pub(crate) fn until_written_back(&self) -> io::Result<()> {
+        let Some(described) = &self.described else {
+            return Ok(());
+        };
+        let mut fault = None;
+        machine::until("rclone's write-back", || match has_dirty(described) {
+            Ok(is_dirty) => !is_dirty,
+            Err(error) => {
+                fault = Some(error);
+                true
+            }
+        })?;
+        fault.map_or(Ok(()), Err)
     }
 
     fn mounted(
@@ -108,6 +130,7 @@ impl Contestant {
         let mut contestant = Contestant {
             name,
             path,
+            described: None,
             served: Some(child),
         };
         contestant.wait_until_mounted(&log)?;
@@ -322,6 +345,28 @@ impl Drop for Ods {
             let _ = child.wait();
         }
     }
+}
+
+/// Does rclone's cache hold, below here, what is not written back yet?
+fn has_dirty(described: &Path) -> io::Result<bool> {
+    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let entries = match fs::read_dir(described) {
+        Err(error) if gone(&error) => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let is_dirty = match path.is_dir() {
+            true => has_dirty(&path)?,
+            // rclone replaces these files as it goes.
+            false => fs::read_to_string(&path)
+                .is_ok_and(|text| text.replace(' ', "").contains(r#""Dirty":true"#)),
+        };
+        if is_dirty {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn make(dir: &Path, name: &str) -> io::Result<PathBuf> {

@@ -45,7 +45,8 @@ impl<'g> Sides<'g> {
         }
     }
 
-    /// Round by round, each side in turn: adds what `work` gives to the rows, in their order.
+    /// Round by round, each side in turn: adds what `work` gives to the rows, in their order. Each round
+    /// begins with another side, so that none always follows the same one.
     fn alternate<const N: usize>(
         &self,
         rows: &mut [Row; N],
@@ -53,7 +54,8 @@ impl<'g> Sides<'g> {
         mut work: impl FnMut(&Path, usize) -> io::Result<[f64; N]>,
     ) -> io::Result<()> {
         for round in 0..rounds {
-            for (name, path) in &self.all {
+            let turns = self.all.iter().cycle().skip(round % self.all.len().max(1));
+            for (name, path) in turns.take(self.all.len()) {
                 let values = work(path, round)?;
                 for (row, value) in rows.iter_mut().zip(values) {
                     row.add(name, value);
@@ -64,12 +66,19 @@ impl<'g> Sides<'g> {
         Ok(())
     }
 
-    /// Nothing of one side's work may go on in another's turn.
+    /// Nothing of one side's work may go on in another's turn: neither an upload nor a write-back of
+    /// dirty pages.
     fn settle(&self, name: &str) -> io::Result<()> {
-        match name {
-            "ods" => self.ground.ods.flush(),
-            _ => Ok(()),
+        let others = &self.ground.contestants;
+        match others.iter().find(|other| other.name == name) {
+            Some(other) => other.until_written_back()?,
+            None => {
+                self.ground.ods.flush()?;
+                self.ground.ods.until_idle()?;
+            }
         }
+        machine::sync();
+        Ok(())
     }
 }
 

@@ -110,6 +110,11 @@ impl Awake {
     }
 }
 
+/// Waits until the disks have whatever was written to any file.
+pub(crate) fn sync() {
+    let _ = Command::new("sync").status();
+}
+
 /// What the kernel is to forget.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Forget {
@@ -122,7 +127,7 @@ pub(crate) enum Forget {
 /// Makes the kernel forget what it read. Only root may.
 pub(crate) fn forget(what: Forget) -> io::Result<()> {
     // What is dirty cannot be forgotten.
-    let _ = Command::new("sync").status();
+    sync();
     let word = match what {
         Forget::Pages => "1",
         Forget::Everything => "3",

@@ -29,10 +29,24 @@ const MIB: usize = 1 << 20;
 /// Bytes of one file of the curves over bytes.
 const FILE_BYTES: usize = 256 * MIB;
 
+/// How much an exponent may be above its bound and still be called within: a quarter more over a decade,
+/// which is what two runs on one machine differ by.
+const NOISE: f64 = 0.1;
+
+/// How a cost may grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Growth {
+    /// Not at all.
+    Flat,
+    /// As n log n.
+    Sorting,
+}
+
 /// What something costs at each size.
 struct Curve {
     what: &'static str,
     unit: &'static str,
+    growth: Growth,
     points: Vec<(f64, f64)>,
 }
 
@@ -41,35 +55,72 @@ struct Curve {
 struct Curves(Vec<Curve>);
 
 impl Curves {
+    /// A point of a cost that may grow as n log n.
     fn add(&mut self, what: &'static str, unit: &'static str, size: f64, cost: f64) {
+        self.point(what, unit, Growth::Sorting, (size, cost));
+    }
+
+    /// A point of a cost that may not depend on the size.
+    fn add_flat(&mut self, what: &'static str, unit: &'static str, size: f64, cost: f64) {
+        self.point(what, unit, Growth::Flat, (size, cost));
+    }
+
+    fn point(&mut self, what: &'static str, unit: &'static str, growth: Growth, point: (f64, f64)) {
         match self.0.iter_mut().find(|curve| curve.what == what) {
-            Some(curve) => curve.points.push((size, cost)),
+            Some(curve) => curve.points.push(point),
             None => self.0.push(Curve {
                 what,
                 unit,
-                points: vec![(size, cost)],
+                growth,
+                points: vec![point],
             }),
         }
     }
 }
 
 impl Curve {
-    /// The slope of the straight line through the logarithms, by least squares: 0 does not grow, 1
-    /// grows as the size does.
     fn exponent(&self) -> f64 {
-        let logs = self.points.iter().filter(|(_, cost)| *cost > 0.0);
-        let logs: Vec<(f64, f64)> = logs.map(|(size, cost)| (size.ln(), cost.ln())).collect();
-        let count = as_f64(logs.len());
-        let mean = |pick: fn(&(f64, f64)) -> f64| logs.iter().map(pick).sum::<f64>() / count;
-        let (x, y) = (mean(|log| log.0), mean(|log| log.1));
-        let rise: f64 = logs.iter().map(|log| (log.0 - x) * (log.1 - y)).sum();
-        let run: f64 = logs.iter().map(|log| (log.0 - x).powi(2)).sum();
-        rise / run
+        slope(&self.points)
+    }
+
+    /// The most that its exponent may be.
+    fn exponent_max(&self) -> f64 {
+        let sorting = |(size, _): &(f64, f64)| (*size, size * size.ln());
+        NOISE
+            + match self.growth {
+                Growth::Flat => 0.0,
+                Growth::Sorting => slope(&self.points.iter().map(sorting).collect::<Vec<_>>()),
+            }
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (self.exponent() <= self.exponent_max(), self.growth) {
+            (true, Growth::Flat) => "does not grow",
+            (true, Growth::Sorting) => "within n log n",
+            (false, Growth::Flat) => "**grows**",
+            (false, Growth::Sorting) => "**above n log n**",
+        }
     }
 
     fn json(&self, of: &str) -> Value {
-        json!({"what": self.what, "unit": self.unit, "of": of, "points": self.points, "exponent": self.exponent()})
+        json!({
+            "what": self.what, "unit": self.unit, "of": of, "points": self.points,
+            "exponent": self.exponent(), "exponent_max": self.exponent_max(),
+        })
     }
+}
+
+/// The slope of the straight line through the logarithms, by least squares: 0 does not grow, 1 grows as
+/// the size does.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let logs = points.iter().filter(|(_, cost)| *cost > 0.0);
+    let logs: Vec<(f64, f64)> = logs.map(|(size, cost)| (size.ln(), cost.ln())).collect();
+    let count = as_f64(logs.len());
+    let mean = |pick: fn(&(f64, f64)) -> f64| logs.iter().map(pick).sum::<f64>() / count;
+    let (x, y) = (mean(|log| log.0), mean(|log| log.1));
+    let rise: f64 = logs.iter().map(|log| (log.0 - x) * (log.1 - y)).sum();
+    let run: f64 = logs.iter().map(|log| (log.0 - x).powi(2)).sum();
+    rise / run
 }
 
 /// Runs all curves.
@@ -105,10 +156,13 @@ fn show(told: &mut Told, of: &str, curves: &Curves) {
         .points
         .iter()
         .map(|(size, _)| format!(" {} {of} |", figure(*size)));
-    let mut text = format!("\n| cost |{} exponent |\n", sizes.collect::<String>());
+    let mut text = format!(
+        "\n| cost |{} exponent | growth |\n",
+        sizes.collect::<String>()
+    );
     text.push_str(&format!(
         "| --- |{}\n",
-        " --- |".repeat(first.points.len() + 1)
+        " --- |".repeat(first.points.len() + 2)
     ));
     for curve in &curves.0 {
         let cells = curve
@@ -117,10 +171,14 @@ fn show(told: &mut Told, of: &str, curves: &Curves) {
             .map(|(_, cost)| format!(" {} |", figure(*cost)));
         let cells: String = cells.collect();
         text.push_str(&format!(
-            "| {}, {} |{cells} {:.2} |\n",
+            "| {}{} |{cells} {:.2} | {} |\n",
             curve.what,
-            curve.unit,
-            curve.exponent()
+            match curve.unit {
+                "" => String::new(),
+                unit => format!(", {unit}"),
+            },
+            curve.exponent(),
+            curve.verdict()
         ));
     }
     told.text(&text, curves.0.iter().map(|curve| curve.json(of)).collect());
@@ -150,8 +208,8 @@ fn files(settings: &Settings, count: usize, curves: &mut Curves) -> io::Result<(
     curves.add("stat of all: processor", "s", size, stat);
     let one = || fs::write(path.join("one"), "one").and_then(|()| world.ods.flush());
     let (flush_s, flush) = both(pid, one)?;
-    curves.add("flush of one file", "s", size, flush_s);
-    curves.add("flush of one file: processor", "s", size, flush.max(0.01));
+    curves.add_flat("flush of one file", "s", size, flush_s);
+    curves.add_flat("flush of one file: processor", "s", size, flush.max(0.01));
     curves.add(
         "memory, mounted and looked through",
         "MiB",
@@ -161,7 +219,7 @@ fn files(settings: &Settings, count: usize, curves: &mut Curves) -> io::Result<(
     world.ods.unmount()?;
     let started = Instant::now();
     world.ods.mount("tail=1")?;
-    curves.add("mount", "s", size, since(started));
+    curves.add_flat("mount", "s", size, since(started));
     curves.add(
         "memory, just mounted",
         "MiB",
@@ -266,7 +324,7 @@ fn bytes(settings: &Settings, mib: usize, curves: &mut Curves) -> io::Result<()>
         size,
         as_f64(usize::try_from(asked).unwrap_or(0)),
     );
-    curves.add(
+    curves.add_flat(
         "memory, at most",
         "MiB",
         size,
