@@ -1,7 +1,7 @@
 //! What people do with a disk, done on a mount whose drain runs beside it, and checked again from the store alone.
 //!
-//! `ODS_LONG=1` makes each of them as big as its name promises; without it they take seconds. Those that
-//! need programs from outside (`fio`, `stress-ng`, `dbench`) run in the long form only: `scripts/soak posix`.
+//! `ODS_LONG=1` makes each of them as big as its name promises; without it they take seconds. `scripts/soak
+//! posix` runs the long forms. Those that need `fio`, `stress-ng` or `dbench` are left out of cargo's normal run.
 #![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 mod support;

@@ -1,26 +1,28 @@
-//! Other people's load generators; they run in the long form, with Debian's packages `fio`, `dbench`, `stress-ng`.
+//! Other people's load generators: Debian's packages `fio`, `dbench` and `stress-ng`.
 
 use crate::Disk;
 use crate::run;
+use crate::scaled;
 use crate::shell;
 
-/// What each run of fio does: name, and words.
-const FIO: &[(&str, &str)] = &[
-    ("sequential", "--rw=write --bs=1M --size=256M"),
-    ("random 4k", "--rw=randwrite --bs=4k --size=64M"),
-    ("mixed", "--rw=randrw --bs=4k-64k --size=64M"),
-    ("direct", "--rw=randwrite --bs=4k --size=64M --direct=1"),
-    ("mmap", "--rw=randwrite --bs=4k --size=64M --ioengine=mmap"),
-    ("many jobs", "--rw=randwrite --bs=8k --size=16M --numjobs=8"),
+/// What each run of fio does: name, words, and MiB in the short and in the long form.
+const FIO: &[(&str, &str, (usize, usize))] = &[
+    ("sequential", "--rw=write --bs=1M", (32, 256)),
+    ("random 4k", "--rw=randwrite --bs=4k", (8, 64)),
+    ("mixed", "--rw=randrw --bs=4k-64k", (8, 64)),
+    ("direct", "--rw=randwrite --bs=4k --direct=1", (8, 64)),
+    ("mmap", "--rw=randwrite --bs=4k --ioengine=mmap", (8, 64)),
+    ("many jobs", "--rw=randwrite --bs=8k --numjobs=8", (2, 16)),
 ];
 
 #[test]
-#[ignore = "needs fio and minutes; scripts/soak posix runs it"]
+#[ignore = "needs fio"]
 fn fio_reads_back_what_it_wrote() {
     let mut disk = Disk::new();
     let common =
         "fio --name=job --verify=crc32c --verify_fatal=1 --group_reporting --output-format=terse";
-    for (name, words) in FIO {
+    for (name, words, (short, long)) in FIO {
+        let words = format!("{words} --size={}M", scaled(*short, *long));
         shell(&format!("{common} --do_verify=1 {words}"), disk.root(), &[]);
         disk.begin_again();
         let verify = format!("{common} --verify_only {words}");
@@ -38,10 +40,12 @@ fn fio_reads_back_what_it_wrote() {
 }
 
 #[test]
-#[ignore = "needs dbench and minutes; scripts/soak posix runs it"]
+#[ignore = "needs dbench"]
 fn dbench_finds_nothing_wrong() {
     let disk = Disk::new();
-    let told = shell("dbench -D . -t 30 8 2>&1", disk.root(), &[]);
+    let (clients, seconds) = (scaled(4, 8), scaled(3, 30));
+    let script = format!("dbench -D . -t {seconds} {clients} 2>&1");
+    let told = shell(&script, disk.root(), &[]);
     assert!(told.contains("Throughput"), "{told}");
     let complaints = told
         .lines()
@@ -111,12 +115,15 @@ const STRESSORS: &[&str] = &[
 const SKIPPED: &[&str] = &["fiemap", "verity"];
 
 #[test]
-#[ignore = "needs stress-ng and many minutes; scripts/soak posix runs it"]
+#[ignore = "needs stress-ng"]
 fn stress_ng_finds_nothing_wrong() {
     let disk = Disk::new();
     let (mut failed, mut skipped) = (Vec::new(), Vec::new());
+    let (workers, seconds) = (scaled(1, 2), scaled(1, 8));
     for stressor in STRESSORS {
-        let script = format!("stress-ng --temp-path . --{stressor} 2 --verify --timeout 8s 2>&1");
+        let script = format!(
+            "stress-ng --temp-path . --{stressor} {workers} --verify --timeout {seconds}s 2>&1"
+        );
         let output = run(&script, disk.root(), &[]);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if text.contains("skipping") {
