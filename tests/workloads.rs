@@ -1,10 +1,15 @@
-//! What people do with a disk, done on a mount whose drain runs beside it, and checked again from the store alone.
+//! What people do with a disk, done on a drive of `ods-mount` that uploads to an emulated Discord all the time, and
+//! checked again by an empty machine from what Discord has.
 //!
 //! `ODS_LONG=1` makes each of them as big as its name promises; without it they take seconds. `scripts/soak
 //! posix` runs the long forms. Those that need `fio`, `stress-ng` or `dbench` are left out of cargo's normal run.
 #![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
+#[path = "support/ods.rs"]
 mod support;
+#[path = "support/sys.rs"]
+#[allow(dead_code, unreachable_pub, reason = "a part of it")]
+mod sys;
 
 #[path = "workloads/databases.rs"]
 mod databases;
@@ -22,9 +27,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::process::Output;
 
-use support::Forget;
-use support::Mounted;
-use support::sys;
+use support::Machine;
+use support::World;
+
+/// Published at once, as much as possible while the work goes on.
+const OPTIONS: &str = "allow_other,dev,suid,linger=0.05,age=0.3,reserve=0";
 
 /// Is this the long form?
 pub(crate) fn is_long() -> bool {
@@ -38,33 +45,47 @@ pub(crate) fn scaled(short: usize, long: usize) -> usize {
 
 /// A mounted drive to work on.
 pub(crate) struct Disk {
-    mounted: Mounted,
+    machine: Machine,
+    root: PathBuf,
+    _world: World,
+    _data: tempfile::TempDir,
 }
 
 impl Disk {
     pub(crate) fn new() -> Disk {
+        let data = tempfile::tempdir().expect("a directory");
+        let world = World::on_disk(data.path());
+        let machine = world.machine();
+        machine.ods(&["init"]).good();
+        machine.mount(&["-o", OPTIONS]).good();
         Disk {
-            mounted: Mounted::draining(),
+            root: machine.mnt(),
+            machine,
+            _world: world,
+            _data: data,
         }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.mounted.path(name)
+        self.root.join(name)
     }
 
     pub(crate) fn root(&self) -> &Path {
-        self.mounted.root()
+        &self.root
     }
 
-    /// Sends everything to the store, and goes on with what the store alone has.
+    /// Sends everything to Discord, and goes on with what Discord alone has.
     pub(crate) fn begin_again(&mut self) {
-        self.mounted.flush();
-        self.mounted.remount(Forget::Everything);
+        self.machine.ods(&["umount"]).good();
+        std::fs::remove_dir_all(self.machine.state("main")).expect("the state goes");
+        self.machine.ods(&["init", "--join"]).good();
+        self.machine.mount(&["-o", OPTIONS]).good();
     }
 
     /// As after an unmount and a mount.
     pub(crate) fn again(&mut self) {
-        self.mounted.remount(Forget::Nothing);
+        self.machine.ods(&["umount"]).good();
+        self.machine.mount(&["-o", OPTIONS]).good();
     }
 }
 
@@ -93,6 +114,8 @@ pub(crate) fn run(script: &str, dir: &Path, words: &[&Path]) -> Output {
         .args(words)
         .current_dir(dir)
         .env("LC_ALL", "C")
+        // What is built in the mount stays in it.
+        .env_remove("CARGO_TARGET_DIR")
         .output()
         .expect("bash runs")
 }

@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use crate::Disk;
 use crate::scaled;
 use crate::shell;
-use crate::support::sys;
+use crate::sys;
 
 #[test]
 fn a_directory_of_very_many_entries() {

@@ -9,7 +9,7 @@ use crate::assert_alike;
 use crate::scaled;
 use crate::shell;
 use crate::sum;
-use crate::support::sys;
+use crate::sys;
 
 /// A tree with everything in it that a copy can lose.
 fn make_tree(root: &Path) {
