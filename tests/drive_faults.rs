@@ -27,6 +27,7 @@ use ods::store::faulty::Rule;
 use ods::store::faulty::Verb;
 use ods::store::memory::Memory;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 fn faulty() -> Arc<Faulty<Arc<Memory>>> {
     Arc::new(Faulty::new(store()))
@@ -94,6 +95,40 @@ async fn a_lost_answer_neither_loses_nor_doubles_an_epoch() {
     );
     write(&drive, ino, 0, b"INLINE");
     flush(&drive).await;
+    let expected = content(&drive, ino).await;
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    assert!(content(&again, ino).await == expected);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_was_kept_in_part_while_its_answer_was_lost_is_sent_again() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    write(&drive, ino, 0, b"inline: the only put is the segment");
+    let look = Arc::new(Semaphore::new(0));
+    store.add(Rule::next(Verb::Put, Fault::LostAnswer));
+    // The look before the put passes; the one of the second attempt waits.
+    store.add(Rule {
+        skip: 1,
+        ..Rule::next(Verb::List, Fault::Held(Arc::clone(&look)))
+    });
+    let flushing = {
+        let drive = Arc::clone(&drive);
+        tokio::task::spawn_blocking(move || drive.flush(|| true))
+    };
+    while store.struck() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let (inner, journal) = (store.inner(), store.journal());
+    let listed = inner.list(&journal, Span::After(Mark(0)));
+    let last = listed.await.unwrap().entries.pop().unwrap();
+    assert!(last.name.starts_with("s-"), "{last:?}");
+    assert!(inner.tamper(&last.locator, |bytes| bytes.truncate(bytes.len() / 2)));
+    look.add_permits(1);
+    flushing.await.unwrap().expect("the flush works");
     let expected = content(&drive, ino).await;
     drive.close().await;
     let (again, _dir) = rebuilt(&store).await;
