@@ -1,4 +1,4 @@
-//! How much travels in one request: what is refused is divided as little as can be.
+//! How much travels in one request: what is refused is divided as little as can be, and what was learnt stays known.
 
 #![allow(
     clippy::unwrap_used,
@@ -53,6 +53,10 @@ async fn sent_for(place: &Place, drive: &Arc<Drive>, seed: u64, bytes: u64) -> u
     place.asked("POST", "/messages")
 }
 
+async fn unmount(drive: Arc<Drive>) {
+    drive.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_that_is_refused_is_divided_into_as_few_as_are_taken() {
     let place = taking(30 * MIB).await;
@@ -69,4 +73,43 @@ async fn a_put_that_is_refused_is_divided_into_as_few_as_are_taken() {
     // Nothing is tried again in this session.
     assert_eq!(sent_for(&place, &drive, 3, 48 * MIB).await, 2 + JOURNAL);
     drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_put_may_hold_is_known_from_one_mount_to_the_next() {
+    let place = taking(100 * MIB).await;
+    let dir = TempDir::new().unwrap();
+    let mount = async || {
+        let settings = Settings {
+            sizes_file: Some(dir.path().join("sizes")),
+            ..place.settings()
+        };
+        open(dir.path(), &Arc::new(Discord::connect(settings).unwrap())).await
+    };
+    let drive = mount().await;
+    for (seed, mib) in [(1, 24), (2, 36)] {
+        sent_for(&place, &drive, seed, mib * MIB).await;
+    }
+    unmount(drive).await;
+    let drive = mount().await;
+    assert_eq!(sent_for(&place, &drive, 3, 35 * MIB).await, 1 + JOURNAL);
+    unmount(drive).await;
+
+    // Less is taken from now on: that is found out once.
+    place.emulator.set_limits(Limits {
+        request_bytes_max: 30 * MIB,
+        ..place.emulator.limits()
+    });
+    let drive = mount().await;
+    assert_eq!(sent_for(&place, &drive, 4, 35 * MIB).await, 1 + 2 + JOURNAL);
+    unmount(drive).await;
+    let drive = mount().await;
+    assert_eq!(sent_for(&place, &drive, 5, 35 * MIB).await, 2 + JOURNAL);
+    unmount(drive).await;
+
+    // Without the file, it is found out again.
+    std::fs::write(dir.path().join("sizes"), b"{").unwrap();
+    let drive = mount().await;
+    assert_eq!(sent_for(&place, &drive, 6, 35 * MIB).await, 2 + JOURNAL);
+    unmount(drive).await;
 }
