@@ -131,6 +131,24 @@ async fn what_is_alive_is_moved_out_of_what_is_mostly_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_travels_in_full_puts() {
+    let world = World::new().await;
+    let ino = create(&world.drive);
+    fill(&world.drive, ino, &noise(1, 96 * MIB));
+    flush(&world.drive).await;
+    for at in (0..96 * MIB).step_by(12 * MIB) {
+        zero(&world.drive, ino, at as u64, (at + 8 * MIB) as u64);
+    }
+    flush(&world.drive).await;
+    let (packs, puts) = (world.packs(), world.puts());
+    let report = world.collect().await;
+    assert_eq!(report.emptied.packs, packs, "{report:?}");
+    let needed = report.moved_bytes.div_ceil(25 * MIB as u64);
+    assert_eq!(world.puts() - puts, needed, "{report:?}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_again_while_it_is_buried_is_stored_again() {
     let world = World::new().await;
     let bytes = noise(1, 3 * MIB);

@@ -8,6 +8,10 @@ use ods::store::{
 
 #[path = "support/discord.rs"]
 mod discord;
+#[path = "support/ods.rs"]
+mod machine;
+
+use machine::World;
 
 const MIB: u64 = 1 << 20;
 
@@ -128,4 +132,16 @@ async fn without_manage_channels_it_is_said_what_to_do() {
         panic!("{refused:?}");
     };
     assert!(what.contains("Manage Channels"), "{what}");
+}
+
+#[test]
+fn joining_asks_the_server_for_each_thing_once() {
+    let world = World::new();
+    world.machine().ods(&["init"]).good();
+    world.emulator.reset_counts();
+    world.machine().ods(&["init", "--join"]).good();
+    let counts = world.emulator.counts();
+    for asked in ["GET /guilds/{guild_id}", "GET /guilds/{guild_id}/channels"] {
+        assert_eq!(counts.route(asked), 1, "{asked}: {counts:?}");
+    }
 }

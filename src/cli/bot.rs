@@ -113,7 +113,7 @@ pub(crate) fn run(args: &args::Bot, config: Option<&Path>) -> Result<()> {
 /// Opens the drive, and answers until a signal comes or Discord wants no more of the bot.
 async fn alone(plan: Plan, secret: Secret) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let store = plan.site.discord()?;
+    let store = plan.site.discord(&plan.state_dir)?;
     let opened = tokio::select! {
         opened = opening::open_on(&plan, Arc::clone(&store), secret, Listener::Terminal) => opened,
         () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),

@@ -150,14 +150,9 @@ async fn prepare(emulator: &Emulator, passphrase: &str) -> Result<Site> {
         patience: None,
     };
     let setup = site.setup()?;
-    let found = async |purpose| {
-        let channel = setup.find(site.guild, purpose).await?;
-        Ok::<_, anyhow::Error>(channel.map_or(0, |channel| channel.id))
-    };
-    let (journal, archives) = (
-        found(Purpose::Journal).await?,
-        found(Purpose::Archives).await?,
-    );
+    let channels = setup.channels(site.guild).await?;
+    let found = |purpose| channels.find(purpose).map_or(0, |channel| channel.id);
+    let (journal, archives) = (found(Purpose::Journal), found(Purpose::Archives));
     (site.journal, site.archives) = (journal, archives);
     let is_there =
         journal != 0 && archives != 0 && !superblock::find(&site.store()?).await?.is_empty();

@@ -31,6 +31,7 @@ use crate::codec::superblock::Superblock;
 use crate::drive::superblock;
 use crate::size::Bytes;
 use crate::store::discord::setup::Bot;
+use crate::store::discord::setup::Channels;
 use crate::store::discord::setup::Guild;
 use crate::store::discord::setup::Purpose;
 use crate::store::discord::setup::Setup;
@@ -48,7 +49,8 @@ pub(crate) struct Draft {
     pub(crate) state_dir: PathBuf,
     pub(crate) site: Site,
     bot: Bot,
-    guild: Guild,
+    pub(crate) guild: Guild,
+    pub(crate) channels: Channels,
     pub(crate) config: DriveConfig,
     token: (Zeroizing<String>, Origin),
 }
@@ -113,15 +115,10 @@ async fn look_around(
     ));
     site.guild = guild.id;
     site.attachment_bytes = Some(guild.attachment_bytes_max);
-    let found = async |flag: Option<u64>, purpose| match flag {
-        Some(id) => Ok(id),
-        None => setup
-            .find(guild.id, purpose)
-            .await
-            .map(|channel| channel.map_or(0, |channel| channel.id)),
-    };
-    site.journal = found(args.journal_channel, Purpose::Journal).await?;
-    site.archives = found(args.archives_channel, Purpose::Archives).await?;
+    let channels = setup.channels(guild.id).await?;
+    let found = |purpose| channels.find(purpose).map_or(0, |channel| channel.id);
+    site.journal = args.journal_channel.unwrap_or(found(Purpose::Journal));
+    site.archives = args.archives_channel.unwrap_or(found(Purpose::Archives));
     config.server = guild.id;
     config.attachment_bytes = site.attachment_bytes;
     if site.api_base != crate::store::discord::API_BASE {
@@ -140,6 +137,7 @@ async fn look_around(
         site,
         bot,
         guild,
+        channels,
         config,
         token: (text, origin),
     })

@@ -41,7 +41,8 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     let secret = secret::secret(&passphrase)?;
     let unlocked = remote::unlock(&store, Some(&draft.state_dir), &secret).await?;
     draft.site.archives = Places::of(&unlocked.superblock)?.archives_channel;
-    permissions::check(&draft.site.setup()?, &draft.site).await?;
+    let seen = (&draft.guild, &draft.channels);
+    permissions::check_in(&draft.site.setup()?, &draft.site, seen).await?;
     let (files, bytes) =
         rebuild(&args.name, &draft.state_dir, &unlocked, draft.site.store()?).await?;
     remote::keep_copy(&draft.state_dir, &unlocked)?;

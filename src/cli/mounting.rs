@@ -114,7 +114,7 @@ impl Signals {
 /// once the drive is open.
 pub(crate) async fn run(plan: Plan, secret: Secret, listener: Listener) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let store = plan.site.discord()?;
+    let store = plan.site.discord(&plan.state_dir)?;
     let opened = tokio::select! {
         opened = opening::open_on(&plan, Arc::clone(&store), secret, listener) => opened,
         () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),

@@ -31,7 +31,7 @@ const LOOKS_UNTIL_TOLD: u32 = 8;
 
 /// Opens the drive of a plan, whether or not it is to be mounted.
 pub(crate) async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
-    open_on(plan, plan.site.discord()?, secret, listener).await
+    open_on(plan, plan.site.discord(&plan.state_dir)?, secret, listener).await
 }
 
 /// The same on a store that is connected already.

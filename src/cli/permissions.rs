@@ -7,16 +7,36 @@ use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::exit::told;
 use crate::cli::remote::Site;
+use crate::store::discord::setup::Channels;
+use crate::store::discord::setup::Guild;
+use crate::store::discord::setup::Need;
 use crate::store::discord::setup::Purpose;
 use crate::store::discord::setup::Setup;
 
 /// Names every permission that is missing.
 pub(crate) async fn check(setup: &Setup, site: &Site) -> Result<()> {
-    let places = [
+    let missing = setup.missing(site.guild, &places(site)).await?;
+    name(setup, &missing).await
+}
+
+/// The same, where server and channels were asked for already.
+pub(crate) async fn check_in(
+    setup: &Setup,
+    site: &Site,
+    (guild, channels): (&Guild, &Channels),
+) -> Result<()> {
+    let missing = setup.missing_in(guild, channels, &places(site)).await?;
+    name(setup, &missing).await
+}
+
+fn places(site: &Site) -> [(u64, Purpose); 2] {
+    [
         (site.journal, Purpose::Journal),
         (site.archives, Purpose::Archives),
-    ];
-    let missing = setup.missing(site.guild, &places).await?;
+    ]
+}
+
+async fn name(setup: &Setup, missing: &[(Purpose, Need)]) -> Result<()> {
     let told = missing.iter().map(|(purpose, need)| {
         let name = match purpose {
             Purpose::Journal => "journal",

@@ -28,6 +28,9 @@ use crate::store::discord::Settings;
 use crate::store::discord::Token;
 use crate::store::discord::setup::Setup;
 
+/// The file of what Discord is known to take at once.
+const SIZES: &str = "sizes.json";
+
 /// Where a drive is, and the token for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
@@ -98,12 +101,16 @@ impl Site {
 
     /// The store; nothing is sent yet.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>> {
-        Ok(self.discord()?)
+        Ok(Arc::new(Discord::connect(self.settings())?))
     }
 
-    /// The same, for who talks to people besides.
-    pub(crate) fn discord(&self) -> Result<Arc<Discord>> {
-        Ok(Arc::new(Discord::connect(self.settings())?))
+    /// The same, of a drive that has a directory here: what it learns of Discord is kept there.
+    pub(crate) fn discord(&self, state_dir: &Path) -> Result<Arc<Discord>> {
+        let settings = Settings {
+            sizes_file: Some(state_dir.join(SIZES)),
+            ..self.settings()
+        };
+        Ok(Arc::new(Discord::connect(settings)?))
     }
 
     /// What prepares a server.

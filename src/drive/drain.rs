@@ -14,10 +14,9 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
-use crate::drive::filling::Filling;
+use crate::drive::filling::Packing;
 use crate::drive::splice::Region;
 use crate::drive::splice::splice;
-use crate::drive::upload::Uploads;
 use crate::drive::view::Layer;
 use crate::drive::view::extents;
 use crate::id::ArchiveNo;
@@ -38,9 +37,7 @@ const MERGE_BYTES_MAX: u64 = 256 << 10;
 pub(in crate::drive) struct Drain<'d> {
     drive: &'d Drive,
     chunker: Chunker,
-    uploads: Uploads<'d>,
-    /// Packs of the present archive.
-    filling: Filling,
+    packing: Packing<'d>,
     fresh: HashSet<ChunkId>,
     regions: Vec<Region>,
     losses: u64,
@@ -59,8 +56,7 @@ impl<'d> Drain<'d> {
         Drain {
             drive,
             chunker: Chunker::new(&drive.keys),
-            uploads: Uploads::new(drive),
-            filling: Filling::default(),
+            packing: Packing::new(drive),
             fresh: HashSet::new(),
             regions: Vec::new(),
             losses: drive.losses.count(),
@@ -79,16 +75,12 @@ impl<'d> Drain<'d> {
             if let Some(before) = current.replace(archive)
                 && before != archive
             {
-                self.finish_packs(before)?;
-                self.uploads.depart()?;
+                self.packing.depart()?;
             }
             let work = self.work(archive, ino)?;
             self.file(&work)?;
         }
-        if let Some(archive) = current {
-            self.finish_packs(archive)?;
-        }
-        self.uploads.finish()?;
+        self.packing.finish()?;
         if self.losses != self.drive.losses.count() {
             return Ok(false);
         }
@@ -96,12 +88,6 @@ impl<'d> Drain<'d> {
             splice(self.drive, region)?;
         }
         Ok(true)
-    }
-
-    /// Sends the packs that are being filled.
-    fn finish_packs(&mut self, archive: ArchiveNo) -> Result<(), Error> {
-        let mut packs = self.filling.finish();
-        packs.try_for_each(|pack| self.uploads.add(archive, pack))
     }
 
     fn order(&self) -> Result<Vec<(ArchiveNo, InodeNo)>, Error> {
@@ -319,9 +305,7 @@ impl<'d> Drain<'d> {
                 .post(|board| board.epoch_done_bytes += plain.len() as u64);
             return Ok(id);
         }
-        if let Some(full) = self.filling.push(self.drive, id, plain)? {
-            self.uploads.add(archive, full)?;
-        }
+        self.packing.push(archive, id, plain)?;
         self.fresh.insert(id);
         Ok(id)
     }

@@ -12,6 +12,8 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::record::Entry;
 use crate::drive::record::Intent;
+use crate::drive::repack::Smaller;
+use crate::drive::repack::bytes_of;
 use crate::drive::repack::split;
 use crate::id::ArchiveNo;
 use crate::index::chunk::ChunkPlace;
@@ -84,7 +86,7 @@ impl<'d> Uploads<'d> {
     pub(in crate::drive) fn add(&mut self, archive: ArchiveNo, pack: Pack) -> Result<(), Error> {
         let limits = self.drive.store.limits();
         let group = self.waiting.entry(archive).or_default();
-        let bytes: u64 = group.iter().map(|pack| pack.body.len()).sum();
+        let bytes = bytes_of(group);
         let most = match self.trial {
             true => limits.put_bytes_proven,
             false => limits.put_bytes_max,
@@ -111,13 +113,12 @@ impl<'d> Uploads<'d> {
 
     /// Sends the biggest group early when the packs that wait use too much memory.
     fn relieve(&mut self) -> Result<(), Error> {
-        let size = |group: &Vec<Pack>| group.iter().map(|pack| pack.body.len()).sum::<u64>();
-        let waiting: u64 = self.waiting.values().map(size).sum();
+        let waiting: u64 = self.waiting.values().map(|group| bytes_of(group)).sum();
         if waiting > self.drive.settings.flight_bytes_max
             && let Some(archive) = self
                 .waiting
                 .iter()
-                .max_by_key(|(_, group)| size(group))
+                .max_by_key(|(_, group)| bytes_of(group))
                 .map(|(archive, _)| *archive)
             && let Some(group) = self.waiting.remove(&archive)
         {
@@ -130,7 +131,7 @@ impl<'d> Uploads<'d> {
         if packs.is_empty() {
             return Ok(());
         }
-        let bytes: u64 = packs.iter().map(|pack| pack.body.len()).sum();
+        let bytes = bytes_of(&packs);
         let bytes_max = self.drive.settings.flight_bytes_max;
         while self.puts.len() >= PUTS_MAX
             || (!self.puts.is_empty() && self.flying + bytes > bytes_max)
@@ -218,13 +219,14 @@ async fn put_until_done(
         match put_once(drive, archive, &shelf, &packs).await {
             Ok(()) => patience.renew(),
             Err(Error::Store(store::Error::TooLarge { limit_bytes })) => {
-                let smaller = split(drive, packs, limit_bytes)?;
-                if smaller.len() < 2 {
-                    patience
-                        .fail(&store::Error::TooLarge { limit_bytes }.into())
-                        .await;
+                match split(drive, packs, limit_bytes)? {
+                    Smaller::Groups(smaller) => groups.extend(smaller),
+                    Smaller::Same(packs) => {
+                        groups.push(packs);
+                        let error = store::Error::TooLarge { limit_bytes };
+                        patience.fail(&error.into()).await;
+                    }
                 }
-                groups.extend(smaller);
             }
             Err(Error::Store(store::Error::Missing { what })) => {
                 drive.lose_shelf(archive, &shelf, &what)?;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
-use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::filling::Packing;
 use crate::drive::gc::Amount;
 use crate::drive::gc::grave::bury;
 use crate::drive::gc::mark::Marked;
@@ -23,8 +23,6 @@ use crate::drive::gc::mark::live_of;
 use crate::drive::gc::plan::Choice;
 use crate::drive::gc::plan::Repack;
 use crate::drive::trust::gone_key;
-use crate::drive::upload::FRAMES_MAX;
-use crate::drive::upload::Uploads;
 use crate::id::ArchiveNo;
 use crate::id::ChunkId;
 use crate::id::PackId;
@@ -164,8 +162,7 @@ struct Moving<'d> {
     drive: &'d Drive,
     frames: &'d Frames,
     live: &'d HashSet<ChunkId>,
-    uploads: Uploads<'d>,
-    builder: Option<(ArchiveNo, PackBuilder)>,
+    packing: Packing<'d>,
 }
 
 impl<'d> Moving<'d> {
@@ -174,8 +171,7 @@ impl<'d> Moving<'d> {
             drive,
             frames,
             live,
-            uploads: Uploads::new(drive),
-            builder: None,
+            packing: Packing::new(drive),
         }
     }
 
@@ -187,6 +183,9 @@ impl<'d> Moving<'d> {
         round: &mut Round,
     ) -> Result<Vec<&'p PutUse>, Error> {
         let mut emptied = Vec::new();
+        // Archive by archive, so that what is moved travels in full packs and full puts.
+        let mut puts: Vec<&PutUse> = puts.iter().collect();
+        puts.sort_by_key(|put| put.archive);
         for put in puts {
             if task.stop.load(Ordering::Relaxed) {
                 round.more = true;
@@ -209,8 +208,7 @@ impl<'d> Moving<'d> {
                 Err(error) => return Err(error),
             }
         }
-        self.finish_pack()?;
-        self.uploads.finish()?;
+        self.packing.finish()?;
         Ok(emptied)
     }
 
@@ -236,30 +234,11 @@ impl<'d> Moving<'d> {
                 let plain = self.drive.wait_for(plain)?;
                 for (id, place) in some {
                     let bytes = plain.get(id).ok_or(Error::Malformed)?;
-                    self.chunk(put.archive, *id, bytes)?;
+                    self.packing.push(put.archive, *id, bytes)?;
                     moved += u64::from(place.sealed_len);
                 }
             }
         }
         Ok(moved)
-    }
-
-    fn chunk(&mut self, archive: ArchiveNo, id: ChunkId, plain: &[u8]) -> Result<(), Error> {
-        if self.builder.as_ref().is_some_and(|(of, builder)| {
-            *of != archive || !builder.fits(plain.len()) || builder.frames().len() >= FRAMES_MAX
-        }) {
-            self.finish_pack()?;
-        }
-        let capacity = self.drive.store.limits().object_bytes_max;
-        let fresh = || (archive, PackBuilder::new(&self.drive.keys, capacity));
-        self.builder.get_or_insert_with(fresh).1.push(id, plain)?;
-        Ok(())
-    }
-
-    fn finish_pack(&mut self) -> Result<(), Error> {
-        match self.builder.take() {
-            Some((archive, builder)) => self.uploads.add(archive, builder.finish()),
-            None => Ok(()),
-        }
     }
 }

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::codec::pack::PackBuilder;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
+use crate::drive::filling::Packing;
 use crate::drive::repair::Mode;
 use crate::drive::repair::Repaired;
 use crate::drive::repair::Wish;
 use crate::drive::task::Task;
-use crate::drive::upload::FRAMES_MAX;
-use crate::drive::upload::Uploads;
 use crate::drive::verify::Findings;
 use crate::drive::verify::places::Where;
 use crate::id::ArchiveNo;
@@ -156,31 +154,16 @@ impl Drive {
 /// until the store has acknowledged these.
 fn store(drive: &Drive, mut found: Vec<(ChunkId, Sick, Bytes)>) -> Result<(), Error> {
     found.sort_by_key(|(_, sick, _)| sick.archive);
-    let mut uploads = Uploads::new(drive);
-    let mut open: Option<(ArchiveNo, PackBuilder)> = None;
+    let mut packing = Packing::new(drive);
     for (id, sick, plain) in found {
         let now = match drive.whereabouts(&id)? {
             Where::Here(place, _) => Some(place.pack),
             Where::NoPack(pack) => Some(pack),
             Where::NoPlace => None,
         };
-        if now != sick.pack {
-            continue;
+        if now == sick.pack {
+            packing.push(sick.archive, id, &plain)?;
         }
-        let is_full = open.as_ref().is_some_and(|(archive, builder)| {
-            *archive != sick.archive
-                || !builder.fits(plain.len())
-                || builder.frames().len() >= FRAMES_MAX
-        });
-        if is_full && let Some((archive, builder)) = open.take() {
-            uploads.add(archive, builder.finish())?;
-        }
-        let capacity = drive.store.limits().object_bytes_max;
-        let fresh = || (sick.archive, PackBuilder::new(&drive.keys, capacity));
-        open.get_or_insert_with(fresh).1.push(id, &plain)?;
     }
-    if let Some((archive, builder)) = open {
-        uploads.add(archive, builder.finish())?;
-    }
-    uploads.finish()
+    packing.finish()
 }

@@ -14,9 +14,10 @@ use twilight_model::{
 };
 
 use super::{
-    permissions::{Member, Role},
-    setup::{Audience, Channel},
+    permissions::{Member, Purpose, Role},
+    setup::{Audience, Channel, Guild},
 };
+use crate::size::MIB;
 
 #[derive(Deserialize)]
 pub(super) struct RawGuild {
@@ -33,7 +34,7 @@ pub(super) struct RawMember {
     pub(super) roles: Vec<Id<RoleMarker>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct RawChannel {
     pub(super) id: Id<ChannelMarker>,
     #[serde(rename = "type")]
@@ -43,17 +44,53 @@ pub(super) struct RawChannel {
     pub(super) permission_overwrites: Vec<PermissionOverwrite>,
 }
 
-pub(super) fn find_named<'a>(channels: &'a [RawChannel], name: &str) -> Option<&'a RawChannel> {
-    let of_name =
-        |one: &&RawChannel| one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name);
-    channels.iter().find(of_name)
+/// The channels that a server had when it was asked.
+#[derive(Debug)]
+pub struct Channels {
+    pub(super) guild: u64,
+    pub(super) all: Vec<RawChannel>,
 }
 
-impl RawGuild {
+impl Channels {
+    /// The channel for this purpose, by its name; none if nobody made it yet.
+    #[must_use]
+    pub fn find(&self, purpose: Purpose) -> Option<Channel> {
+        let name = purpose.channel_name();
+        let of_name = |one: &&RawChannel| {
+            one.kind == ChannelType::GuildText && one.name.as_deref() == Some(name)
+        };
+        let found = self.all.iter().find(of_name);
+        found.map(|one| one.shown(self.guild, name))
+    }
+
+    /// The channel with this id.
+    pub(super) fn by_id(&self, id: u64) -> Option<&RawChannel> {
+        self.all.iter().find(|one| one.id.get() == id)
+    }
+}
+
+impl From<RawGuild> for Guild {
+    fn from(raw: RawGuild) -> Self {
+        Guild {
+            id: raw.id.get(),
+            name: raw.name,
+            boost_tier: raw.premium_tier,
+            attachment_bytes_max: match raw.premium_tier {
+                0 | 1 => 10 * MIB,
+                2 => 50 * MIB,
+                _ => 100 * MIB,
+            },
+            owner: raw.owner_id.get(),
+            roles: raw.roles,
+        }
+    }
+}
+
+impl Guild {
     pub(super) fn member<'a>(&'a self, user: u64, own: &'a [Id<RoleMarker>]) -> Member<'a> {
         Member {
-            guild: self.id.get(),
-            owner: self.owner_id.get(),
+            guild: self.id,
+            owner: self.owner,
             user,
             roles: &self.roles,
             own,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   put  get  listing  remove  shelf  pins        what the seam asks for
-//!           cdn  sizes                            what was learnt
+//!           cdn  learnt  sizes                    what was learnt
 //!           messenger                             messages to people, for the bot
 //!                 transport                       sends, again where it helps
 //!                 gate  limiter                   not too fast
@@ -15,7 +15,7 @@
 
 use std::{
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -34,6 +34,7 @@ use self::{
     cdn::Cdn,
     deed::Deed,
     get::Address,
+    learnt::Learnt,
     limiter::Lane,
     put::Puts,
     sizes::Sizes,
@@ -56,6 +57,7 @@ mod get;
 mod guild;
 mod heard;
 mod http;
+mod learnt;
 mod limiter;
 mod listing;
 mod messenger;
@@ -86,7 +88,7 @@ pub struct Discord {
     transport: Arc<Transport>,
     cdn: Cdn,
     puts: Puts,
-    sizes: Mutex<Sizes>,
+    learnt: Arc<Learnt>,
     user: OnceCell<u64>,
 }
 
@@ -102,15 +104,10 @@ impl Discord {
     /// # Errors
     /// [`Error::Broken`] when no HTTP client can be made.
     pub fn connect(settings: Settings) -> Result<Self, Error> {
-        let sizes = Sizes::new(
-            settings.object_bytes_max,
-            settings.put_bytes_start,
-            settings.put_bytes_ceiling,
-        );
         Ok(Self {
             cdn: Cdn::new(&settings),
             puts: Puts::new(),
-            sizes: Mutex::new(sizes),
+            learnt: Learnt::new(&settings),
             user: OnceCell::new_with(settings.token.user()),
             transport: Arc::new(Transport::new(settings)?),
         })
@@ -138,7 +135,7 @@ impl Discord {
     }
 
     fn sizes(&self) -> MutexGuard<'_, Sizes> {
-        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
+        self.learnt.sizes()
     }
 }
 

@@ -153,7 +153,7 @@ pub const PERMISSIONS: u64 = {
 };
 
 /// A role, as far as it decides.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Role {
     pub(super) id: Id<RoleMarker>,
     pub(super) permissions: Permissions,

@@ -114,6 +114,7 @@ impl Discord {
             }
             if let Some(locators) = self.send(&mut put, begun).await? {
                 self.sizes().taken(total);
+                self.learnt.keep().await;
                 return Ok(locators);
             }
         }
@@ -151,7 +152,7 @@ impl Discord {
                 Ok(None)
             }
             Fail::Unclear(unclear) => self.unclear(put, begun, unclear, &ask.deed).await,
-            Fail::Said(said) if said.status == 413 => Err(self.too_large(put)),
+            Fail::Said(said) if said.status == 413 => Err(self.too_large(put).await),
             // The message with this nonce was there and has been removed.
             Fail::Said(Said {
                 status: 404,
@@ -176,7 +177,10 @@ impl Discord {
             put.gateway_timeouts += 1;
             if put.gateway_timeouts >= GATEWAY_TIMEOUTS_MAX {
                 let found = self.find(put, begun).await?;
-                return found.map(Some).ok_or_else(|| self.too_large(put));
+                return match found {
+                    Some(locators) => Ok(Some(locators)),
+                    None => Err(self.too_large(put).await),
+                };
             }
         }
         let paused = put.backoff.pause(unclear, put.deadline).await;
@@ -184,10 +188,11 @@ impl Discord {
         Ok(None)
     }
 
-    fn too_large(&self, put: &Put<'_>) -> Error {
+    async fn too_large(&self, put: &Put<'_>) -> Error {
         let largest = put.objects.iter().map(|object| object.body.len()).max();
         let count = put.objects.len();
-        let limit_bytes = self.sizes().refused(count, largest.unwrap_or(0), put.total);
+        let limit_bytes = self.learnt.refused(count, largest.unwrap_or(0), put.total);
+        self.learnt.keep().await;
         Error::TooLarge { limit_bytes }
     }
 

@@ -1,6 +1,6 @@
 //! What the Discord store has to be told, and what it may be told.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use data_encoding::BASE64URL_NOPAD;
 use zeroize::Zeroizing;
@@ -76,6 +76,8 @@ pub struct Settings {
     pub put_bytes_start: u64,
     /// Bytes of one put that are never exceeded.
     pub put_bytes_ceiling: u64,
+    /// The file that keeps what is learnt of these for the next session; none keeps nothing.
+    pub sizes_file: Option<PathBuf>,
     /// How fast requests may go.
     pub rates: Rates,
     /// How long one call goes on trying before it is [`Error::Unavailable`]. What is sent
@@ -122,6 +124,7 @@ impl Settings {
             object_bytes_max: ATTACHMENT_BYTES_DEFAULT,
             put_bytes_start: SAFE_PUT_BYTES,
             put_bytes_ceiling: 180 * MIB,
+            sizes_file: None,
             rates: Rates::default(),
             patience: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),

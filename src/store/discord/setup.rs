@@ -16,14 +16,15 @@ use twilight_model::{
 use super::{
     answer::Fail,
     deed::Deed,
-    guild::{RawChannel, RawGuild, RawMember, find_named},
+    guild::{RawChannel, RawGuild, RawMember},
     limiter::Lane,
+    permissions::Role,
     settings::Settings,
     transport::{Ask, Transport, parse},
 };
-use crate::size::MIB;
 use crate::store::Error;
 
+pub use super::guild::Channels;
 pub use super::permissions::{NEEDS, Need, PERMISSIONS, Purpose};
 
 /// Name of the channel with the archives' cards, where ods makes it.
@@ -71,6 +72,9 @@ pub struct Guild {
     pub boost_tier: u8,
     /// The largest attachment that such a server takes, in bytes, as far as is known.
     pub attachment_bytes_max: u64,
+    /// Whose it is.
+    pub(super) owner: u64,
+    pub(super) roles: Vec<Role>,
 }
 
 /// Who sees a channel.
@@ -160,27 +164,24 @@ impl Setup {
     /// # Errors
     /// [`Error::Missing`] or [`Error::Refused`] when the bot is not in it; [`Error::Unavailable`].
     pub async fn guild(&self, guild: u64) -> Result<Guild, Error> {
-        let guild = self.raw_guild(guild).await?;
-        Ok(Guild {
-            id: guild.id.get(),
-            name: guild.name,
-            boost_tier: guild.premium_tier,
-            attachment_bytes_max: match guild.premium_tier {
-                0 | 1 => 10 * MIB,
-                2 => 50 * MIB,
-                _ => 100 * MIB,
-            },
-        })
+        let route = Route::GetGuild {
+            guild_id: guild,
+            with_counts: false,
+        };
+        let place = format!("server {guild}");
+        let raw: RawGuild = self.read("GET guild", guild, &route, &place).await?;
+        Ok(raw.into())
     }
 
-    /// Finds the channel for this purpose by its name; none if nobody made it yet.
+    /// A server's channels.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Unavailable`].
-    pub async fn find(&self, guild: u64, purpose: Purpose) -> Result<Option<Channel>, Error> {
-        let name = purpose.channel_name();
-        let found = self.raw_channels(guild).await?;
-        Ok(find_named(&found, name).map(|one| one.shown(guild, name)))
+    pub async fn channels(&self, guild: u64) -> Result<Channels, Error> {
+        let route = Route::GetChannels { guild_id: guild };
+        let place = format!("the channels of server {guild}");
+        let all = self.read("GET channels", guild, &route, &place).await?;
+        Ok(Channels { guild, all })
     }
 
     /// Finds the channel for this purpose by its name, or makes it. The journal's is made for the bot
@@ -198,9 +199,8 @@ impl Setup {
         let mut backoff = self.transport.backoff();
         loop {
             // Looks before each attempt: one whose answer was lost may have made it.
-            let channels = self.raw_channels(guild).await?;
-            if let Some(found) = find_named(&channels, name) {
-                return Ok(found.shown(guild, name));
+            if let Some(found) = self.channels(guild).await?.find(purpose) {
+                return Ok(found);
             }
             let ask = self.creation(guild, bot.user, name, audience).await?;
             let made = self.transport.attempt(&ask, deadline, backoff.next).await;
@@ -235,19 +235,32 @@ impl Setup {
         guild: u64,
         places: &[(u64, Purpose)],
     ) -> Result<Vec<(Purpose, Need)>, Error> {
+        let channels = self.channels(guild).await?;
+        let guild = self.guild(guild).await?;
+        self.missing_in(&guild, &channels, places).await
+    }
+
+    /// The same with one request, where server and channels were asked for already.
+    ///
+    /// # Errors
+    /// As [`Setup::missing`].
+    pub async fn missing_in(
+        &self,
+        guild: &Guild,
+        channels: &Channels,
+        places: &[(u64, Purpose)],
+    ) -> Result<Vec<(Purpose, Need)>, Error> {
         let user = match self.transport.settings().token.user() {
             Some(user) => user,
             None => self.bot().await?.user,
         };
-        let channels = self.raw_channels(guild).await?;
-        let (raw, own) = self.member(guild, user).await?;
+        let own = self.roles(guild.id, user).await?;
         let mut missing = Vec::new();
         for (channel, purpose) in places {
-            let found = channels.iter().find(|one| one.id.get() == *channel);
-            let found = found.ok_or_else(|| Error::Missing {
-                what: format!("{} ({channel}) in server {guild}", purpose.named()),
+            let found = channels.by_id(*channel).ok_or_else(|| Error::Missing {
+                what: format!("{} ({channel}) in server {}", purpose.named(), guild.id),
             })?;
-            let may = raw
+            let may = guild
                 .member(user, &own)
                 .in_channel(&found.permission_overwrites);
             let needs = purpose.needs().iter().copied();
@@ -275,10 +288,10 @@ impl Setup {
         let mut payload = json!({ "name": name, "type": ChannelType::GuildText, "topic": topic });
         if audience == Audience::Private {
             // Only what the bot has itself may be given in an overwrite.
-            let (raw, own) = self.member(guild, user).await?;
+            let (own, server) = (self.roles(guild, user).await?, self.guild(guild).await?);
             let needed = Purpose::Journal.needs().iter();
             let needed = needed.fold(0, |bits, need| bits | need.bit);
-            let given = raw.member(user, &own).in_guild().bits() & needed;
+            let given = server.member(user, &own).in_guild().bits() & needed;
             payload["permission_overwrites"] = json!([
                 { "id": guild.to_string(), "type": 0, "allow": "0",
                   "deny": Permissions::VIEW_CHANNEL.bits().to_string() },
@@ -298,31 +311,12 @@ impl Setup {
         Ask::json(lane, &route, &payload, deed)
     }
 
-    async fn raw_guild(&self, guild_id: u64) -> Result<RawGuild, Error> {
-        let route = Route::GetGuild {
-            guild_id,
-            with_counts: false,
-        };
-        let place = format!("server {guild_id}");
-        self.read("GET guild", guild_id, &route, &place).await
-    }
-
-    async fn raw_channels(&self, guild_id: u64) -> Result<Vec<RawChannel>, Error> {
-        let route = Route::GetChannels { guild_id };
-        let place = format!("the channels of server {guild_id}");
-        self.read("GET channels", guild_id, &route, &place).await
-    }
-
-    /// The server, and the roles the user has in it.
-    async fn member(
-        &self,
-        guild_id: u64,
-        user_id: u64,
-    ) -> Result<(RawGuild, Vec<Id<RoleMarker>>), Error> {
+    /// The roles that a user has in a server.
+    async fn roles(&self, guild_id: u64, user_id: u64) -> Result<Vec<Id<RoleMarker>>, Error> {
         let route = Route::GetMember { guild_id, user_id };
         let place = format!("the bot's roles in server {guild_id}");
         let member: RawMember = self.read("GET member", guild_id, &route, &place).await?;
-        Ok((self.raw_guild(guild_id).await?, member.roles))
+        Ok(member.roles)
     }
 
     async fn read<T: serde::de::DeserializeOwned>(

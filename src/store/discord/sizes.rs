@@ -30,6 +30,8 @@ pub(super) struct Sizes {
     put_ceiling: u64,
     /// The largest put that was taken, or what is documented.
     proven: u64,
+    /// When more than `put_ceiling` was refused, milliseconds since 1970.
+    refused_ms: Option<u64>,
 }
 
 impl Sizes {
@@ -39,7 +41,32 @@ impl Sizes {
             put_max: put_start.min(put_ceiling),
             put_ceiling,
             proven: SAFE_PUT_BYTES,
+            refused_ms: None,
         }
+    }
+
+    /// What an earlier session knew: what was taken, what was to be tried next, and when more was refused, if that
+    /// still counts.
+    pub(super) fn recall(&mut self, proven: u64, put_max: u64, refused_ms: Option<u64>) {
+        let put_max = put_max.clamp(SAFE_PUT_BYTES, self.put_ceiling.max(SAFE_PUT_BYTES));
+        if refused_ms.is_some() {
+            self.put_ceiling = self.put_ceiling.min(put_max);
+        }
+        self.put_max = self.put_max.max(put_max).min(self.put_ceiling);
+        self.proven = self.proven.max(proven.min(self.put_max));
+        self.refused_ms = refused_ms;
+    }
+
+    pub(super) fn proven(&self) -> u64 {
+        self.proven
+    }
+
+    pub(super) fn put_max(&self) -> u64 {
+        self.put_max
+    }
+
+    pub(super) fn refused_ms(&self) -> Option<u64> {
+        self.refused_ms
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -61,16 +88,23 @@ impl Sizes {
         }
     }
 
-    /// A put was too large: the attachment, or all of them together. Gives the limit to name.
-    pub(super) fn refused(&mut self, count: usize, largest: u64, total: u64) -> u64 {
+    /// A put was too large: the attachment, or all of them together. Gives the limit to name. What was taken before
+    /// is tried again only if it was less.
+    pub(super) fn refused(&mut self, count: usize, largest: u64, total: u64, now_ms: u64) -> u64 {
         if count == 1 || total <= SAFE_PUT_BYTES {
             let step = STEPS.iter().find(|step| **step < largest);
             let below = step.copied().unwrap_or(largest / 2).max(1);
             self.object_max = self.object_max.min(below);
             return self.object_max;
         }
-        self.put_max = self.put_max.min((total / 2).max(SAFE_PUT_BYTES));
+        let known = match total > self.proven {
+            true => self.proven,
+            false => SAFE_PUT_BYTES,
+        };
+        self.put_max = self.put_max.min((total / 2).max(known));
         self.put_ceiling = self.put_max;
+        self.proven = self.proven.min(self.put_max);
+        self.refused_ms = Some(now_ms);
         self.limits().put_bytes_max
     }
 }
@@ -103,20 +137,36 @@ mod tests {
         assert_eq!(sizes.limits().put_bytes_proven, SAFE_PUT_BYTES);
         sizes.taken(33 * MIB);
         assert_eq!(sizes.limits().put_bytes_proven, 33 * MIB);
-        sizes.refused(6, 10 * MIB, 56 * MIB);
+        sizes.refused(6, 10 * MIB, 56 * MIB, 7);
         let limits = sizes.limits();
         assert_eq!(limits.put_bytes_proven, limits.put_bytes_max);
+        assert_eq!(limits.put_bytes_max, 33 * MIB);
+        sizes.refused(4, 10 * MIB, 33 * MIB, 8);
+        assert_eq!(sizes.limits().put_bytes_max, SAFE_PUT_BYTES, "not so much");
+    }
+
+    #[test]
+    fn what_was_taken_is_not_doubted_because_more_was_refused() {
+        let mut sizes = Sizes::new(10 * MIB, 84 * MIB, 180 * MIB);
+        sizes.taken(56 * MIB);
+        assert_eq!(sizes.refused(9, 10 * MIB, 84 * MIB, 7), 56 * MIB);
+        assert_eq!(sizes.limits().put_bytes_proven, 56 * MIB);
+        assert_eq!(sizes.refused_ms(), Some(7));
     }
 
     #[test]
     fn a_refusal_shrinks_what_is_to_blame_and_it_stays_small() {
         let mut sizes = Sizes::new(10 * MIB, 100 * MIB, 180 * MIB);
-        assert_eq!(sizes.refused(8, 10 * MIB, 80 * MIB), 40 * MIB);
+        assert_eq!(sizes.refused(8, 10 * MIB, 80 * MIB, 7), 40 * MIB);
         sizes.taken(40 * MIB);
         assert_eq!(sizes.limits().put_bytes_max, 40 * MIB);
         assert_eq!(sizes.limits().object_bytes_max, 10 * MIB);
-        assert_eq!(sizes.refused(2, 10 * MIB, 15 * MIB), 8 * MIB);
-        assert_eq!(sizes.refused(1, 8 * MIB, 8 * MIB), 4 * MIB);
-        assert_eq!(sizes.refused(1, 30 * MIB, 30 * MIB), 4 * MIB, "never grows");
+        assert_eq!(sizes.refused(2, 10 * MIB, 15 * MIB, 7), 8 * MIB);
+        assert_eq!(sizes.refused(1, 8 * MIB, 8 * MIB, 7), 4 * MIB);
+        assert_eq!(
+            sizes.refused(1, 30 * MIB, 30 * MIB, 7),
+            4 * MIB,
+            "never grows"
+        );
     }
 }
