@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   put  get  listing  remove  shelf  pins        what the seam asks for
-//!           cdn  sizes                            what was learnt
+//!           cdn  sizes  active                    what was learnt; room for one more thread
 //!           messenger                             messages to people, for the bot
 //!                 transport                       sends, again where it helps
 //!                 gate  limiter                   not too fast
@@ -31,6 +31,7 @@ use crate::store::{
 };
 
 use self::{
+    active::Room,
     cdn::Cdn,
     deed::Deed,
     get::Address,
@@ -41,6 +42,7 @@ use self::{
     wire::{Place, Spot},
 };
 
+mod active;
 mod answer;
 mod ask;
 mod attachment;
@@ -88,6 +90,7 @@ pub struct Discord {
     puts: Puts,
     sizes: Mutex<Sizes>,
     user: OnceCell<u64>,
+    room: Room,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +115,7 @@ impl Discord {
             puts: Puts::new(),
             sizes: Mutex::new(sizes),
             user: OnceCell::new_with(settings.token.user()),
+            room: Room::default(),
             transport: Arc::new(Transport::new(settings)?),
         })
     }
