@@ -427,6 +427,52 @@ async fn cleanup_asks_first_and_only_who_asked_can_say_yes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_collected_after_a_question_and_only_for_who_manages_the_server() {
+    let mut stage = Stage::new().await;
+    stage.file("Photos", "sea.jpg", b"blue").await;
+    stage.flush().await;
+    stage.start(settings()).await;
+    let none = stage.run(stage.admin, "gc", json!({})).await;
+    assert!(none.has(&["nothing to collect"]).buttons().is_empty());
+    let body = json!({"command": "gc"});
+    let hidden = stage.act(stage.member, "commands", &body).await;
+    assert!(hidden.is_err_and(|why| why.contains("may not use")));
+
+    stage.file("Other", "one", b"1").await;
+    stage.flush().await;
+    let desk = std::sync::Arc::clone(&stage.desk);
+    let delete = move || {
+        let wish = ods::service::Delete {
+            target: ods::service::Target::parse("Photos").expect("a target"),
+            consent: ods::service::Consent::Given,
+        };
+        let task = ods::drive::task::Task::new(&|_| ods::drive::task::Go::On);
+        ods::service::delete(&desk, &wish, &task)
+    };
+    let deleted = tokio::task::spawn_blocking(delete).await;
+    deleted.expect("no panic").expect("it goes");
+    stage.flush().await;
+    let asked = stage.run(stage.admin, "gc", json!({})).await;
+    let asked = asked.has(&["1 thread", "would be removed", "at most", "Collect?"]);
+    stage.press(stage.admin, &asked, "Leave it").await;
+    let kept = stage
+        .message(stage.admin, &asked.id, |said| {
+            said.text.contains("Nothing was collected")
+        })
+        .await;
+    assert!(kept.buttons().is_empty());
+    let asked = stage.run(stage.admin, "gc", json!({})).await;
+    let asked = asked.has(&["would be removed"]);
+    stage.press(stage.admin, &asked, "Collect").await;
+    let done = stage
+        .message(stage.admin, &asked.id, |said| said.text.contains("done"))
+        .await;
+    done.has(&["1 thread of deleted archives removed"]);
+    let again = stage.run(stage.admin, "gc", json!({})).await;
+    again.has(&["nothing to collect"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_nobody_answers_ends_and_nothing_is_deleted() {
     let times = Times {
         question_life: Duration::from_millis(1),
