@@ -653,3 +653,40 @@ async fn cards_have_buttons_that_answer_who_presses_them() {
     }
     assert_eq!(card.buttons().len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_was_made_before_the_bot_was_there_gets_its_buttons_with_one_edit() {
+    let mut stage = Stage::new().await;
+    stage.file("Photos", "sea.jpg", b"blue").await;
+    stage.flush().await;
+    let card = async |stage: &Stage, is_so: &dyn Fn(&crate::bots::Said) -> bool| {
+        let id = stage.archive();
+        let started = std::time::Instant::now();
+        loop {
+            assert!(started.elapsed() < Duration::from_secs(60), "no such card");
+            let cards = stage.cards().await;
+            let is_it = |said: &&crate::bots::Said| {
+                let title = said.raw["embeds"][0]["title"].as_str();
+                title.is_some_and(|title| title.contains(&id)) && is_so(said)
+            };
+            if let Some(found) = cards.iter().find(is_it) {
+                return found.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let is_stored = |said: &crate::bots::Said| said.raw["embeds"].to_string().contains("stored");
+    let before = card(&stage, &is_stored).await;
+    assert!(before.buttons().is_empty());
+    let edits = |stage: &Stage| {
+        let routes = stage.place.emulator.counts().routes.into_iter();
+        let edits = routes.filter(|(route, _)| route.starts_with("PATCH /channels/"));
+        edits.map(|(_, count)| count).sum::<u64>()
+    };
+    let edited = edits(&stage);
+    stage.start(settings()).await;
+    let has_both = |said: &crate::bots::Said| said.buttons().len() == 2;
+    let after = card(&stage, &has_both).await;
+    assert_eq!((after.id, is_stored(&before)), (before.id, true));
+    assert_eq!(edits(&stage), edited + 1);
+}
