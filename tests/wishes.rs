@@ -417,6 +417,48 @@ fn a_download_goes_on_after_a_kill_and_trusts_nothing_that_is_on_the_disk() {
 }
 
 #[test]
+fn a_download_takes_away_what_an_earlier_one_left_that_nobody_can_go_on_with() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let source = machine.path("big");
+    std::fs::create_dir(&source).expect("a directory");
+    for (seed, name) in [(9, "file"), (10, "other")] {
+        std::fs::write(source.join(name), noise(seed, 4 << 20)).expect("written");
+    }
+    machine.ods(&["upload", text(&source)]).good();
+    std::fs::remove_dir_all(machine.path("state")).expect("removed");
+    machine.ods(&["sync"]).good();
+    let dest = machine.path("dest");
+    let error = FaultKind::Error {
+        status: 503,
+        body: ErrorBody::default(),
+    };
+    let fault = Fault::new("GET /attachments/*", error).after(1);
+    world.emulator.faults().add(fault);
+    let left = || {
+        let entries = std::fs::read_dir(dest.join("big"));
+        let entries = entries.into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names
+            .filter(|name| name.starts_with(".ods-part-"))
+            .collect::<Vec<_>>()
+    };
+    let mut download = machine.start("ods", &["download", "/big", text(&dest)]);
+    until("a part of the file", || !left().is_empty());
+    download.signal("KILL");
+    download.stop();
+    world.emulator.faults().clear();
+    // Meanwhile the file became another one.
+    std::fs::write(source.join("file"), noise(11, 3 << 20)).expect("written");
+    machine.ods(&["upload", "--yes", text(&source)]).good();
+    let mtime = || dest.join("big").metadata().expect("there").mtime();
+    machine.ods(&["download", "/big", text(&dest)]).good();
+    same(&source, &dest.join("big"));
+    assert_eq!(left(), [""; 0]);
+    assert_eq!(mtime(), source.metadata().expect("there").mtime());
+}
+
+#[test]
 fn a_backup_brings_the_index_back_when_the_journal_is_gone() {
     let world = World::new();
     let machine = with_drive(&world);

@@ -9,6 +9,9 @@ use crate::bot::wire::Attachment;
 use crate::bot::wire::Data;
 use crate::bot::wire::Given;
 
+/// A word shorter than this is not looked for in what was mistyped.
+const MEANT_LETTERS_MIN: usize = 4;
+
 /// The commands by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +36,8 @@ pub enum Word {
     Rebuild,
     /// Deletes an archive, after asking.
     Cleanup,
+    /// Removes from Discord what no file needs any more, after asking.
+    Gc,
     /// Takes over an archive of the systems before.
     Migrate,
     /// Numbers about the whole drive.
@@ -43,7 +48,7 @@ pub enum Word {
 
 impl Word {
     /// All of them, in the order of the help.
-    pub const ALL: [Word; 13] = [
+    pub const ALL: [Word; 14] = [
         Word::Upload,
         Word::Download,
         Word::Resume,
@@ -54,6 +59,7 @@ impl Word {
         Word::Verify,
         Word::Rebuild,
         Word::Cleanup,
+        Word::Gc,
         Word::Migrate,
         Word::Stats,
         Word::Help,
@@ -73,6 +79,7 @@ impl Word {
             Word::Verify => "verify",
             Word::Rebuild => "rebuild",
             Word::Cleanup => "cleanup",
+            Word::Gc => "gc",
             Word::Migrate => "migrate",
             Word::Stats => "stats",
             Word::Help => "help",
@@ -99,6 +106,7 @@ impl Word {
                 "Put history, superblock and missing packs on Discord right, from what this machine has"
             }
             Word::Cleanup => "Delete an archive with everything in it; asks first",
+            Word::Gc => "Remove from Discord what no file needs any more; asks first",
             Word::Migrate => {
                 "Take over an archive of the older systems, with the old key of the machine"
             }
@@ -110,7 +118,10 @@ impl Word {
     /// Whom it may never be left to, whatever is configured: members who do not manage the server.
     #[must_use]
     pub fn is_for_admins(self) -> bool {
-        matches!(self, Word::Rebuild | Word::Cleanup | Word::Migrate)
+        matches!(
+            self,
+            Word::Rebuild | Word::Cleanup | Word::Gc | Word::Migrate
+        )
     }
 
     /// The word of this name, also by the names it had in the systems before.
@@ -122,10 +133,11 @@ impl Word {
         }
     }
 
-    /// The word that somebody meant who mistyped one letter of it.
+    /// The word that somebody meant who mistyped one letter of it. Of a short word too little would be left.
     fn meant(name: &str) -> Option<Word> {
         Word::ALL
             .into_iter()
+            .filter(|word| word.name().len() >= MEANT_LETTERS_MIN)
             .find(|word| is_near(word.name(), name))
     }
 }
@@ -183,6 +195,7 @@ pub(in crate::bot) enum Ask {
     Verify { what: String, depth: Depth },
     Rebuild,
     Cleanup { what: String },
+    Gc,
     Migrate { what: String, to: String },
     Stats,
     Help,
@@ -202,6 +215,7 @@ impl Ask {
             Ask::Verify { .. } => Word::Verify,
             Ask::Rebuild => Word::Rebuild,
             Ask::Cleanup { .. } => Word::Cleanup,
+            Ask::Gc => Word::Gc,
             Ask::Migrate { .. } => Word::Migrate,
             Ask::Stats => Word::Stats,
             Ask::Help => Word::Help,
@@ -328,6 +342,13 @@ impl Ask {
             Word::Cleanup => Ask::Cleanup {
                 what: needed(what)?,
             },
+            // Whoever writes the id of an archive means `cleanup`.
+            Word::Gc if !what.is_empty() => {
+                return Err(
+                    "`gc` is about the whole drive; an archive is deleted with `cleanup`".into(),
+                );
+            }
+            Word::Gc => Ask::Gc,
             Word::Migrate if what.is_empty() => {
                 return Err(
                     "`migrate` needs to know what: #DDMMYY-NN or BATCH_YYYYMMDD_HHHH, or `all`"
@@ -379,6 +400,7 @@ mod tests {
         };
         assert_eq!(words("!download #120225-01 #120225-02"), Some(Ok(range)));
         assert_eq!(words("!rebuild-log"), Some(Ok(Ask::Rebuild)));
+        assert_eq!(words("!gc"), Some(Ok(Ask::Gc)));
         assert_eq!(words("  !status "), Some(Ok(Ask::Status)));
         let verify = Ask::Verify {
             what: "#1".into(),
@@ -420,7 +442,13 @@ mod tests {
         ] {
             assert!(words(content).is_none(), "{content}");
         }
-        for content in ["!migrate-legacy", "!download", "!info", "!cleanup  "] {
+        for content in [
+            "!migrate-legacy",
+            "!download",
+            "!info",
+            "!cleanup  ",
+            "!gc #120225-01",
+        ] {
             assert!(
                 words(content).is_some_and(|said| said.is_err()),
                 "{content}"
@@ -436,6 +464,8 @@ mod tests {
             ("!archivez", "!archives"),
             ("!hepl", ""),
             ("!play", ""),
+            ("!go", ""),
+            ("!g", ""),
             ("!Status", "!status"),
         ] {
             let why = words(typed).map(|said| said.expect_err(typed));

@@ -4,7 +4,7 @@
 //! gateway ─ wire                 a session: what happens in the server
 //! serve ─ ask ─ permit           who asks what, and may they
 //! looks  complete                answers from the index, at once
-//! work ─ upload  download  migrate  upkeep    long work, and what is asked before something goes
+//! work ─ upload  download  migrate  upkeep  garbage    long work, and what is asked before something goes
 //! attached  paths                what attachments are called; paths of this machine, for who may see them
 //! question                      a button before something goes
 //! talk ─ page ─ text             the answer: promised, given, changed, moved into the channel
@@ -27,6 +27,7 @@ mod ask;
 mod attached;
 mod complete;
 mod download;
+mod garbage;
 mod gateway;
 mod looks;
 mod machine;

@@ -186,7 +186,10 @@ mod tests {
             let is_allowed = settings.permit(asker, word).is_ok();
             assert_eq!(
                 is_allowed,
-                !matches!(word, Word::Rebuild | Word::Cleanup | Word::Migrate),
+                !matches!(
+                    word,
+                    Word::Rebuild | Word::Cleanup | Word::Gc | Word::Migrate
+                ),
                 "{word:?}"
             );
         }

@@ -122,7 +122,7 @@ fn options(word: Word) -> Value {
             what(false),
             { "type": kind::SWITCH, "name": "full", "description": "Fetch everything and check every byte" },
         ]),
-        Word::Status | Word::History | Word::Rebuild | Word::Stats | Word::Help => {
+        Word::Status | Word::History | Word::Rebuild | Word::Gc | Word::Stats | Word::Help => {
             json!([])
         }
     }

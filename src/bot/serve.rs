@@ -11,6 +11,7 @@ use crate::bot::ask::Depth;
 use crate::bot::ask::Word;
 use crate::bot::complete;
 use crate::bot::download;
+use crate::bot::garbage;
 use crate::bot::gateway::Heard;
 use crate::bot::looks;
 use crate::bot::migrate;
@@ -240,6 +241,7 @@ async fn grant(bot: &Arc<Bot>, mut talk: Talk, asker: Asker, ask: Ask, limit: Op
         Ask::Verify { what, depth } => upkeep::verify(bot, talk, shown, &what, depth).await,
         Ask::Rebuild => upkeep::rebuild(bot, talk, shown).await,
         Ask::Cleanup { what } => upkeep::cleanup(bot, talk, shown, &what).await,
+        Ask::Gc => garbage::gc(bot, talk, shown).await,
         Ask::Migrate { what, to } => migrate::migrate(bot, talk, shown, &what, &to).await,
         Ask::Upload { source, to } => upload::upload(bot, talk, asker, source, &to).await,
         Ask::Download { what, goal } => {

@@ -168,6 +168,7 @@ impl Options {
             "takeover" => self.takeover = Takeover::Force,
             "noatime" => self.atime = fs::Atime::Never,
             "relatime" | "atime" => self.atime = fs::Atime::Relative,
+            _ if mount.apple.iter().any(|word| word == name) => {}
             _ if APPLE.contains(&name) => mount.apple.push(name.to_owned()),
             _ => return Err(unknown(name)),
         }

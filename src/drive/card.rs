@@ -4,6 +4,7 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Names;
 use crate::drive::catalogue::Entry;
+use crate::id::ArchiveId;
 use crate::id::ArchiveNo;
 use crate::id::InodeNo;
 use crate::size::Bytes;
@@ -62,11 +63,6 @@ impl Drive {
             _ => BLUE,
         };
         let is_shown = self.settings.names == Names::Shown;
-        let actions = self.cards.offered().into_iter();
-        let actions = actions.map(|(word, label)| Action {
-            id: format!("{word}:{}", entry.archive.id),
-            label,
-        });
         Ok(Card {
             title: title(&entry, self.settings.names),
             fields: fields(&entry, state, is_shown),
@@ -75,12 +71,23 @@ impl Drive {
                 true => entry.caption.description.clone(),
                 false => String::new(),
             },
-            actions: actions.collect(),
+            actions: self.buttons(entry.archive.id),
         })
+    }
+
+    /// The buttons of an archive's card, as they are offered now.
+    pub(in crate::drive) fn buttons(&self, id: ArchiveId) -> Vec<Action> {
+        let offered = self.cards.offered().into_iter();
+        let action = |(word, label)| Action {
+            id: format!("{word}:{id}"),
+            label,
+        };
+        offered.map(action).collect()
     }
 
     /// Buttons that cards have from their next edit on: a word that comes back with the archive's id behind a
     /// colon (`info:#DDMMYY-NN`), and what stands on the button. Nothing, when nobody answers them any more.
+    /// Cards that were made or edited without them since the drive was opened get them soon, one after the other.
     pub fn offer(&self, buttons: &[(&str, &str)]) {
         self.cards.offer(buttons);
     }

@@ -46,6 +46,8 @@ struct Known {
     shown: Option<Card>,
     wanted: Option<Card>,
     edited: Option<Instant>,
+    /// Was an edit wanted for its buttons alone?
+    dressed: bool,
 }
 
 impl Cards {
@@ -53,6 +55,26 @@ impl Cards {
         let owned = |(word, label): &(&str, &str)| ((*word).to_owned(), (*label).to_owned());
         *self.offered.lock().unwrap_or_else(PoisonError::into_inner) =
             buttons.iter().map(owned).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.values_mut().for_each(|known| known.dressed = false);
+    }
+
+    /// Archives whose cards have no buttons: those that are to be edited anyway, and one more, once.
+    fn bare(&self) -> Vec<ArchiveNo> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_bare =
+            |card: &Option<Card>| card.as_ref().is_some_and(|card| card.actions.is_empty());
+        let waiting = known.iter().filter(|(_, known)| is_bare(&known.wanted));
+        let mut bare: Vec<ArchiveNo> = waiting.map(|(no, _)| *no).collect();
+        let idle = known.iter_mut().find(|(_, known)| {
+            let is_idle = known.wanted.is_none() && !known.dressed;
+            is_idle && is_bare(&known.shown)
+        });
+        if let Some((no, known)) = idle {
+            known.dressed = true;
+            bare.push(*no);
+        }
+        bare
     }
 
     pub(in crate::drive) fn offered(&self) -> Vec<(String, String)> {
@@ -167,6 +189,25 @@ impl Drive {
                     known.wanted = Some(card);
                 });
             }
+        }
+    }
+
+    /// Wants the buttons that are offered on cards that were made before they were. An edit for nothing else is
+    /// made when there is nothing to publish, and one at a time, so that it is in nobody's way.
+    pub(in crate::drive) fn want_buttons(&self) {
+        if self.cards.offered().is_empty() {
+            return;
+        }
+        for no in self.cards.bare() {
+            let archive = self.archive(no).ok().flatten();
+            let Some(archive) = archive.filter(|archive| !archive.removed) else {
+                continue;
+            };
+            let actions = self.buttons(archive.id);
+            self.cards.with(no, |known| {
+                let card = known.wanted.take().or_else(|| known.shown.clone());
+                known.wanted = card.map(|card| Card { actions, ..card });
+            });
         }
     }
 

@@ -103,6 +103,7 @@ impl Drive {
             match self.await_work(epoch.is_some()) {
                 Work::Stop => break,
                 Work::Tick => {
+                    self.want_buttons();
                     self.runtime.block_on(self.edit_cards(Pace::Due));
                     self.tend();
                     if renewed.elapsed() > Duration::from_secs(lease::RENEW_S) {

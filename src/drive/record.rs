@@ -115,7 +115,7 @@ const CHANGE: u8 = b'c';
 const FACT: u8 = b'F';
 const INTENT: u8 = b'I';
 /// Facts and intents that do not say their epoch. Nothing is lost when they are ignored: what they tell of is sent again.
-const OLD: [u8; 2] = [b'f', b'i'];
+pub(in crate::drive) const OLD: [u8; 2] = [b'f', b'i'];
 const BASE: u8 = b'b';
 
 const BODY: u8 = 1;

@@ -11,6 +11,7 @@ use crate::emulator::permissions::bits;
 use crate::emulator::reply::{Answer, Refusal, Reply, wrong};
 use crate::emulator::server::Call;
 use crate::emulator::snowflake::Snowflake;
+use crate::emulator::threads;
 use crate::emulator::upload::{self, MessageForm};
 use crate::emulator::world::{Hidden, World};
 
@@ -35,6 +36,7 @@ pub(crate) async fn create(call: &mut Call<'_>, channel: Snowflake) -> Answer {
             return Ok(Reply::Ok(draft::echo(view, Some(nonce))));
         }
     }
+    threads::may_wake(app, &mut world, channel)?;
     let id = world.ids.next(now_ms);
     let mut message = Message::new(id, channel, user, DEFAULT);
     message.tts = draft.tts;

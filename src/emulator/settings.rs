@@ -195,7 +195,7 @@ pub struct Limits {
     pub nonce_window_s: u64,
     /// How long the CDN still serves what was deleted.
     pub cdn_keep_deleted_s: u64,
-    /// Active threads of the guild.
+    /// Active threads of the guild: no more are made, and none that is archived wakes up, beyond these.
     pub active_threads_max: u64,
     /// Channels of the guild, threads not counted.
     pub channels_max: u64,

@@ -121,6 +121,28 @@ fn create_post(call: &Call<'_>, parent: Snowflake, mut form: MessageForm) -> Ans
     Ok(Reply::Created(thread))
 }
 
+/// Is there a place for one more active thread in the guild?
+fn one_more(app: &App, world: &mut World) -> Result<(), Refusal> {
+    app.archive_silent(world)?;
+    let is_active = |channel: &&Channel| {
+        let thread = channel.thread.as_ref();
+        thread.is_some_and(|thread| !thread.archived)
+    };
+    if world.threads().filter(is_active).count() as u64 >= app.limits().active_threads_max {
+        return Err(Refusal::TooManyThreads);
+    }
+    Ok(())
+}
+
+/// May a message be written here, as far as that makes an archived thread an active one again?
+pub(crate) fn may_wake(app: &App, world: &mut World, id: Snowflake) -> Result<(), Refusal> {
+    let thread = world.room(id)?.channel.thread.as_ref();
+    match thread.is_some_and(|thread| thread.archived) {
+        true => one_more(app, world),
+        false => Ok(()),
+    }
+}
+
 /// Checks a thread's form and makes the thread.
 fn new_thread(
     app: &App,
@@ -129,16 +151,7 @@ fn new_thread(
     (id, kind, parent): (Snowflake, u8, Snowflake),
     body: &Value,
 ) -> Result<Channel, Refusal> {
-    app.archive_silent(world)?;
-    let is_active = |channel: &&Channel| {
-        channel
-            .thread
-            .as_ref()
-            .is_some_and(|thread| !thread.archived)
-    };
-    if world.threads().filter(is_active).count() as u64 >= app.limits().active_threads_max {
-        return Err(Refusal::TooManyThreads);
-    }
+    one_more(app, world)?;
     let now_ms = app.now_ms();
     let default = world.room(parent)?.channel.default_auto_archive_min;
     let mut channel = Channel::new(id, kind, "", Some(parent));
@@ -208,6 +221,7 @@ pub(crate) fn changed(
     app.archive_silent(world)?;
     let stamp_us = world.stamp_us(app.now_ms());
     let mut channel = world.allowed(user, id, 0)?.clone();
+    let may_wake = may_wake(app, world, id);
     let manages = world.permissions(user, &channel) & bits::MANAGE_THREADS != 0;
     let Some(thread) = &mut channel.thread else {
         return Err(Refusal::WrongChannelKind);
@@ -225,6 +239,7 @@ pub(crate) fn changed(
         return Err(Refusal::ThreadArchived);
     }
     if let Some(archived) = archived.filter(|archived| *archived != thread.archived) {
+        may_wake?;
         thread.archived = archived;
         thread.archive_us = stamp_us;
         thread.active_ms = app.now_ms();

@@ -22,6 +22,12 @@ const RECEIVING: &[u8] = b".ods-receiving-";
 /// Hexadecimal digits that such a name ends with.
 const DIGITS: usize = 16;
 
+/// Hexadecimal digits of a hash of a file's name.
+const NAME_DIGITS: usize = 8;
+
+/// A short hash of a file's name, as digits.
+pub(in crate::service) type NameHash = [u8; NAME_DIGITS];
+
 /// Such names looked up at a time.
 const PAGE: usize = 256;
 
@@ -36,17 +42,39 @@ pub(in crate::service) enum Unfinished {
 
 /// Is this the name of a file that is not whole?
 pub(in crate::service) fn unfinished(name: &[u8]) -> Option<Unfinished> {
-    let ends_well = |rest: &[u8]| {
-        rest.len() == DIGITS
-            && rest
-                .iter()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    if name.strip_prefix(PART).is_some_and(ends_well) {
+    let ends_well = |rest: &[u8]| rest.len() == DIGITS && are_digits(rest);
+    if name.strip_prefix(PART).is_some_and(ends_well) || part_of(name).is_some() {
         return Some(Unfinished::Part);
     }
     let is_received = name.strip_prefix(RECEIVING).is_some_and(ends_well);
     is_received.then_some(Unfinished::Received)
+}
+
+fn are_digits(text: &[u8]) -> bool {
+    let mut digits = text.iter();
+    digits.all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The hash of the name of the file that [`host_part_name`] made this name for.
+pub(in crate::service) fn part_of(name: &[u8]) -> Option<NameHash> {
+    let (which, of) = name.strip_prefix(PART)?.split_at_checked(DIGITS)?;
+    let of = NameHash::try_from(of.strip_prefix(b"-")?).ok()?;
+    (are_digits(which) && are_digits(&of)).then_some(of)
+}
+
+/// Eight digits that tell files of a directory apart, but for accidents that do no harm.
+pub(in crate::service) fn hash_of_name(name: &[u8]) -> NameHash {
+    let hash = blake3::hash(name);
+    let digits = data_encoding::HEXLOWER.encode(&hash.as_bytes()[..NAME_DIGITS / 2]);
+    let mut short = NameHash::default();
+    short.copy_from_slice(digits.as_bytes());
+    short
+}
+
+/// [`part_name`] on this machine, where it also tells of which file it is, whatever that has become since.
+pub(in crate::service) fn host_part_name(name: &[u8], size: u64, mtime: Time) -> Vec<u8> {
+    let part = part_name(name, size, mtime);
+    [&part[..], b"-", &hash_of_name(name)].concat()
 }
 
 /// The name of a file that is being copied: it depends on what is copied, so that an interrupted copy is found
@@ -133,6 +161,11 @@ mod tests {
         let part = part_name(b"file", 3, Time(4));
         assert_eq!(unfinished(&part), Some(Unfinished::Part));
         assert_eq!(unfinished(&receiving_name(1)), Some(Unfinished::Received));
+        let on_host = host_part_name(b"file", 3, Time(4));
+        assert_eq!(unfinished(&on_host), Some(Unfinished::Part));
+        assert_eq!(part_of(&on_host), Some(hash_of_name(b"file")));
+        assert_eq!((part_of(&part), part_of(b".ods-part-")), (None, None));
+        assert_ne!(hash_of_name(b"file"), hash_of_name(b"other"));
         for other in [&b".ods-part-"[..], b".ods-part-notes", b"file", b".ods"] {
             assert_eq!(unfinished(other), None);
         }

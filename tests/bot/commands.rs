@@ -427,6 +427,52 @@ async fn cleanup_asks_first_and_only_who_asked_can_say_yes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn garbage_is_collected_after_a_question_and_only_for_who_manages_the_server() {
+    let mut stage = Stage::new().await;
+    stage.file("Photos", "sea.jpg", b"blue").await;
+    stage.flush().await;
+    stage.start(settings()).await;
+    let none = stage.run(stage.admin, "gc", json!({})).await;
+    assert!(none.has(&["nothing to collect"]).buttons().is_empty());
+    let body = json!({"command": "gc"});
+    let hidden = stage.act(stage.member, "commands", &body).await;
+    assert!(hidden.is_err_and(|why| why.contains("may not use")));
+
+    stage.file("Other", "one", b"1").await;
+    stage.flush().await;
+    let desk = std::sync::Arc::clone(&stage.desk);
+    let delete = move || {
+        let wish = ods::service::Delete {
+            target: ods::service::Target::parse("Photos").expect("a target"),
+            consent: ods::service::Consent::Given,
+        };
+        let task = ods::drive::task::Task::new(&|_| ods::drive::task::Go::On);
+        ods::service::delete(&desk, &wish, &task)
+    };
+    let deleted = tokio::task::spawn_blocking(delete).await;
+    deleted.expect("no panic").expect("it goes");
+    stage.flush().await;
+    let asked = stage.run(stage.admin, "gc", json!({})).await;
+    let asked = asked.has(&["1 thread", "would be removed", "at most", "Collect?"]);
+    stage.press(stage.admin, &asked, "Leave it").await;
+    let kept = stage
+        .message(stage.admin, &asked.id, |said| {
+            said.text.contains("Nothing was collected")
+        })
+        .await;
+    assert!(kept.buttons().is_empty());
+    let asked = stage.run(stage.admin, "gc", json!({})).await;
+    let asked = asked.has(&["would be removed"]);
+    stage.press(stage.admin, &asked, "Collect").await;
+    let done = stage
+        .message(stage.admin, &asked.id, |said| said.text.contains("done"))
+        .await;
+    done.has(&["1 thread of deleted archives removed"]);
+    let again = stage.run(stage.admin, "gc", json!({})).await;
+    again.has(&["nothing to collect"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_nobody_answers_ends_and_nothing_is_deleted() {
     let times = Times {
         question_life: Duration::from_millis(1),
@@ -606,4 +652,41 @@ async fn cards_have_buttons_that_answer_who_presses_them() {
         assert!(said.text.contains(says), "{said:?}");
     }
     assert_eq!(card.buttons().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_was_made_before_the_bot_was_there_gets_its_buttons_with_one_edit() {
+    let mut stage = Stage::new().await;
+    stage.file("Photos", "sea.jpg", b"blue").await;
+    stage.flush().await;
+    let card = async |stage: &Stage, is_so: &dyn Fn(&crate::bots::Said) -> bool| {
+        let id = stage.archive();
+        let started = std::time::Instant::now();
+        loop {
+            assert!(started.elapsed() < Duration::from_secs(60), "no such card");
+            let cards = stage.cards().await;
+            let is_it = |said: &&crate::bots::Said| {
+                let title = said.raw["embeds"][0]["title"].as_str();
+                title.is_some_and(|title| title.contains(&id)) && is_so(said)
+            };
+            if let Some(found) = cards.iter().find(is_it) {
+                return found.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let is_stored = |said: &crate::bots::Said| said.raw["embeds"].to_string().contains("stored");
+    let before = card(&stage, &is_stored).await;
+    assert!(before.buttons().is_empty());
+    let edits = |stage: &Stage| {
+        let routes = stage.place.emulator.counts().routes.into_iter();
+        let edits = routes.filter(|(route, _)| route.starts_with("PATCH /channels/"));
+        edits.map(|(_, count)| count).sum::<u64>()
+    };
+    let edited = edits(&stage);
+    stage.start(settings()).await;
+    let has_both = |said: &crate::bots::Said| said.buttons().len() == 2;
+    let after = card(&stage, &has_both).await;
+    assert_eq!((after.id, is_stored(&before)), (before.id, true));
+    assert_eq!(edits(&stage), edited + 1);
 }

@@ -171,6 +171,41 @@ async fn threads_are_listed_active_and_archived() {
 }
 
 #[tokio::test]
+async fn an_archived_thread_wakes_up_only_where_there_is_room_for_an_active_one() {
+    let (emulator, bot, channel) = start_still().await;
+    let path = format!("/channels/{channel}/threads");
+    let mut threads = Vec::new();
+    for n in 0..3 {
+        let body = json!({"name": format!("t{n}"), "type": 11});
+        threads.push(bot.post(&path, &body).await.expect_status(201).id());
+    }
+    let [first, second, third] = threads[..] else {
+        panic!("{threads:?}");
+    };
+    let set = async |thread: u64, archived: bool| {
+        bot.patch(
+            &format!("/channels/{thread}"),
+            &json!({"archived": archived}),
+        )
+        .await
+    };
+    set(first, true).await.expect_status(200);
+    let mut limits = emulator.limits();
+    limits.active_threads_max = 2;
+    emulator.set_limits(limits);
+    let counted = emulator.counts().messages;
+    assert_eq!(bot.say(first, "a").await.expect_status(400).code(), 160_006);
+    assert_eq!(set(first, false).await.expect_status(400).code(), 160_006);
+    assert_eq!(emulator.counts().messages, counted);
+    bot.say(second, "awake already").await.expect_status(200);
+    set(third, true).await.expect_status(200);
+    bot.say(first, "a").await.expect_status(200);
+    assert_eq!(set(third, false).await.expect_status(400).code(), 160_006);
+    set(second, true).await.expect_status(200);
+    set(third, false).await.expect_status(200);
+}
+
+#[tokio::test]
 async fn private_threads_are_for_their_members() {
     let (emulator, bot, channel) = start().await;
     let path = format!("/channels/{channel}/threads");

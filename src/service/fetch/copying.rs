@@ -33,8 +33,9 @@ use crate::service::compare::Unproven;
 use crate::service::fetch::Enter;
 use crate::service::fetch::Item;
 use crate::service::fetch::is_same;
+use crate::service::fetch::leftover::Whole;
 use crate::service::host::BLOCK_BYTES;
-use crate::service::parts::part_name;
+use crate::service::parts::host_part_name;
 
 /// What fetching has come to.
 pub(in crate::service) struct Fetching<'a> {
@@ -45,6 +46,7 @@ pub(in crate::service) struct Fetching<'a> {
     archives: BTreeSet<ArchiveNo>,
     /// Directories whose attributes are set when everything is in them.
     directories: Vec<(PathBuf, Inode)>,
+    whole: Whole,
 }
 
 impl<'a> Fetching<'a> {
@@ -61,6 +63,7 @@ impl<'a> Fetching<'a> {
             copied: Copied::default(),
             archives: BTreeSet::new(),
             directories: Vec::new(),
+            whole: Whole::default(),
         }
     }
 
@@ -105,6 +108,7 @@ impl<'a> Fetching<'a> {
             )));
         }
         if is_same(self.desk, item, inode, self.wish.check)? {
+            self.whole.add(&item.host);
             self.copied.skipped += 1;
             self.copied.skipped_bytes += inode.size;
             self.task
@@ -120,6 +124,7 @@ impl<'a> Fetching<'a> {
                 )));
             }
         }
+        self.whole.add(&item.host);
         self.copied.files += 1;
         Ok(self.task.done(u64::from(inode.kind == Kind::File), 0)?)
     }
@@ -199,8 +204,9 @@ impl<'a> Fetching<'a> {
         std::fs::rename(&part, &item.host).map_err(host())
     }
 
-    /// Sets the attributes of directories, which are complete now.
+    /// Sets the attributes of directories, which are complete now, and hold nothing that was left behind.
     pub(in crate::service) fn finish(mut self) -> Result<Copied, Error> {
+        std::mem::take(&mut self.whole).tidy();
         for (path, inode) in self.directories.drain(..).rev() {
             let dressed = File::open(&path).and_then(|directory| dress(&directory, &inode));
             if let Err(error) = dressed {
@@ -228,7 +234,7 @@ fn is_of_one_file(error: &drive::Error) -> bool {
 /// The name under which a file is written until it is whole.
 fn beside(item: &Item, inode: &Inode) -> PathBuf {
     let name = item.host.file_name().unwrap_or_default().as_bytes();
-    let part = part_name(name, inode.size, inode.mtime);
+    let part = host_part_name(name, inode.size, inode.mtime);
     item.host.with_file_name(std::ffi::OsStr::from_bytes(&part))
 }
 

@@ -5,6 +5,7 @@
 //! names of its chunks, so that it goes on where it stopped without trusting what is on the disk.
 
 mod copying;
+mod leftover;
 
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::ffi::OsStringExt;

@@ -21,6 +21,7 @@ pub(super) mod code {
     pub(in crate::store::discord) const THREAD_EXISTS: u64 = 160_004;
     pub(in crate::store::discord) const THREAD_LOCKED: u64 = 160_005;
     pub(in crate::store::discord) const THREADS_FULL: u64 = 160_006;
+    pub(in crate::store::discord) const NEWS_THREADS_FULL: u64 = 160_007;
     pub(in crate::store::discord) const UPLOADS_LIMITED: u64 = 400_001;
 }
 

@@ -132,8 +132,11 @@ impl Said {
                 "the thread is locked; unlock it in Discord, or give the bot the permission Manage Threads".into(),
             ),
             (_, code::THREAD_ARCHIVED) => refused("the thread is archived".into()),
-            (_, code::THREADS_FULL) => refused(
-                "the server has as many active threads as Discord allows; archive some in Discord".into(),
+            (_, code::THREADS_FULL | code::NEWS_THREADS_FULL) => refused(
+                "the server has as many active threads as Discord allows (1,000), and none that ods could archive \
+                 is left among them; close some in Discord (right-click a thread, Close Thread). They can be \
+                 read as before"
+                    .into(),
             ),
             (_, code::PINS_FULL) => refused(
                 "the channel has as many pins as Discord allows; remove those that ods did not make".into(),

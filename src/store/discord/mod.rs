@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   put  get  listing  remove  shelf  pins        what the seam asks for
-//!           cdn  learnt  sizes                    what was learnt
+//!           cdn  learnt  sizes  active            what was learnt; room for one more thread
 //!           messenger                             messages to people, for the bot
 //!                 transport                       sends, again where it helps
 //!                 gate  limiter                   not too fast
@@ -31,6 +31,7 @@ use crate::store::{
 };
 
 use self::{
+    active::Room,
     cdn::Cdn,
     deed::Deed,
     get::Address,
@@ -42,6 +43,7 @@ use self::{
     wire::{Place, Spot},
 };
 
+mod active;
 mod answer;
 mod ask;
 mod attachment;
@@ -90,6 +92,7 @@ pub struct Discord {
     puts: Puts,
     learnt: Arc<Learnt>,
     user: OnceCell<u64>,
+    room: Room,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +112,7 @@ impl Discord {
             puts: Puts::new(),
             learnt: Learnt::new(&settings),
             user: OnceCell::new_with(settings.token.user()),
+            room: Room::default(),
             transport: Arc::new(Transport::new(settings)?),
         })
     }

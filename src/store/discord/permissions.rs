@@ -71,7 +71,7 @@ const SEND_IN_THREADS: Need = need(
 const MANAGE_THREADS: Need = need(
     Permissions::MANAGE_THREADS,
     "Manage Threads",
-    "to remove an archive with one request",
+    "to remove an archive with one request, and to close idle threads where the server has no room for another",
 );
 const MANAGE_CHANNELS: Need = need(
     Permissions::MANAGE_CHANNELS,

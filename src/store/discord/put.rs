@@ -17,6 +17,7 @@ use twilight_http::routing::Route;
 
 use super::{
     Discord,
+    active::{Claim, is_full},
     answer::{Fail, Said, Unclear, code},
     backoff::Backoff,
     deed::Deed,
@@ -75,6 +76,8 @@ struct Put<'a> {
     deadline: Instant,
     backoff: Backoff,
     gateway_timeouts: u32,
+    /// What is sent to an archived thread wakes it up, which needs a place.
+    claim: Claim,
 }
 
 impl Discord {
@@ -97,6 +100,7 @@ impl Discord {
             deadline: self.transport.deadline() + self.transport.time_for(total),
             backoff: self.transport.backoff(),
             gateway_timeouts: 0,
+            claim: self.claim(spot.channel()),
         };
         loop {
             let begun = self.begun(&put);
@@ -153,6 +157,12 @@ impl Discord {
             }
             Fail::Unclear(unclear) => self.unclear(put, begun, unclear, &ask.deed).await,
             Fail::Said(said) if said.status == 413 => Err(self.too_large(put).await),
+            Fail::Said(said) if is_full(&said) => {
+                let deadline = put.deadline;
+                self.make_room(&mut put.claim, said, &ask.deed, deadline)
+                    .await?;
+                Ok(None)
+            }
             // The message with this nonce was there and has been removed.
             Fail::Said(Said {
                 status: 404,

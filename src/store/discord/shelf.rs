@@ -51,8 +51,12 @@ impl Discord {
         let deadline = self.transport.deadline();
         let settings = self.transport.settings();
         let channel_id = settings.archives_channel;
-        let message_id = self.post_card(label, card, None, deadline).await?;
-
+        let made = self.room.card(label);
+        let message_id = match made {
+            Some(message) => message,
+            None => self.post_card(label, card, None, deadline).await?,
+        };
+        self.room.keep_card(label, message_id);
         let payload = json!({
             "name": text_or(&card.title, label, THREAD_NAME_CHARS_MAX),
             "auto_archive_duration": AUTO_ARCHIVE_MINUTES,
@@ -70,7 +74,16 @@ impl Discord {
         let ask = Ask::json(lane, &route, &payload, deed)?;
         // Made by an attempt whose answer was lost.
         let is_made = |said: &Said| said.code == code::THREAD_EXISTS;
-        self.transport.act_unless(&ask, deadline, is_made).await?;
+        let threaded = self
+            .act_with_room(&ask, message_id, deadline, is_made)
+            .await;
+        if !matches!(
+            threaded,
+            Err(Error::Refused { .. } | Error::Unavailable { .. })
+        ) {
+            self.room.forget_card(label);
+        }
+        threaded?;
         // A thread has the id of the message it hangs on.
         let spot = Spot::Thread {
             thread: message_id,
