@@ -108,15 +108,22 @@ fn a_file_changes_at_random_while_its_pages_come_back_from_discord() {
     far.compare(&expected);
 }
 
+/// In several runs where it is long: see `tests/conformance.rs`.
 #[test]
 #[ignore = "needs fsx"]
 fn fsx_while_its_pages_come_back_from_discord() {
+    let (seeds, operations) = if is_long() { (10, 100_000) } else { (1, 3_000) };
+    for seed in 1..=seeds {
+        fsx_far(seed, operations);
+    }
+}
+
+fn fsx_far(seed: u32, operations: u32) {
     let far = Far::new();
-    let operations = if is_long() { 1_000_000 } else { 3_000 };
     let elsewhere = tempfile::tempdir().expect("a directory");
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/fsx.toml");
     let mut fsx = Command::new("fsx");
-    fsx.args(["-N", &operations.to_string(), "-S", "5", "-f"])
+    fsx.args(["-N", &operations.to_string(), "-S", &seed.to_string(), "-f"])
         .arg(config)
         .arg(far.path())
         .current_dir(elsewhere.path());
