@@ -134,10 +134,10 @@ async fn what_is_alive_is_moved_out_of_what_is_mostly_dead() {
 async fn what_is_moved_travels_in_full_puts() {
     let world = World::new().await;
     let ino = create(&world.drive);
-    fill(&world.drive, ino, &noise(1, 96 * MIB));
+    fill(&world.drive, ino, &noise(1, 108 * MIB));
     flush(&world.drive).await;
-    for at in (0..96 * MIB).step_by(12 * MIB) {
-        zero(&world.drive, ino, at as u64, (at + 8 * MIB) as u64);
+    for at in (0..108 * MIB).step_by(12 * MIB) {
+        zero(&world.drive, ino, at as u64, (at + 33 * MIB / 4) as u64);
     }
     flush(&world.drive).await;
     let (packs, puts) = (world.packs(), world.puts());
