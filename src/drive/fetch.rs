@@ -221,7 +221,7 @@ impl Drive {
 
     /// Turns chunks into as few requests as make sense.
     fn plan(&self, ids: &[ChunkId]) -> Result<Vec<Request>, Error> {
-        let mut by_pack: HashMap<PackId, Vec<Frame>> = HashMap::new();
+        let mut by_pack: HashMap<PackId, (PackPlace, Vec<Frame>)> = HashMap::new();
         let mut unique = ids.to_vec();
         unique.sort_unstable();
         unique.dedup();
@@ -236,12 +236,11 @@ impl Drive {
                     "these bytes were lost and given up",
                 )));
             }
-            let value = self.index.get(&key::chunk(&id))?;
-            let value = value.ok_or_else(|| {
-                Error::Damaged(format!("chunk {id} is referred to but not known"))
-            })?;
-            let place = ChunkPlace::decode(&value)?;
-            by_pack.entry(place.pack).or_default().push(Frame {
+            let (place, pack) = self.place_of(&id)?;
+            let (_, frames) = by_pack
+                .entry(place.pack)
+                .or_insert_with(|| (pack, Vec::new()));
+            frames.push(Frame {
                 chunk: id,
                 slot: place.slot,
                 offset: place.offset,
@@ -250,16 +249,32 @@ impl Drive {
             });
         }
         let mut requests = Vec::new();
-        for (pack, mut frames) in by_pack {
-            let value = self.index.get(&key::pack(&pack))?;
-            let value = value.ok_or_else(|| {
-                Error::Damaged(format!("pack {pack} is referred to but not known"))
-            })?;
-            let place = PackPlace::decode(&value)?;
+        for (pack, (place, mut frames)) in by_pack {
             frames.sort_by_key(|frame| frame.offset);
             coalesce(pack, &place, frames, &mut requests);
         }
         Ok(requests)
+    }
+
+    /// Where a chunk is, and its pack. Garbage collection may move it to another pack between the two look-ups.
+    fn place_of(&self, id: &ChunkId) -> Result<(ChunkPlace, PackPlace), Error> {
+        let mut before = None;
+        loop {
+            let value = self.index.get(&key::chunk(id))?;
+            let value = value.ok_or_else(|| {
+                Error::Damaged(format!("chunk {id} is referred to but not known"))
+            })?;
+            let place = ChunkPlace::decode(&value)?;
+            if let Some(value) = self.index.get(&key::pack(&place.pack))? {
+                return Ok((place, PackPlace::decode(&value)?));
+            }
+            if before.replace(place.pack) == Some(place.pack) {
+                let pack = place.pack;
+                return Err(Error::Damaged(format!(
+                    "pack {pack} is referred to but not known"
+                )));
+            }
+        }
     }
 
     /// Fetches a range and opens its frames; a frame that does not open is fetched once more.

@@ -1,6 +1,7 @@
 //! Manifests change here and nowhere else: a region of a file gets new extents.
 
 use std::ops::Bound;
+use std::sync::PoisonError;
 
 use crate::drive::Drive;
 use crate::drive::Error;
@@ -66,6 +67,97 @@ pub(in crate::drive) fn splice(drive: &Drive, region: &Region) -> Result<(), Err
     for (at, extent) in &region.extents {
         batch.put(key::extent(ino, *at), extent.encode())?;
     }
+    // Who looks where bytes are takes several steps over the extents, and may not see some of them as they were
+    // and some as they are now.
+    let _alone = drive.state.write().unwrap_or_else(PoisonError::into_inner);
     drive.index.amend(batch)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::codec::key::Keys;
+    use crate::codec::key::MasterKey;
+    use crate::drive::Settings;
+    use crate::id::ChunkId;
+    use crate::id::DriveId;
+    use crate::store::memory::Memory;
+
+    const INO: InodeNo = InodeNo(1000);
+
+    async fn drive(dir: &std::path::Path) -> Arc<Drive> {
+        let id = DriveId([7; 16]);
+        let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), id);
+        let never = Duration::from_secs(3600);
+        let settings = Settings {
+            reserve_bytes: 0,
+            linger: never,
+            age_max: never,
+            ..Settings::new(dir.to_owned())
+        };
+        let store = Arc::new(Memory::default());
+        let opened = Drive::open(settings, id, keys, store, &|_| {}).await;
+        opened.expect("a new drive")
+    }
+
+    fn region(start: u64, end: u64, chunk: u8) -> Region {
+        let extent = Extent::Chunk {
+            id: ChunkId([chunk; 32]),
+            skip: 0,
+            len: u32::try_from(end - start).expect("short"),
+        };
+        Region {
+            ino: INO,
+            start,
+            end,
+            extents: vec![(start, extent)],
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_looks_while_a_manifest_changes_sees_each_byte_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let drive = drive(dir.path()).await;
+        drive.index.freeze().expect("nothing is frozen");
+        splice(&drive, &region(0, 100, 1)).expect("spliced");
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let readers = [(); 2].map(|()| {
+                scope.spawn(|| {
+                    while !is_done.load(Ordering::Relaxed) {
+                        let parts = drive.view().resolve(INO, 60, 100).expect("readable");
+                        let mut at = 60;
+                        for part in &parts {
+                            let is_next = part.start == at && !part.found.is_hole();
+                            if !is_next {
+                                return Err(parts);
+                            }
+                            at += part.len;
+                        }
+                        if at != 100 {
+                            return Err(parts);
+                        }
+                    }
+                    Ok(())
+                })
+            });
+            for _ in 0..20_000 {
+                // The first cuts an extent in three, the second joins them again.
+                splice(&drive, &region(30, 70, 2)).expect("spliced");
+                splice(&drive, &region(0, 100, 1)).expect("spliced");
+            }
+            is_done.store(true, Ordering::Relaxed);
+            for reader in readers {
+                assert_eq!(reader.join().expect("no panic"), Ok(()));
+            }
+        });
+        drive.index.thaw().expect("thawed");
+        drive.close().await;
+    }
 }
