@@ -68,9 +68,14 @@ pub(crate) enum Op {
 
 impl Op {
     /// Must the same files have other times after it, in both worlds? `fallocate` and mapped pages are not
-    /// comparable: filesystems may choose there.
+    /// comparable: filesystems may choose there. And ext4 changes the directory's times when a rename that is to
+    /// leave a whiteout fails.
     pub(crate) fn keeps_times(&self) -> bool {
-        !matches!(self, Op::Fallocate(..) | Op::MapWrite(..))
+        match self {
+            Op::Fallocate(..) | Op::MapWrite(..) => false,
+            Op::Rename(_, _, flags) => flags & libc::RENAME_WHITEOUT == 0,
+            _ => true,
+        }
     }
 }
 
