@@ -4,6 +4,7 @@
 #[path = "support/ods.rs"]
 mod support;
 
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::path::Path;
 use ods::emulator::ErrorBody;
 use ods::emulator::Fault;
 use ods::emulator::FaultKind;
+use ods::emulator::Limits;
 use support::Machine;
 use support::World;
 use support::until;
@@ -1262,4 +1264,45 @@ fn what_could_not_be_copied_is_named_to_the_quiet_too() {
     let ended = ended.bad(29, &["odd/pipe-00: ", "pipe-19", "and 3 more"]);
     assert!(!ended.err.contains("pipe-20") && !ended.err.contains("uploaded"));
     assert_eq!(machine.ods(&["ls", "/odd"]).good().out, "good\n");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_downloaded_is_not_called_whole() {
+    const BYTES: usize = 6 << 20;
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&["-o", "reserve=0"]).good();
+    std::fs::write(machine.mnt().join("film"), noise(1, BYTES)).expect("written");
+    machine.ods(&["umount"]).good();
+    // It comes slowly: nothing of it is kept here.
+    std::fs::remove_dir_all(machine.state("main")).expect("removed");
+    machine.ods(&["init", "--join"]).good();
+    world.emulator.set_limits(Limits {
+        bytes_per_s: Some(256 << 10),
+        ..world.emulator.limits()
+    });
+    machine.mount(&["-o", "reserve=0"]).good();
+    let film = std::fs::File::options()
+        .write(true)
+        .open(machine.mnt().join("film"))
+        .expect("there");
+    let dest = machine.path("copy");
+    let before = world.emulator.counts().bytes_served;
+    std::thread::scope(|scope| {
+        let download = scope.spawn(|| machine.ods(&["download", "film", text(&dest)]));
+        until("a part of it", || {
+            world.emulator.counts().bytes_served > before + (1 << 20)
+        });
+        film.write_all_at(b"another end", BYTES as u64 - 11)
+            .expect("written");
+        let ended = download.join().expect("no panic");
+        assert_ne!(ended.code, 0, "{ended:?}");
+        assert!(ended.err.contains("changed while it was read"), "{ended:?}");
+    });
+    assert!(!dest.join("film").exists(), "half of each is nothing");
+    drop(film);
+    machine.ods(&["download", "film", text(&dest)]).good();
+    let copy = std::fs::read(dest.join("film")).expect("there");
+    assert!(copy.ends_with(b"another end") && copy.len() == BYTES);
+    machine.ods(&["umount"]).good();
 }

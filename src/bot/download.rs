@@ -20,6 +20,7 @@ use crate::bot::work;
 use crate::bot::work::Done;
 use crate::bot::work::Kind as Work;
 use crate::bot::work::Title;
+use crate::clock::Time;
 use crate::drive::Look;
 use crate::drive::task::Task;
 use crate::id::InodeNo;
@@ -46,6 +47,7 @@ struct Small {
     name: String,
     ino: InodeNo,
     bytes: u64,
+    mtime: Time,
 }
 
 /// Gives what is meant, here or on the machine.
@@ -112,12 +114,13 @@ fn small(bot: &Bot, target: &Target, bytes_max: u64) -> Result<Option<Small>, Er
         name: name.unwrap_or_default().to_owned(),
         ino,
         bytes: file.size,
+        mtime: file.mtime,
     }))
 }
 
 async fn send(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, file: Small) {
-    let Small { name, ino, bytes } = file;
-    let read = move |bot: &Bot, task: &Task<'_>| content(bot, ino, bytes, task);
+    let (name, bytes) = (file.name.clone(), file.bytes);
+    let read = move |bot: &Bot, task: &Task<'_>| content(bot, &file, task);
     let Some(ended) = work::run(bot, talk, title, read).await else {
         return;
     };
@@ -144,9 +147,9 @@ async fn send(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, file
     }
 }
 
-/// The whole content of a file.
-fn content(bot: &Bot, ino: InodeNo, bytes: u64, task: &Task<'_>) -> Result<Vec<Bytes>, Error> {
-    let drive = bot.desk.drive();
+/// The whole content of a file, as it was when it was asked for.
+fn content(bot: &Bot, file: &Small, task: &Task<'_>) -> Result<Vec<Bytes>, Error> {
+    let (drive, ino, bytes) = (bot.desk.drive(), file.ino, file.bytes);
     let ahead = drive.read_ahead();
     let (mut at, mut content) = (0, Vec::new());
     task.begin("reading", 0, bytes)?;
@@ -158,15 +161,18 @@ fn content(bot: &Bot, ino: InodeNo, bytes: u64, task: &Task<'_>) -> Result<Vec<B
             Some(piece) => piece,
             None => drive.runtime().block_on(drive.read(ino, at, len, &ahead))?,
         };
-        // It became shorter meanwhile.
-        if piece.is_empty() {
-            break;
-        }
         at += piece.len() as u64;
         task.done(0, piece.len() as u64)?;
         content.push(Bytes::from(piece));
     }
-    Ok(content)
+    // What is not there any more reads as zeros.
+    let now = drive.view().inode(ino)?;
+    match now.is_some_and(|now| (now.size, now.mtime, now.nlink > 0) == (bytes, file.mtime, true)) {
+        true => Ok(content),
+        false => Err(Error::Conflict(
+            "it changed while it was read; ask for it again".into(),
+        )),
+    }
 }
 
 async fn to_machine(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, target: Target) {

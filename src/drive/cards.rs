@@ -103,8 +103,7 @@ impl Drive {
         if let Some(shelf) = known {
             return Ok(shelf);
         }
-        let mut holding = self.holding(no)?;
-        let kept = self.shelf_now(no, &holding)?;
+        let kept = self.shelf_now(no, &self.holding(no)?)?;
         if !kept.0.is_empty() && lost.as_ref() != Some(&kept) {
             let shelf = kept;
             self.cards
@@ -118,7 +117,11 @@ impl Drive {
         };
         let card = self.card(no, "uploading")?;
         let shelf = self.store.shelf(&label, &card).await?;
-        holding.shelf.clone_from(&shelf.0);
+        let _held = self.losses.hold_shelves();
+        let holding = Holding {
+            shelf: shelf.0.clone(),
+            ..self.holding(no)?
+        };
         let mut batch = Batch::default();
         batch.put(key::holding(no), holding.encode())?;
         self.take_down(&Entry::Fact(self.epoch_under_way(), batch.clone()))?;
@@ -134,18 +137,20 @@ impl Drive {
         Ok(shelf)
     }
 
-    /// The shelf turned out to be gone: the next use makes a new one. False when that was known.
-    pub(in crate::drive) fn forget_shelf(&self, no: ArchiveNo, shelf: &Shelf) -> bool {
+    /// Is this the shelf that the archive uses?
+    pub(in crate::drive) fn has_shelf(&self, no: ArchiveNo, shelf: &Shelf) -> bool {
+        self.cards
+            .with(no, |known| known.shelf.as_ref() == Some(shelf))
+    }
+
+    /// The shelf turned out to be gone: the next use makes a new one.
+    pub(in crate::drive) fn forget_shelf(&self, no: ArchiveNo, shelf: &Shelf) {
         self.cards.with(no, |known| {
-            let is_news = known.shelf.as_ref() == Some(shelf);
-            if is_news {
-                *known = Known {
-                    lost: Some(shelf.clone()),
-                    ..Known::default()
-                };
-            }
-            is_news
-        })
+            *known = Known {
+                lost: Some(shelf.clone()),
+                ..Known::default()
+            };
+        });
     }
 
     /// The archive is gone, and its card with it.

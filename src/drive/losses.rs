@@ -42,9 +42,17 @@ pub(in crate::drive) struct Losses {
     count: AtomicU64,
     is_news: AtomicBool,
     files: Mutex<BTreeMap<InodeNo, String>>,
+    /// Held while a shelf is found to be lost, gets a successor, or has a pack acknowledged: a pack that is
+    /// acknowledged is on a living shelf, or among those that are lost.
+    shelves: Mutex<()>,
 }
 
 impl Losses {
+    /// Keeps the archives' shelves as they are.
+    pub(in crate::drive) fn hold_shelves(&self) -> MutexGuard<'_, ()> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many shelves.
     pub(in crate::drive) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
@@ -64,8 +72,9 @@ impl Drive {
         shelf: &Shelf,
         what: &str,
     ) -> Result<(), Error> {
+        let _held = self.losses.hold_shelves();
         // Another put to the same shelf may have found out before.
-        if !self.forget_shelf(no, shelf) {
+        if !self.has_shelf(no, shelf) {
             return Ok(());
         }
         let (from, to) = key::all(b'P');
@@ -94,6 +103,8 @@ impl Drive {
         self.index.amend(batch)?;
         self.losses.is_news.store(true, Ordering::SeqCst);
         self.losses.count.fetch_add(1, Ordering::SeqCst);
+        // Last: where one of these failed, the next put to the shelf finds out again.
+        self.forget_shelf(no, shelf);
         Ok(())
     }
 

@@ -104,9 +104,10 @@ impl Drive {
             let parts = self.view().resolve(ino, offset, offset + u64::from(len))?;
             let chunks = match self.fetch(&chunks_of(&parts), Urgency::Foreground).await {
                 // Meanwhile it may have been changed, published, and what it was before buried.
-                Err(Error::Damaged(_))
-                    if looks < LOOKS_MAX && self.differs(ino, offset, len, &parts)? =>
-                {
+                Err(
+                    Error::Damaged(_)
+                    | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. }),
+                ) if looks < LOOKS_MAX && self.differs(ino, offset, len, &parts)? => {
                     looks += 1;
                     continue;
                 }

@@ -331,7 +331,10 @@ async fn put_once(
     Ok(())
 }
 
-/// The store has a pack: that is a fact from now on.
+/// The store has a pack: that is a fact from now on, unless its shelf was lost since.
+///
+/// # Errors
+/// [`store::Error::Missing`] then.
 fn acknowledged(
     drive: &Drive,
     intent: &Intent,
@@ -339,8 +342,15 @@ fn acknowledged(
     locator: Locator,
 ) -> Result<(), Error> {
     let batch = intent.places(locator.0)?;
+    let held = drive.losses.hold_shelves();
+    if !drive.has_shelf(intent.archive, &Shelf(intent.shelf.clone())) {
+        return Err(Error::Store(store::Error::Missing {
+            what: format!("the thread that pack {} was sent to", pack.id),
+        }));
+    }
     drive.take_down(&Entry::Fact(drive.epoch_under_way(), batch.clone()))?;
     drive.index.amend(batch)?;
+    drop(held);
     drive.keep_frames(pack);
     let plain: u64 = pack
         .frames

@@ -279,7 +279,8 @@ impl Fs {
     /// Removes an inode that has neither names nor handles.
     pub(in crate::fs) fn purge(&self, ino: InodeNo) -> Result<(), Error> {
         let gone = self.change(|c| {
-            if self.open.is_open(ino) {
+            // Somebody may have it open again, by way of another handle: then the last of them takes it along.
+            if self.open.orphan(ino) {
                 return Ok(None);
             }
             c.delete(key::orphan(ino));

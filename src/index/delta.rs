@@ -11,7 +11,7 @@ use super::{
 const ENTRY_BYTES: usize = 96;
 
 /// Keys and what became of them; no value means that the key went away.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Delta {
     entries: BTreeMap<Key, Option<Value>>,
     bytes: usize,

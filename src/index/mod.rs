@@ -73,7 +73,7 @@ mod words;
 use std::{
     ops::Bound,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 pub use self::{
@@ -99,7 +99,9 @@ pub struct Index {
 #[derive(Default)]
 struct Layers {
     gathering: Delta,
-    publishing: Option<Delta>,
+    /// Shared with whoever goes through it, who then needs no lock: one that waited for `layers` while it had
+    /// the base would be waited for by those who look at both.
+    publishing: Option<Arc<Delta>>,
 }
 
 impl Index {
@@ -180,7 +182,7 @@ impl Index {
         if layers.publishing.is_some() {
             return Err(Error::Publishing);
         }
-        layers.publishing = Some(std::mem::take(&mut layers.gathering));
+        layers.publishing = Some(Arc::new(std::mem::take(&mut layers.gathering)));
         Ok(())
     }
 
@@ -225,14 +227,15 @@ impl Index {
         let _turn = self.turn();
         let mut layers = self.lock();
         let publishing = layers.publishing.as_mut().ok_or(Error::NotPublishing)?;
-        publishing.apply(batch);
+        Arc::make_mut(publishing).apply(batch);
         Ok(())
     }
 
-    /// The changes that are being published, ascending; no value means that the key went away.
+    /// The changes that are being published, ascending; no value means that the key went away. As they are now:
+    /// amending while somebody goes through them copies them.
     #[must_use]
-    pub fn publishing(&self) -> Publishing<'_> {
-        Publishing::new(self)
+    pub fn publishing(&self) -> Publishing {
+        Publishing::new(self.lock_shared().publishing.clone())
     }
 
     /// Gives up publishing: the frozen changes are gathered again, below what was gathered since.
@@ -243,7 +246,7 @@ impl Index {
         let _turn = self.turn();
         let mut layers = self.lock();
         let below = layers.publishing.take().ok_or(Error::NotPublishing)?;
-        layers.gathering.absorb_below(below);
+        layers.gathering.absorb_below(Arc::unwrap_or_clone(below));
         Ok(())
     }
 
@@ -257,7 +260,7 @@ impl Index {
     pub fn settle(&self, also: Batch) -> Result<(), Error> {
         let _turn = self.turn();
         match self.lock().publishing.as_mut() {
-            Some(publishing) => publishing.apply(also),
+            Some(publishing) => Arc::make_mut(publishing).apply(also),
             None => return Err(Error::NotPublishing),
         }
         self.base.write(&mut self.publishing(), Lasting::Now)?;
@@ -318,7 +321,7 @@ impl Index {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let layers = self.lock_shared();
-        let publishing = layers.publishing.as_ref();
+        let publishing = layers.publishing.as_deref();
         Counts {
             gathering_keys: layers.gathering.len(),
             gathering_bytes: layers.gathering.bytes(),
@@ -336,7 +339,7 @@ impl Index {
     ) -> Result<T, Error> {
         let layers = self.lock_shared();
         let gathering = (view == View::Now).then_some(&layers.gathering);
-        let publishing = layers.publishing.as_ref().filter(|_| view != View::Base);
+        let publishing = layers.publishing.as_deref().filter(|_| view != View::Base);
         let deltas: Vec<&Delta> = gathering.into_iter().chain(publishing).collect();
         look(&deltas, &*self.base)
     }

@@ -1,6 +1,6 @@
 //! Merged views: the changes in memory over what is stored, as one ordered key space.
 
-use std::{collections::VecDeque, ops::Bound};
+use std::{collections::VecDeque, ops::Bound, sync::Arc};
 
 use super::{
     Error, Index, Key, Value,
@@ -189,35 +189,34 @@ enum Stored {
 }
 
 /// The changes that are being published, ascending.
-pub struct Publishing<'a> {
-    index: &'a Index,
+pub struct Publishing {
+    delta: Option<Arc<Delta>>,
     after: Option<Key>,
     page: std::vec::IntoIter<(Key, Option<Value>)>,
 }
 
-impl<'a> Publishing<'a> {
-    pub(super) fn new(index: &'a Index) -> Publishing<'a> {
+impl Publishing {
+    pub(super) fn new(delta: Option<Arc<Delta>>) -> Publishing {
         Publishing {
-            index,
+            delta,
             after: None,
             page: Vec::new().into_iter(),
         }
     }
 }
 
-impl Iterator for Publishing<'_> {
+impl Iterator for Publishing {
     type Item = (Key, Option<Value>);
 
     fn next(&mut self) -> Option<Self::Item> {
         const PAGE: usize = 1024;
         if self.page.len() == 0 {
-            let layers = self.index.lock_shared();
             let from = self
                 .after
                 .as_deref()
                 .map_or(Bound::Unbounded, Bound::Excluded);
-            let page: Vec<_> = layers
-                .publishing
+            let page: Vec<_> = self
+                .delta
                 .as_ref()?
                 .range((from, Bound::Unbounded))
                 .take(PAGE)

@@ -78,7 +78,14 @@ pub(super) fn read(
     if len == 0 {
         return Ok(Bytes::new());
     }
-    let data = core.data(segment).map_err(failed)?;
+    let data = core.data(segment).map_err(|fault| match fault.kind() {
+        // Removed since the place was looked up.
+        io::ErrorKind::NotFound => Error::Gone {
+            segment: place.segment,
+            position: place.position,
+        },
+        _ => failed(fault),
+    })?;
     let first = skip / BLOCK_BYTES * BLOCK_BYTES;
     let last = end.next_multiple_of(BLOCK_BYTES).min(place.body_len);
     let fetch = |position: u64, len: u64| -> Result<Vec<u8>, Error> {

@@ -197,6 +197,12 @@ impl<'a> Fetching<'a> {
             self.copied.bytes += bytes.len() as u64;
             self.task.done(0, bytes.len() as u64)?;
         }
+        drop(reader);
+        let now = self.desk.fs().getattr(item.ino).map_err(Error::file(b""))?;
+        if (now.inode.size, now.inode.mtime) != (inode.size, inode.mtime) {
+            let text = "it changed while it was read; download it again";
+            return Err(Error::Conflict(String::from(text)));
+        }
         file.set_len(inode.size).map_err(host())?;
         dress(&file, inode).map_err(host())?;
         // Its name must not outlive its bytes in a power cut.
