@@ -137,6 +137,29 @@ async fn a_segment_that_was_kept_in_part_while_its_answer_was_lost_is_sent_again
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_uploaded_takes_space_all_the_time() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    write(&drive, ino, 0, &noise(1, 3 << 20));
+    let used = |drive: &Drive| drive.space().unwrap().used_bytes;
+    assert_eq!(used(&drive), 3 << 20);
+    let put = Arc::new(Semaphore::new(0));
+    store.add(Rule::next(Verb::Put, Fault::Held(Arc::clone(&put))));
+    let flushing = {
+        let drive = Arc::clone(&drive);
+        tokio::task::spawn_blocking(move || drive.flush(|| true))
+    };
+    while store.struck() < 1 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(used(&drive), 3 << 20, "on its way");
+    put.add_permits(1);
+    flushing.await.unwrap().expect("the flush works");
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn packs_that_were_sent_before_a_kill_are_found_and_not_sent_again() {
     let (store, dir, copy) = (faulty(), TempDir::new().unwrap(), TempDir::new().unwrap());
     let drive = open(dir.path(), &store).await;

@@ -9,6 +9,7 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
 use crate::drive::control::Board;
+use crate::drive::dirty::Dirty;
 use crate::id::InodeNo;
 use crate::index;
 use crate::index::archive::Archive;
@@ -295,14 +296,16 @@ impl Drive {
             total_bytes: TOTAL_BYTES,
             ..Space::default()
         };
+        // The epoch that is being published counts as waiting until all of it is.
+        let view = self.view();
         for entry in self
             .index
-            .scan(Bound::Included(&from), Bound::Excluded(&to))
+            .base_scan(Bound::Included(&from), Bound::Excluded(&to))
         {
             let (key, value) = entry?;
             let holding = Holding::decode(&value)?;
             let tally = match key::archive_of(&key) {
-                Some(no) => self.index.get(&key::tally(no))?,
+                Some(no) => self.index.base_get(&key::tally(no))?,
                 None => None,
             };
             // An older drive has no tallies before its next epoch.
@@ -312,8 +315,9 @@ impl Drive {
             };
             space.files += holding.files;
         }
-        let view = self.view();
+        let frozen = view.state.frozen.as_ref();
         space.used_bytes += view.state.gathering.spooled_bytes();
+        space.used_bytes += frozen.map_or(0, Dirty::spooled_bytes);
         space.files += view.inode(InodeNo::ROOT)?.map_or(0, |_| 1);
         Ok(space)
     }
