@@ -110,6 +110,20 @@ impl Awake {
     }
 }
 
+/// Bytes that may be written below a directory.
+pub(crate) fn room(dir: &Path) -> io::Result<u64> {
+    let output = Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(dir)
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let last = text
+        .lines()
+        .last()
+        .and_then(|line| line.trim().parse().ok());
+    last.ok_or_else(|| io::Error::other(format!("df says nothing of {}", dir.display())))
+}
+
 /// Waits until the disks have whatever was written to any file.
 pub(crate) fn sync() {
     let _ = Command::new("sync").status();

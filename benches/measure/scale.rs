@@ -26,6 +26,9 @@ use crate::table::figure;
 
 const MIB: usize = 1 << 20;
 
+/// Spool, cache and emulator hold all of it, and the disk is not to be full.
+const COPIES: u64 = 4;
+
 /// Bytes of one file of the curves over bytes.
 const FILE_BYTES: usize = 256 * MIB;
 
@@ -94,6 +97,9 @@ impl Curve {
     }
 
     fn verdict(&self) -> &'static str {
+        if self.points.len() < 2 {
+            return "one size says nothing";
+        }
         match (self.exponent() <= self.exponent_max(), self.growth) {
             (true, Growth::Flat) => "does not grow",
             (true, Growth::Sorting) => "within n log n",
@@ -142,6 +148,12 @@ pub(crate) fn run(settings: &Settings, told: &mut Told) -> io::Result<()> {
     let mut curves = Curves::default();
     for mib in mib {
         eprintln!("bench: scale: {mib} MiB");
+        let (needed, room) = (COPIES * *mib as u64, machine::room(&settings.dir)? >> 20);
+        if room < needed {
+            let why = format!("{mib} MiB take {needed} MiB of disk, and there are {room}");
+            told.line("scale", Err(io::Error::other(why)));
+            continue;
+        }
         bytes(settings, *mib, &mut curves)?;
     }
     show(told, "MiB", &curves);
