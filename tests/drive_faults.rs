@@ -115,10 +115,7 @@ async fn a_segment_that_was_kept_in_part_while_its_answer_was_lost_is_sent_again
         skip: 1,
         ..Rule::next(Verb::List, Fault::Held(Arc::clone(&look)))
     });
-    let flushing = {
-        let drive = Arc::clone(&drive);
-        tokio::task::spawn_blocking(move || drive.flush(|| true))
-    };
+    let flushing = flushing(&drive);
     while store.struck() < 2 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -146,10 +143,7 @@ async fn what_is_being_uploaded_takes_space_all_the_time() {
     assert_eq!(used(&drive), 3 << 20);
     let put = Arc::new(Semaphore::new(0));
     store.add(Rule::next(Verb::Put, Fault::Held(Arc::clone(&put))));
-    let flushing = {
-        let drive = Arc::clone(&drive);
-        tokio::task::spawn_blocking(move || drive.flush(|| true))
-    };
+    let flushing = flushing(&drive);
     while store.struck() < 1 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

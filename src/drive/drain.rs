@@ -67,15 +67,9 @@ impl<'d> Drain<'d> {
     /// False when a shelf was lost meanwhile, with what it held of this epoch or of what the epoch
     /// refers to: then nothing was added, and the drain is to be done again.
     pub(in crate::drive) fn run(mut self) -> Result<bool, Error> {
-        let mut current = None;
         for (archive, ino) in self.order()? {
             if self.drive.control.stopping() {
                 return Err(Error::Closing);
-            }
-            if let Some(before) = current.replace(archive)
-                && before != archive
-            {
-                self.packing.depart()?;
             }
             let work = self.work(archive, ino)?;
             self.file(&work)?;

@@ -112,13 +112,18 @@ impl From<codec::Error> for Error {
 }
 
 impl Error {
-    /// Is this what a damaged or missing object looks like? Otherwise the store could not say.
-    pub(in crate::drive) fn is_damage(&self) -> bool {
+    /// Is what was to be read missing or not whole? Whatever else was asked for may be well.
+    #[must_use]
+    pub fn is_of_content(&self) -> bool {
         matches!(
             self,
             Error::Damaged(_)
-                | Error::Malformed
                 | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })
         )
+    }
+
+    /// Is this what a damaged or missing object looks like? Otherwise the store could not say.
+    pub(in crate::drive) fn is_damage(&self) -> bool {
+        self.is_of_content() || matches!(self, Error::Malformed)
     }
 }

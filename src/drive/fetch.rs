@@ -19,6 +19,7 @@ use crate::codec::pack::Frame;
 use crate::codec::pack::Pack;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::verify::places::Where;
 use crate::id::ChunkId;
 use crate::id::PackId;
 use crate::index::chunk::ChunkPlace;
@@ -236,7 +237,19 @@ impl Drive {
                     "these bytes were lost and given up",
                 )));
             }
-            let (place, pack) = self.place_of(&id)?;
+            let (place, pack) = match self.whereabouts(&id)? {
+                Where::Here(place, pack) => (place, pack),
+                Where::NoPack(pack) => {
+                    return Err(Error::Damaged(format!(
+                        "pack {pack} is referred to but not known"
+                    )));
+                }
+                Where::NoPlace => {
+                    return Err(Error::Damaged(format!(
+                        "chunk {id} is referred to but not known"
+                    )));
+                }
+            };
             let (_, frames) = by_pack
                 .entry(place.pack)
                 .or_insert_with(|| (pack, Vec::new()));
@@ -254,27 +267,6 @@ impl Drive {
             coalesce(pack, &place, frames, &mut requests);
         }
         Ok(requests)
-    }
-
-    /// Where a chunk is, and its pack. Garbage collection may move it to another pack between the two look-ups.
-    fn place_of(&self, id: &ChunkId) -> Result<(ChunkPlace, PackPlace), Error> {
-        let mut before = None;
-        loop {
-            let value = self.index.get(&key::chunk(id))?;
-            let value = value.ok_or_else(|| {
-                Error::Damaged(format!("chunk {id} is referred to but not known"))
-            })?;
-            let place = ChunkPlace::decode(&value)?;
-            if let Some(value) = self.index.get(&key::pack(&place.pack))? {
-                return Ok((place, PackPlace::decode(&value)?));
-            }
-            if before.replace(place.pack) == Some(place.pack) {
-                let pack = place.pack;
-                return Err(Error::Damaged(format!(
-                    "pack {pack} is referred to but not known"
-                )));
-            }
-        }
     }
 
     /// Fetches a range and opens its frames; a frame that does not open is fetched once more.

@@ -58,7 +58,7 @@ impl<'d> Packing<'d> {
     }
 
     /// Sends what there is, because nothing more comes for this archive.
-    pub(in crate::drive) fn depart(&mut self) -> Result<(), Error> {
+    fn depart(&mut self) -> Result<(), Error> {
         if let Some(archive) = self.archive.take() {
             let mut packs = self.filling.finish();
             packs.try_for_each(|pack| self.uploads.add(archive, pack))?;

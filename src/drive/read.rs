@@ -14,7 +14,6 @@ use crate::drive::view::Part;
 use crate::id::ChunkId;
 use crate::id::InodeNo;
 use crate::spool;
-use crate::store;
 use crate::store::Urgency;
 
 /// How often a read looks again after the spool let go of bytes that were just found there.
@@ -79,10 +78,7 @@ impl Drive {
         let result = read.unwrap_or(Err(Error::Timeout(limit)));
         let result = result.map_err(|error| self.explain_missing(error));
         match &result {
-            Err(
-                error @ (Error::Damaged(_)
-                | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. })),
-            ) => {
+            Err(error) if error.is_of_content() => {
                 self.note_damage(ino, &error.to_string());
             }
             Err(error) => self.control.read_went(Some(error)),
@@ -104,10 +100,11 @@ impl Drive {
             let parts = self.view().resolve(ino, offset, offset + u64::from(len))?;
             let chunks = match self.fetch(&chunks_of(&parts), Urgency::Foreground).await {
                 // Meanwhile it may have been changed, published, and what it was before buried.
-                Err(
-                    Error::Damaged(_)
-                    | Error::Store(store::Error::Missing { .. } | store::Error::Broken { .. }),
-                ) if looks < LOOKS_MAX && self.differs(ino, offset, len, &parts)? => {
+                Err(error)
+                    if error.is_of_content()
+                        && looks < LOOKS_MAX
+                        && self.differs(ino, offset, len, &parts)? =>
+                {
                     looks += 1;
                     continue;
                 }

@@ -145,11 +145,16 @@ pub(crate) async fn content(drive: &Drive, ino: InodeNo) -> Vec<u8> {
 }
 
 pub(crate) async fn flush(drive: &Arc<Drive>) {
-    let drive = Arc::clone(drive);
-    tokio::task::spawn_blocking(move || drive.flush(|| true))
-        .await
+    let flushed = flushing(drive).await;
+    flushed
         .expect("the flush does not panic")
         .expect("the flush works");
+}
+
+/// A flush that goes on beside the test.
+pub(crate) fn flushing(drive: &Arc<Drive>) -> tokio::task::JoinHandle<Result<(), Error>> {
+    let drive = Arc::clone(drive);
+    tokio::task::spawn_blocking(move || drive.flush(|| true))
 }
 
 /// Bytes that do not compress, the same for the same seed.

@@ -15,7 +15,6 @@ use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
 use crate::clock::Time;
-use crate::drive;
 use crate::drive::task::Task;
 use crate::durable;
 use crate::id::ArchiveNo;
@@ -78,7 +77,7 @@ impl<'a> Fetching<'a> {
                 Ok(Enter::No)
             }
             // A file that cannot be read leaves the others readable.
-            Err(Error::Drive(error)) if is_of_one_file(&error) => {
+            Err(Error::Drive(error)) if error.is_of_content() => {
                 self.failed(item, &Error::Drive(error));
                 Ok(Enter::No)
             }
@@ -226,15 +225,6 @@ impl<'a> Fetching<'a> {
         }
         Ok(self.copied)
     }
-}
-
-/// Is the trouble only that of the file that is read?
-fn is_of_one_file(error: &drive::Error) -> bool {
-    use crate::store::Error::{Broken, Missing};
-    matches!(
-        error,
-        drive::Error::Damaged(_) | drive::Error::Store(Missing { .. } | Broken { .. })
-    )
 }
 
 /// The name under which a file is written until it is whole.
