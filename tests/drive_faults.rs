@@ -17,6 +17,7 @@ use ods::drive::Drive;
 use ods::drive::Error;
 use ods::drive::FileState;
 use ods::drive::Settings;
+use ods::store::Limits;
 use ods::store::Mark;
 use ods::store::Shelf;
 use ods::store::Span;
@@ -252,6 +253,45 @@ async fn a_shelf_that_is_gone_gets_a_successor() {
     drive.close().await;
     let (again, _dir) = rebuilt(&store).await;
     assert!(content(&again, second).await == bytes);
+    again.close().await;
+}
+
+/// The answer says that the pack is kept, and so it was; meanwhile another pack found the shelf gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_is_not_acknowledged_on_a_shelf_that_was_lost_meanwhile() {
+    let limits = Limits {
+        object_bytes_max: 2 << 20,
+        objects_max: 1,
+        put_bytes_max: 2 << 20,
+        put_bytes_proven: 2 << 20,
+    };
+    let store = Arc::new(Faulty::new(Arc::new(Memory::new(limits))));
+    let dir = TempDir::new().unwrap();
+    let drive = open(dir.path(), &store).await;
+    let first = create(&drive);
+    write(&drive, first, 0, &noise(8, 4096));
+    flush(&drive).await;
+    let cards = store.inner().cards();
+    let (shelf, _) = cards.first().expect("an archive has a card");
+
+    let ino = create(&drive);
+    let bytes = noise(9, 3 << 20);
+    write(&drive, ino, 0, &bytes);
+    let gate = Arc::new(Semaphore::new(0));
+    store.add(Rule::next(Verb::Put, Fault::HeldAnswer(Arc::clone(&gate))));
+    store.add(Rule::next(Verb::Put, Fault::Missing));
+    let flushed = flushing(&drive);
+    while store.inner().cards().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(store.struck(), 2);
+    assert_eq!(objects(&**store.inner(), shelf).await, 2, "it was kept");
+    store.remove_shelf(shelf).await.unwrap();
+    gate.add_permits(1);
+    flushed.await.expect("no panic").expect("it is published");
+    drive.close().await;
+    let (again, _dir) = rebuilt(&store).await;
+    assert!(content(&again, ino).await == bytes);
     again.close().await;
 }
 

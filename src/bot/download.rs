@@ -20,10 +20,10 @@ use crate::bot::work;
 use crate::bot::work::Done;
 use crate::bot::work::Kind as Work;
 use crate::bot::work::Title;
-use crate::clock::Time;
 use crate::drive::Look;
 use crate::drive::task::Task;
 use crate::id::InodeNo;
+use crate::index::inode::Inode;
 use crate::index::inode::Kind;
 use crate::service;
 use crate::service::Check;
@@ -39,15 +39,11 @@ use crate::store::discord::Attached;
 /// Largest file that is held in memory to be sent; a server may allow more.
 const MEMORY_BYTES_MAX: u64 = 25 * MIB;
 
-/// Bytes read at a time.
-const PIECE_BYTES: u32 = 1 << 20;
-
 /// A file that can be sent.
 struct Small {
     name: String,
     ino: InodeNo,
-    bytes: u64,
-    mtime: Time,
+    inode: Inode,
 }
 
 /// Gives what is meant, here or on the machine.
@@ -110,22 +106,22 @@ fn small(bot: &Bot, target: &Target, bytes_max: u64) -> Result<Option<Small>, Er
     let file = inode.filter(|inode| inode.kind == Kind::File && inode.size <= bytes_max);
     let name = String::from_utf8_lossy(path).into_owned();
     let name = name.trim_end_matches('/').rsplit('/').next();
-    Ok(file.map(|file| Small {
+    Ok(file.map(|inode| Small {
         name: name.unwrap_or_default().to_owned(),
         ino,
-        bytes: file.size,
-        mtime: file.mtime,
+        inode,
     }))
 }
 
 async fn send(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, file: Small) {
-    let (name, bytes) = (file.name.clone(), file.bytes);
-    let read = move |bot: &Bot, task: &Task<'_>| content(bot, &file, task);
+    let (name, bytes) = (file.name, file.inode.size);
+    let read =
+        move |bot: &Bot, task: &Task<'_>| service::content(&bot.desk, file.ino, &file.inode, task);
     let Some(ended) = work::run(bot, talk, title, read).await else {
         return;
     };
     let content = match ended {
-        Ok(content) => content,
+        Ok(content) => content.into_iter().map(Bytes::from).collect(),
         Err(error) => {
             return work::tell(bot, talk, title, shown, Err(error)).await;
         }
@@ -144,34 +140,6 @@ async fn send(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, file
         log::info!("bot: {error}");
         let text = "The file could not be sent; ask for it on the machine.";
         work::say(talk, &Page::open(text)).await;
-    }
-}
-
-/// The whole content of a file, as it was when it was asked for.
-fn content(bot: &Bot, file: &Small, task: &Task<'_>) -> Result<Vec<Bytes>, Error> {
-    let (drive, ino, bytes) = (bot.desk.drive(), file.ino, file.bytes);
-    let ahead = drive.read_ahead();
-    let (mut at, mut content) = (0, Vec::new());
-    task.begin("reading", 0, bytes)?;
-    while at < bytes {
-        let len = u32::try_from(bytes - at)
-            .unwrap_or(u32::MAX)
-            .min(PIECE_BYTES);
-        let piece = match drive.read_local(ino, at, len)? {
-            Some(piece) => piece,
-            None => drive.runtime().block_on(drive.read(ino, at, len, &ahead))?,
-        };
-        at += piece.len() as u64;
-        task.done(0, piece.len() as u64)?;
-        content.push(Bytes::from(piece));
-    }
-    // What is not there any more reads as zeros.
-    let now = drive.view().inode(ino)?;
-    match now.is_some_and(|now| (now.size, now.mtime, now.nlink > 0) == (bytes, file.mtime, true)) {
-        true => Ok(content),
-        false => Err(Error::Conflict(
-            "it changed while it was read; ask for it again".into(),
-        )),
     }
 }
 

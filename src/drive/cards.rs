@@ -299,8 +299,7 @@ impl Drive {
         let mut batch = Batch::default();
         let value = format!("{from}\n{}", to.0);
         batch.put(key::local(&format!("{MOVED}{no}")), value.into_bytes())?;
-        self.index.load(&batch)?;
-        Ok(self.index.load_done()?)
+        Ok(self.index.write_through(batch)?)
     }
 
     /// The shelf of an archive as it is called now; empty when there is none.

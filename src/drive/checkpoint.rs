@@ -73,8 +73,7 @@ impl Drive {
     pub(in crate::drive) fn settle_head(&self, head: Head) -> Result<(), Error> {
         let mut batch = Batch::default();
         batch.put(Head::key(), head.encode())?;
-        self.index.load(&batch)?;
-        self.index.load_done()?;
+        self.index.write_through(batch)?;
         self.set_journal_head(head);
         Ok(())
     }

@@ -301,7 +301,7 @@ impl Drive {
                     let sealed = self.store.get_again(locator, again).await?;
                     let opened = pack::open_frame(&self.keys, *pack, frame, &sealed[..]);
                     if opened.is_err() {
-                        self.distrust(frame.chunk);
+                        self.distrust(frame.chunk, *pack);
                     }
                     (opened?, sealed)
                 }

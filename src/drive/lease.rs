@@ -228,11 +228,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::codec::key::Keys;
-    use crate::codec::key::MasterKey;
     use crate::drive::Settings;
-    use crate::id::DriveId;
-    use crate::store::Store;
+    use crate::drive::fixture;
     use crate::store::faulty::Fault;
     use crate::store::faulty::Faulty;
     use crate::store::faulty::Rule;
@@ -244,15 +241,11 @@ mod tests {
         store: &Arc<Faulty<Memory>>,
         takeover: Takeover,
     ) -> Result<Arc<Drive>, Error> {
-        let id = DriveId([7; 16]);
-        let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), id);
         let settings = Settings {
-            reserve_bytes: 0,
             takeover,
-            ..Settings::new(dir.to_owned())
+            ..fixture::settings(dir)
         };
-        let store: Arc<dyn Store> = Arc::clone(store) as Arc<dyn Store>;
-        Drive::open(settings, id, keys, store, &|_| {}).await
+        fixture::open(settings, store).await
     }
 
     async fn flush(drive: &Arc<Drive>) {

@@ -234,3 +234,34 @@ impl Drive {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::drive::fixture;
+    use crate::store::memory::Memory;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_loss_that_could_not_be_noted_is_found_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Memory::default());
+        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+        let drive = opened.expect("a new drive");
+        let no = ArchiveNo(0);
+        drive.index.freeze().expect("nothing is frozen");
+        let shelf = drive.shelf_of(no).await.expect("it is made");
+        drive.index.thaw().expect("thawed");
+        // Nothing is published now that could say so.
+        let refused = drive.lose_shelf(no, &shelf, "the thread");
+        assert!(refused.is_err(), "{refused:?}");
+        assert!(drive.has_shelf(no, &shelf) && drive.losses.count() == 0);
+        drive.index.freeze().expect("nothing is frozen");
+        drive.lose_shelf(no, &shelf, "the thread").expect("noted");
+        drive.lose_shelf(no, &shelf, "the thread").expect("known");
+        assert!(!drive.has_shelf(no, &shelf) && drive.losses.count() == 1);
+        drive.index.thaw().expect("thawed");
+        drive.close().await;
+    }
+}

@@ -31,6 +31,8 @@ mod errand;
 mod error;
 mod fetch;
 mod filling;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod freeze;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]

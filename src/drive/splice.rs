@@ -79,32 +79,13 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering;
-    use std::time::Duration;
 
     use super::*;
-    use crate::codec::key::Keys;
-    use crate::codec::key::MasterKey;
-    use crate::drive::Settings;
+    use crate::drive::fixture;
     use crate::id::ChunkId;
-    use crate::id::DriveId;
     use crate::store::memory::Memory;
 
     const INO: InodeNo = InodeNo(1000);
-
-    async fn drive(dir: &std::path::Path) -> Arc<Drive> {
-        let id = DriveId([7; 16]);
-        let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), id);
-        let never = Duration::from_secs(3600);
-        let settings = Settings {
-            reserve_bytes: 0,
-            linger: never,
-            age_max: never,
-            ..Settings::new(dir.to_owned())
-        };
-        let store = Arc::new(Memory::default());
-        let opened = Drive::open(settings, id, keys, store, &|_| {}).await;
-        opened.expect("a new drive")
-    }
 
     fn region(start: u64, end: u64, chunk: u8) -> Region {
         let extent = Extent::Chunk {
@@ -123,7 +104,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_looks_while_a_manifest_changes_sees_each_byte_once() {
         let dir = tempfile::tempdir().expect("a directory");
-        let drive = drive(dir.path()).await;
+        let store = Arc::new(Memory::default());
+        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+        let drive = opened.expect("a new drive");
         drive.index.freeze().expect("nothing is frozen");
         splice(&drive, &region(0, 100, 1)).expect("spliced");
         let is_done = AtomicBool::new(false);

@@ -94,13 +94,9 @@ impl Drive {
         }
     }
 
-    /// A chunk cannot be read from where it is now.
-    pub(in crate::drive) fn distrust(&self, id: ChunkId) {
-        if let Ok(Some(value)) = self.index.get(&key::chunk(&id))
-            && let Ok(place) = ChunkPlace::decode(&value)
-        {
-            self.distrusted.lock().chunks.insert(id, place.pack);
-        }
+    /// A chunk cannot be read from this pack.
+    pub(in crate::drive) fn distrust(&self, id: ChunkId, pack: PackId) {
+        self.distrusted.lock().chunks.insert(id, pack);
     }
 
     /// Does the store have this chunk, as far as is known? One whose pack was removed by hand does not

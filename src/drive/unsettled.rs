@@ -31,8 +31,7 @@ impl Drive {
         if !kept {
             let mut batch = Batch::default();
             batch.put(unfollowed(), Vec::new())?;
-            self.index.load(&batch)?;
-            self.index.load_done()?;
+            self.index.write_through(batch)?;
         }
         Ok(())
     }

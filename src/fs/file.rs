@@ -110,22 +110,32 @@ impl Fs {
         node: Node,
         opening: Opening,
     ) -> Result<(Attr, u64), Error> {
+        // Of every attempt: what another face removes before this one has its handle stays until it is closed.
+        let mut held = Vec::new();
         let made = self.change(|c| {
             let there = c.entry(at.parent, at.name)?;
-            match there {
-                Some(_) if opening.exclusive => Err(Error::Exists),
-                Some(entry) => Ok((entry.ino, None)),
-                None => insert(c, caller, at, node).map(|(ino, inode)| (ino, Some(inode))),
-            }
-        })?;
-        match made {
-            (ino, Some(inode)) => {
-                self.open.hold(ino);
-                Ok((self.attr(ino, inode), self.handle(ino)))
-            }
+            let (ino, inode) = match there {
+                Some(_) if opening.exclusive => return Err(Error::Exists),
+                Some(entry) => (entry.ino, None),
+                None => insert(c, caller, at, node).map(|(ino, inode)| (ino, Some(inode)))?,
+            };
+            self.open.hold(ino);
+            held.push(ino);
+            Ok((ino, inode))
+        });
+        if made.is_ok() {
+            held.pop();
+        }
+        held.into_iter().for_each(|ino| self.close(ino));
+        match made? {
+            (ino, Some(inode)) => Ok((self.attr(ino, inode), self.handle(ino))),
             (ino, None) => {
-                let handle = self.open(caller, ino, opening)?;
-                Ok((self.getattr(ino)?, handle))
+                let checked = self.check_open(caller, ino, opening);
+                let attr = checked.and_then(|()| self.getattr(ino));
+                if attr.is_err() {
+                    self.close(ino);
+                }
+                Ok((attr?, self.handle(ino)))
             }
         }
     }
@@ -304,5 +314,90 @@ pub(in crate::fs) fn unprivileged(inode: &mut Inode) {
     inode.mode &= !SET_UID;
     if inode.mode & SET_GID_AND_EXECUTE == SET_GID_AND_EXECUTE {
         inode.mode &= !crate::fs::entry::SET_GID;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::fixture;
+    use crate::fs::Options;
+    use crate::index::inode::Kind;
+    use crate::store::memory::Memory;
+
+    const CALLER: Caller = Caller { uid: 0, gid: 0 };
+
+    async fn fs(dir: &std::path::Path) -> Fs {
+        let store = Arc::new(Memory::default());
+        let opened = fixture::open(fixture::settings(dir), &store).await;
+        Fs::new(opened.expect("a new drive"), Options::default())
+    }
+
+    fn node() -> Node {
+        Node {
+            kind: Kind::File,
+            mode: 0o644,
+            umask: 0,
+            rdev: 0,
+        }
+    }
+
+    fn at(name: &[u8]) -> Name<'_> {
+        Name {
+            parent: InodeNo::ROOT,
+            name,
+        }
+    }
+
+    /// Its last handle is closed while somebody opens it by way of `O_PATH`.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_unlinked_file_that_is_opened_again_stays_until_that_is_closed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fs = fs(dir.path()).await;
+        let opening = Opening {
+            write: true,
+            ..Opening::default()
+        };
+        let made = fs.create(&CALLER, at(b"file"), node(), opening);
+        let (attr, first) = made.expect("made");
+        fs.write(attr.ino, 0, b"content", Privileges::Keep)
+            .expect("written");
+        fs.unlink(at(b"file")).expect("unlinked");
+        fs.open.remove(first).expect("a handle");
+        assert!(fs.open.let_go(attr.ino), "nobody has it open");
+        let again = fs.open(&CALLER, attr.ino, Opening::default());
+        let again = again.expect("it is still there");
+        fs.purge(attr.ino).expect("purged");
+        let read = fs.read_local(again, 0, 100).expect("still there");
+        assert_eq!(read.as_deref(), Some(&b"content"[..]));
+        fs.release(again);
+        let view = fs.drive.view();
+        assert_eq!(view.inode(attr.ino).expect("readable"), None);
+        let mark = crate::index::key::orphan(attr.ino);
+        assert_eq!(view.get(&mark).expect("readable"), None);
+        fs.drive.close().await;
+    }
+
+    /// Of a change that is made twice, and of one that fails, nothing stays open.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn creating_leaves_one_handle_or_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fs = fs(dir.path()).await;
+        let create = |exclusive| {
+            let opening = Opening {
+                exclusive,
+                ..Opening::default()
+            };
+            fs.create(&CALLER, at(b"file"), node(), opening)
+        };
+        let (attr, first) = create(true).expect("made");
+        assert!(matches!(create(true), Err(Error::Exists)));
+        let (same, second) = create(false).expect("opened");
+        assert_eq!(same.ino, attr.ino);
+        fs.release(first);
+        assert!(fs.is_open(attr.ino), "by the second");
+        fs.release(second);
+        assert!(!fs.is_open(attr.ino));
+        fs.drive.close().await;
     }
 }

@@ -268,7 +268,15 @@ impl Index {
         Ok(())
     }
 
-    /// Writes what is stored directly: for rebuilding. Durable after [`Index::load_done`]; a crash before that
+    /// Changes what is stored, past the deltas: for what this machine notes for itself. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Io`]; then nothing of it is stored.
+    pub fn write_through(&self, batch: Batch) -> Result<(), Error> {
+        self.base.write(&mut batch.into_iter(), Lasting::Now)
+    }
+
+    /// Writes what is stored directly: for rebuilding, which is alone with the index. Durable after [`Index::load_done`]; a crash before that
     /// leaves an index that has to be removed and rebuilt.
     ///
     /// # Errors

@@ -4,12 +4,19 @@ use std::{
     ops::Bound,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
+    time::Duration,
 };
 
-use super::{Batch, Error, Index, double::Memory, kv::Redb, power::Power};
+use super::{
+    Batch, Error, Index, Key, Value,
+    double::Memory,
+    kv::{Changes, Kv, Lasting, Range, Redb},
+    power::Power,
+};
 
 /// Changes of many pages.
 fn many(fill: u8) -> Batch {
@@ -203,6 +210,87 @@ fn batches_are_seen_whole_while_others_write() {
             assert!(both.len() == 2 && both[0] == both[1], "{both:?}");
         }
     });
+}
+
+/// A store whose writes wait, with what they hold, until somebody who reads it waits for them and somebody who
+/// writes to the index for that one.
+struct Waiting {
+    stored: Memory,
+    held: Mutex<()>,
+    began: mpsc::Sender<()>,
+    goes_on: Mutex<mpsc::Receiver<()>>,
+    looked: mpsc::Sender<()>,
+}
+
+impl Kv for Waiting {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
+        self.stored.get(key)
+    }
+
+    fn page(&self, range: Range<'_>, most: usize) -> Result<Vec<(Key, Value)>, Error> {
+        self.looked.send(()).expect("the test waits");
+        let _held = self.held.lock().expect("no panic");
+        self.stored.page(range, most)
+    }
+
+    fn last(&self, range: Range<'_>) -> Result<Option<(Key, Value)>, Error> {
+        self.stored.last(range)
+    }
+
+    fn write(&self, changes: &mut Changes<'_>, lasting: Lasting) -> Result<(), Error> {
+        let _held = self.held.lock().expect("no panic");
+        self.began.send(()).expect("the test waits");
+        let goes_on = self.goes_on.lock().expect("no panic").recv();
+        goes_on.expect("the test lets it go on");
+        self.stored.write(changes, lasting)
+    }
+
+    fn verify(&self) -> Result<(), Error> {
+        self.stored.verify()
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.stored.damage()
+    }
+}
+
+#[test]
+fn settling_waits_for_nobody_who_waits_for_it() {
+    let (began, has_begun) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel();
+    let (looked, is_looking) = mpsc::channel();
+    let index = Arc::new(Index::over(Box::new(Waiting {
+        stored: Memory::default(),
+        held: Mutex::new(()),
+        began,
+        goes_on: Mutex::new(goes_on),
+        looked,
+    })));
+    index.apply(many(1));
+    index.freeze().expect("not publishing");
+    let (ended, has_ended) = mpsc::channel();
+    // Not scoped: a deadlock is to fail this test, not to keep it.
+    let beside = |work: fn(&Index)| {
+        let (index, ended) = (Arc::clone(&index), ended.clone());
+        std::thread::spawn(move || {
+            work(&index);
+            ended.send(()).expect("the test waits");
+        });
+    };
+    beside(|index| index.settle(Batch::new()).expect("good disk"));
+    has_begun.recv().expect("it begins");
+    beside(|index| assert_eq!(index.scan_prefix(&[0]).count(), 60));
+    is_looking.recv().expect("it looks");
+    beside(|index| index.apply(many(2)));
+    // Whoever wants to write is waited for by whoever wants to read.
+    while index.layers.try_read().is_ok() {
+        std::thread::yield_now();
+    }
+    go_on.send(()).expect("it waits");
+    for _ in 0..3 {
+        let end = has_ended.recv_timeout(Duration::from_secs(60));
+        end.expect("no two wait for each other");
+    }
 }
 
 #[test]

@@ -7,54 +7,14 @@ use std::path::Path;
 use crate::drive::Found;
 use crate::drive::Part;
 use crate::drive::Source;
-use crate::fs::Caller;
-use crate::fs::Opening;
 use crate::id::InodeNo;
 use crate::service::Desk;
 use crate::service::Error;
+use crate::service::content::Reader;
 use crate::service::host::BLOCK_BYTES;
 
 /// Parts of a file looked up at a time, in bytes of it.
 const STEP_BYTES: u64 = 1 << 30;
-
-/// A file of the drive, open for reading, so that it stays while it is read.
-pub(in crate::service) struct Reader<'a> {
-    desk: &'a Desk,
-    handle: u64,
-}
-
-impl<'a> Reader<'a> {
-    /// Opens it.
-    pub(in crate::service) fn open(desk: &'a Desk, ino: InodeNo) -> Result<Reader<'a>, Error> {
-        let caller = Caller { uid: 0, gid: 0 };
-        let handle = desk.fs().open(&caller, ino, Opening::default());
-        Ok(Reader {
-            desk,
-            handle: handle.map_err(Error::file(b""))?,
-        })
-    }
-
-    /// Bytes from `offset` on, at most `len`; fewer at the end of the file only.
-    pub(in crate::service) fn read(&self, offset: u64, len: u32) -> Result<Vec<u8>, Error> {
-        let fs = self.desk.fs();
-        let local = fs.read_local(self.handle, offset, len);
-        if let Some(bytes) = local.map_err(Error::file(b""))? {
-            return Ok(bytes);
-        }
-        let read = self
-            .desk
-            .drive()
-            .runtime()
-            .block_on(fs.read(self.handle, offset, len));
-        read.map_err(Error::file(b""))
-    }
-}
-
-impl Drop for Reader<'_> {
-    fn drop(&mut self) {
-        self.desk.fs().release(self.handle);
-    }
-}
 
 /// Has this machine's file the same bytes as the drive's?
 pub(in crate::service) fn is_same(desk: &Desk, ino: InodeNo, host: &Path) -> Result<bool, Error> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! archives  history  list  search  info  stats  channels        look; on any open drive
-//! put  fetch  delete  describe  survey  bring  backup            do; at a Desk
+//! put  fetch  content  delete  describe  survey  bring  backup   do; at a Desk
 //! verify  repair  gc                                             the drive's own, as a Job
 //! ```
 //!
@@ -23,6 +23,7 @@ mod archives;
 mod backup;
 mod bring;
 mod compare;
+mod content;
 mod delete;
 mod describe;
 mod desk;
@@ -54,6 +55,7 @@ pub use backup::BackupTo;
 pub use backup::backup;
 pub use bring::bring;
 pub use bring::survey;
+pub use content::content;
 pub use delete::Delete;
 pub use delete::Deleted;
 pub use delete::delete;

@@ -59,6 +59,8 @@ pub enum Fault {
     FlippedBit,
     /// Goes on once the semaphore gives a permit, which is then used up.
     Held(Arc<Semaphore>),
+    /// It is done, and the caller hears of it once the semaphore gives a permit, which is then used up.
+    HeldAnswer(Arc<Semaphore>),
 }
 
 /// Lets `skip` calls of `verb` pass, then strikes `times` of them.
@@ -173,12 +175,21 @@ impl<S> Faulty<S> {
             Some(Fault::TooLarge(limit_bytes)) => Err(Error::TooLarge { limit_bytes }),
             Some(Fault::FlippedBit) => inner.await.map(flip),
             Some(Fault::Held(gate)) => {
-                if let Ok(permit) = gate.acquire().await {
-                    permit.forget();
-                }
+                pass(&gate).await;
                 inner.await
             }
+            Some(Fault::HeldAnswer(gate)) => {
+                let answer = inner.await;
+                pass(&gate).await;
+                answer
+            }
         }
+    }
+}
+
+async fn pass(gate: &Semaphore) {
+    if let Ok(permit) = gate.acquire().await {
+        permit.forget();
     }
 }
 

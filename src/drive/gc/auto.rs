@@ -126,8 +126,7 @@ impl Drive {
     fn tended(&self, now: Time) -> Result<Time, Error> {
         let mut batch = Batch::default();
         batch.put(key::local(TENDED), now.0.to_le_bytes().to_vec())?;
-        self.index.load(&batch)?;
-        self.index.load_done()?;
+        self.index.write_through(batch)?;
         Ok(later(now, EVERY))
     }
 

@@ -129,8 +129,7 @@ impl Drive {
         if note == Note::Keep {
             self.forget_notes(&seen, &mut notes)?;
             if !notes.is_empty() {
-                self.index.load(&notes)?;
-                self.index.load_done()?;
+                self.index.write_through(notes)?;
             }
         }
         Ok(waiting)

@@ -36,6 +36,7 @@ use crate::drive::Error;
 use crate::drive::scope::Files;
 use crate::drive::scope::Scope;
 use crate::drive::task::Task;
+use crate::drive::verify::places::Where;
 use crate::id::ChunkId;
 use crate::id::EpochNo;
 use crate::id::InodeNo;
@@ -222,6 +223,13 @@ impl Drive {
 
     /// Remembers the files with damage, forgets those without, and makes sure that damaged chunks are
     /// stored again when the same content is written again.
+    fn pack_of(&self, chunk: &ChunkId) -> Option<PackId> {
+        match self.whereabouts(chunk) {
+            Ok(Where::Here(place, _)) => Some(place.pack),
+            _ => None,
+        }
+    }
+
     fn note_findings(&self, known: &[InodeNo], findings: &Findings) {
         for ino in known {
             let is_ill = findings.owners.contains_key(ino)
@@ -248,8 +256,13 @@ impl Drive {
             self.note_damage(*ino, what);
         }
         for (chunk, bad) in &findings.chunks {
-            if !matches!(bad, Bad::Ends(_)) {
-                self.distrust(*chunk);
+            let pack = match bad {
+                Bad::Ends(_) => None,
+                Bad::WrongPlace => self.pack_of(chunk),
+                _ => bad.pack(),
+            };
+            if let Some(pack) = pack {
+                self.distrust(*chunk, pack);
             }
         }
     }

@@ -162,11 +162,11 @@ impl Drive {
             .map(|(pack, _)| *pack)
             .collect();
         let (mut chunks, mut owners) = (findings.chunks.clone(), findings.owners.clone());
-        // What has been moved since was whole then.
+        // What has been moved since was whole then, and what has a place since was stored anew.
         let mut moved = Vec::new();
         for (id, bad) in &chunks {
             if let Where::Here(place, _) = self.whereabouts(id)?
-                && bad.pack().is_some_and(|pack| pack != place.pack)
+                && (*bad == Bad::NoPlace || bad.pack().is_some_and(|pack| pack != place.pack))
             {
                 moved.push(*id);
             }

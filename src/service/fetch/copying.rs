@@ -27,13 +27,12 @@ use crate::service::Error;
 use crate::service::Failure;
 use crate::service::Fetch;
 use crate::service::compare;
-use crate::service::compare::Reader;
 use crate::service::compare::Unproven;
+use crate::service::content::Reader;
 use crate::service::fetch::Enter;
 use crate::service::fetch::Item;
 use crate::service::fetch::is_same;
 use crate::service::fetch::leftover::Whole;
-use crate::service::host::BLOCK_BYTES;
 use crate::service::parts::host_part_name;
 
 /// What fetching has come to.
@@ -180,28 +179,16 @@ impl<'a> Fetching<'a> {
         file.set_len(begun).map_err(host())?;
         self.task.done(0, begun)?;
         let reader = Reader::open(self.desk, item.ino)?;
-        let mut at = begun;
-        while at < inode.size {
-            let len = (inode.size - at).min(BLOCK_BYTES as u64);
-            let bytes = reader.read(at, u32::try_from(len).unwrap_or(u32::MAX))?;
-            if bytes.is_empty() {
-                let text = "it became shorter while it was read; download it again";
-                return Err(Error::Conflict(String::from(text)));
-            }
+        let copied = &mut self.copied.bytes;
+        reader.read_on(inode, begun, self.task, |at, bytes| {
             // What is all zeros becomes a hole.
             if bytes.iter().any(|byte| *byte != 0) {
                 file.write_all_at(&bytes, at).map_err(host())?;
             }
-            at += bytes.len() as u64;
-            self.copied.bytes += bytes.len() as u64;
-            self.task.done(0, bytes.len() as u64)?;
-        }
+            *copied += bytes.len() as u64;
+            Ok(())
+        })?;
         drop(reader);
-        let now = self.desk.fs().getattr(item.ino).map_err(Error::file(b""))?;
-        if (now.inode.size, now.inode.mtime) != (inode.size, inode.mtime) {
-            let text = "it changed while it was read; download it again";
-            return Err(Error::Conflict(String::from(text)));
-        }
         file.set_len(inode.size).map_err(host())?;
         dress(&file, inode).map_err(host())?;
         // Its name must not outlive its bytes in a power cut.
