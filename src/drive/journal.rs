@@ -18,7 +18,6 @@ use crate::store;
 use crate::store::Locator;
 use crate::store::Mark;
 use crate::store::Object;
-use crate::store::Shelf;
 
 /// How far this machine's index has followed the journal. Kept in the index under a local key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -258,40 +257,90 @@ enum End {
 }
 
 impl Drive {
-    /// Puts parts on the journal shelf, as few at a time as the store's limits demand. Gives where they lie.
+    /// Puts parts on the journal shelf, as many together as the store's limits allow. Gives where they lie.
     pub(in crate::drive) async fn put_journal(
         &self,
         objects: Vec<Object>,
     ) -> Result<Vec<Locator>, Error> {
         let shelf = self.store.journal();
         let mut locators = Vec::new();
-        let mut group: Vec<Object> = Vec::new();
-        for object in objects {
+        let mut left = &objects[..];
+        let mut refused = u64::MAX;
+        while !left.is_empty() {
             let limits = self.store.limits();
-            let bytes: u64 = group.iter().map(|object| object.body.len()).sum();
-            let full = group.len() >= limits.objects_max
-                || bytes + object.body.len() > limits.put_bytes_max;
-            if full && !group.is_empty() {
-                let parts = std::mem::take(&mut group);
-                locators.extend(self.put_parts(&shelf, parts).await?);
+            let most = limits.put_bytes_max.min(refused.saturating_sub(1));
+            let mut bytes = 0;
+            let fits = left.iter().take(limits.objects_max).take_while(|object| {
+                bytes += object.body.len();
+                bytes <= most
+            });
+            let (group, rest) = left.split_at(fits.count().clamp(1, left.len()));
+            match self.store.put(&shelf, group.to_vec()).await {
+                Err(store::Error::TooLarge { .. }) if group.len() > 1 => {
+                    refused = group.iter().map(|object| object.body.len()).sum();
+                }
+                answer => {
+                    locators.extend(answer?);
+                    left = rest;
+                }
             }
-            group.push(object);
         }
-        locators.extend(self.put_parts(&shelf, group).await?);
         Ok(locators)
     }
+}
 
-    /// Puts parts together, or one by one if that turns out to be too much at once.
-    async fn put_parts(&self, shelf: &Shelf, parts: Vec<Object>) -> Result<Vec<Locator>, Error> {
-        match self.store.put(shelf, parts.clone()).await {
-            Err(store::Error::TooLarge { .. }) if parts.len() > 1 => {
-                let mut locators = Vec::new();
-                for part in parts {
-                    locators.extend(self.store.put(shelf, vec![part]).await?);
-                }
-                Ok(locators)
-            }
-            answer => Ok(answer?),
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::drive::fixture;
+    use crate::store::Store;
+    use crate::store::Urgency;
+    use crate::store::faulty::Fault;
+    use crate::store::faulty::Faulty;
+    use crate::store::faulty::Rule;
+    use crate::store::faulty::Verb;
+    use crate::store::memory::Memory;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_too_much_at_once_is_put_in_as_few_puts_as_are_taken() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+        let drive = opened.expect("a new drive");
+        let puts = || {
+            let requests = store.status().requests_by_kind;
+            let puts = requests.iter().find(|(kind, _)| kind == "put");
+            puts.map_or(0, |(_, count)| *count)
+        };
+        let before = puts();
+        store.add(Rule::next(Verb::Put, Fault::TooLarge(1)));
+        let part = |part| {
+            let header = PartHeader {
+                kind: Kind::Segment,
+                epoch: EpochNo(1),
+                set: [0; 16],
+                part,
+                parts: 8,
+                previous: [0; 32],
+            };
+            segment::seal_part(&drive.keys, &header, b"a batch").expect("within bounds")
+        };
+        let objects: Vec<Object> = (0..8)
+            .map(|number| Object {
+                name: format!("object-{number}"),
+                body: part(number),
+            })
+            .collect();
+        let put = drive.put_journal(objects.clone()).await;
+        let locators = put.expect("taken");
+        assert_eq!((locators.len(), puts() - before), (8, 2));
+        for (object, locator) in objects.iter().zip(&locators) {
+            let whole = 0..object.body.len();
+            let bytes = store.get(locator, whole, Urgency::Foreground).await;
+            assert_eq!(bytes.expect("there"), object.body.parts().concat());
         }
+        drive.close().await;
     }
 }
