@@ -84,7 +84,7 @@ fn misfortune(dice: &mut Dice) -> Fault {
             post,
             FaultKind::TruncateStore {
                 keep_bytes: dice.below(200),
-                recorded: Recorded::Short,
+                recorded: dice.of(&[Recorded::Short, Recorded::Full]),
             },
         ),
         10 => (post, FaultKind::WrongBytes { gets: 1 }),

@@ -113,6 +113,41 @@ fn a_drive_from_its_beginning_over_the_loss_of_the_machine() {
 }
 
 #[test]
+fn a_daemons_log_stays_short_while_it_runs() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let log = machine.state("main").join("log");
+    let len = || std::fs::metadata(&log).expect("a log").len();
+    std::fs::write(machine.mnt().join("file"), "x").expect("written");
+    let file = std::fs::File::open(machine.mnt().join("file")).expect("opened");
+    let before = len();
+    for _ in 0..500 {
+        // Is it a terminal? Many programs ask, of every file they open.
+        assert!(!std::io::IsTerminal::is_terminal(&file));
+    }
+    assert_eq!(len(), before);
+    drop(file);
+    machine.ods(&["umount"]).good();
+
+    machine.mount(&["-o", "patience=1"]).good();
+    let mut long = std::fs::File::options().append(true).open(&log);
+    let long = long.as_mut().expect("opened");
+    let lines = "a line of an earlier day\n".repeat(1000);
+    while len() < 11 << 20 {
+        std::io::Write::write_all(long, lines.as_bytes()).expect("written");
+    }
+    break_uploads(&world);
+    fill(&machine.mnt());
+    until("a new log, and something in it", || {
+        (1..1 << 20).contains(&len())
+    });
+    let old = std::fs::metadata(log.with_extension("old")).expect("kept");
+    assert!(old.len() > 10 << 20);
+    machine.ods(&["umount", "--force"]).good();
+}
+
+#[test]
 fn secrets_are_nowhere_but_where_they_belong() {
     let world = World::new();
     let mut machine = world.machine();

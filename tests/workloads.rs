@@ -82,10 +82,37 @@ impl Disk {
         self.machine.mount(&["-o", OPTIONS]).good();
     }
 
-    /// As after an unmount and a mount.
-    pub(crate) fn again(&mut self) {
-        self.machine.ods(&["umount"]).good();
+    /// What is told to be on Discord is.
+    pub(crate) fn flush(&self) {
+        self.machine.ods(&["flush"]).good();
+    }
+
+    /// The machine is gone, whatever it was doing; another one goes on with what Discord has.
+    pub(crate) fn lose_machine(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.machine.state("main")).expect("the state goes");
+        self.machine.ods(&["init", "--join"]).good();
+        let options = format!("{OPTIONS},takeover");
+        self.machine.mount(&["-o", &options]).good();
+    }
+
+    /// The daemon is killed, and another one goes on with what it left.
+    pub(crate) fn crash(&mut self) {
+        self.kill();
         self.machine.mount(&["-o", OPTIONS]).good();
+    }
+
+    fn kill(&self) {
+        let pid = self.machine.daemon();
+        support::kill(pid, "KILL");
+        // It is gone when nobody answers.
+        support::until("its end", || {
+            std::fs::metadata(&self.root)
+                .is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
+        });
+        let mount = self.root.to_str().expect("text");
+        let ended = self.machine.ods(&["umount", mount]);
+        ended.bad(25, &["its daemon was gone"]);
     }
 }
 

@@ -93,6 +93,7 @@ fn seconds(timeout: Option<u64>) -> Option<Duration> {
 pub(crate) fn flush(args: &args::Flush, config: Option<&Path>) -> Result<()> {
     let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
     let client = target.connect()?;
+    target.write_back();
     let outcome = client.ask(Request::Flush, seconds(args.timeout), show);
     progress::clear();
     match outcome? {
@@ -121,7 +122,11 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
         true => Request::Stop,
         false => Request::Umount,
     };
-    let outcome = target.connect()?.ask(request, seconds(args.timeout), show);
+    let client = target.connect()?;
+    if !args.force {
+        target.write_back();
+    }
+    let outcome = client.ask(request, seconds(args.timeout), show);
     progress::clear();
     match outcome? {
         Outcome::Done if args.force => {
@@ -165,9 +170,12 @@ fn remove_dead(path: &Path) -> Result<()> {
     sys::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
         format!("cannot remove the dead mount at {}", path.display())
     })?;
-    progress::note(&format!(
-        "{}: its daemon was gone, and the mount is removed; the next mount goes on where it ended",
-        path.display()
-    ));
-    Ok(())
+    Err(fault(
+        Code::Kept,
+        format!(
+            "{}: its daemon was gone, and the mount is removed; what had not come to Discord by then is kept, and \
+             the next mount, or `ods flush`, goes on with it",
+            path.display()
+        ),
+    ))
 }

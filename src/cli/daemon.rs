@@ -177,7 +177,7 @@ fn open_log(path: &Path) -> Result<std::fs::File> {
         if let Some(dir) = path.parent() {
             paths::make_private(dir)?;
         }
-        if std::fs::metadata(path).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
+        if is_long(path) {
             std::fs::rename(path, path.with_extension("old"))?;
         }
         std::fs::OpenOptions::new()
@@ -187,6 +187,18 @@ fn open_log(path: &Path) -> Result<std::fs::File> {
             .open(path)
     };
     open().or_fault(Code::Disk, || format!("cannot write {}", path.display()))
+}
+
+/// The child: goes on in a new file when its log, which is its standard error, is long.
+pub(crate) fn renew_log(path: &Path) -> Result<()> {
+    if is_long(path) {
+        sys::take_as_stderr(&open_log(path)?).context("the new log")?;
+    }
+    Ok(())
+}
+
+fn is_long(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX)
 }
 
 /// The child: leaves the terminal and takes what it is given.

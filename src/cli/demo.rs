@@ -21,6 +21,7 @@ use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::init;
+use crate::cli::logger;
 use crate::cli::mount;
 use crate::cli::mounting;
 use crate::cli::mounting::Plan;
@@ -85,6 +86,7 @@ pub(crate) fn run(args: &args::Demo, config: Option<&Path>) -> Result<()> {
     if listener == Listener::Terminal {
         progress::note(&told(&wish));
     } else {
+        logger::keep_short(&wish.data.join(mount::LOG));
         std::env::set_current_dir("/")?;
     }
     crate::cli::block_on(serve(wish, listener))

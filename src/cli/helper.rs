@@ -135,7 +135,17 @@ pub(crate) fn umount(args: impl Iterator<Item = OsString>) -> Result<()> {
     // Lazily means at once; the daemon brings the rest to Discord all the same.
     match registry::of_mount(&paths, &path) {
         _ if called.has('l') => detach(Unmount::Detach),
-        None => detach(Unmount::Clean),
+        None => {
+            detach(Unmount::Clean)?;
+            Err(fault(
+                Code::Kept,
+                format!(
+                    "{}: unmounted, but its daemon is not known here: it was gone, or belongs to another user or \
+                     home directory; what had not come to Discord by then is kept",
+                    path.display()
+                ),
+            ))
+        }
         Some(_) => ask::umount(
             &args::Umount {
                 target: Some(path.to_string_lossy().into_owned()),

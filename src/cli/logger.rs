@@ -1,6 +1,9 @@
 //! Log lines on standard error, which for a daemon is its log file.
 
 use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use log::LevelFilter;
 use log::Log;
@@ -9,10 +12,19 @@ use log::Record;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::cli::daemon;
 use crate::cli::progress;
 use crate::clock::Clock;
 
 struct Logger;
+
+/// A daemon's log file.
+static LOG_FILE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Standard error is this file; it is begun anew whenever it is long.
+pub(crate) fn keep_short(path: &Path) {
+    LOG_FILE.get_or_init(|| path.to_owned());
+}
 
 /// Starts logging: `ODS_LOG` (error, warn, info, debug, trace) or so many `-v` say how much.
 pub(crate) fn start(verbose: u8) {
@@ -47,7 +59,10 @@ impl Log for Logger {
         let now = now.format(form).unwrap_or_default();
         let level = record.level().as_str().to_ascii_lowercase();
         progress::above(|| {
-            // A log that cannot be written must not end the mount.
+            // A log that cannot be written, or not begun anew, must not end the mount.
+            if let Some(path) = LOG_FILE.get() {
+                drop(daemon::renew_log(path));
+            }
             drop(writeln!(
                 std::io::stderr().lock(),
                 "{now} {level:5} {}",

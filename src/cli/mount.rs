@@ -17,6 +17,7 @@ use crate::cli::daemon::Handed;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
+use crate::cli::logger;
 use crate::cli::mounting;
 use crate::cli::mounting::Plan;
 use crate::cli::options::Options;
@@ -155,7 +156,9 @@ pub(crate) const LOG: &str = "log";
 /// The child of [`run`]: everything is as it was for the parent, and the secrets are handed over.
 pub(crate) fn run_supervised(args: &args::Mount) -> Result<()> {
     let secrets = daemon::take_over()?;
-    let opener = wish(args)?.plan(args.api_base.as_deref(), &secrets)?;
+    let wish = wish(args)?;
+    logger::keep_short(&wish.state_dir.join(LOG));
+    let opener = wish.plan(args.api_base.as_deref(), &secrets)?;
     drop(secrets);
     std::env::set_current_dir(Path::new("/"))?;
     serve(opener, Listener::Parent)

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -88,6 +90,34 @@ pub(crate) fn forget(variable: &str) {
 pub(crate) fn own_session() -> io::Result<()> {
     // SAFETY: takes nothing and touches no memory of ours.
     match unsafe { libc::setsid() } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Whatever this process says on standard error goes to this file from now on.
+pub(crate) fn take_as_stderr(file: &File) -> io::Result<()> {
+    // SAFETY: both are open, and nobody but the C library and std, which use it by number, has standard error.
+    match unsafe { libc::dup2(file.as_raw_fd(), libc::STDERR_FILENO) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Has the kernel hand over what it keeps of changes to the files of the filesystem that this file is in:
+/// what programs wrote through mappings. Where the system has no such call, all filesystems' changes.
+pub(crate) fn write_back(file: &File) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: takes the number of an open file and touches no memory of ours.
+    let result = unsafe { libc::syncfs(file.as_raw_fd()) };
+    #[cfg(not(target_os = "linux"))]
+    let result = {
+        let _ = file;
+        // SAFETY: takes nothing and touches no memory of ours.
+        unsafe { libc::sync() };
+        0
+    };
+    match result {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! Which drive a command means: by name, by a path in it, or without a word.
 
+use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::cli::paths::Paths;
 use crate::cli::protocol::SOCKET;
 use crate::cli::registry;
 use crate::cli::registry::Running;
+use crate::cli::sys;
 
 /// A drive on this machine.
 #[derive(Clone, Debug)]
@@ -70,6 +72,19 @@ impl Target {
         match (self, mounts::around(path)) {
             (Target::Mounted(running), Some(mount)) => running.mountpoint == mount,
             _ => false,
+        }
+    }
+
+    /// Has the kernel hand over to the daemon what programs changed through mappings, so that what is asked next
+    /// is of that, too.
+    pub(crate) fn write_back(&self) {
+        let Target::Mounted(running) = self else {
+            return;
+        };
+        let written = File::open(&running.mountpoint).and_then(|root| sys::write_back(&root));
+        if let Err(error) = written {
+            // The mount may be another user's; then what that user mapped is that user's to sync.
+            log::info!("{}: {error}", running.mountpoint.display());
         }
     }
 

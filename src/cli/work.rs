@@ -181,6 +181,7 @@ pub(crate) fn run_on(
         }
         Target::Mounted(_) | Target::Dead(_) => {
             let client = target.connect()?;
+            target.write_back();
             crate::cli::block_on(there(client, job))
         }
     };

@@ -7,11 +7,14 @@ use crate::drive::Error;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
+use crate::drive::kept::not_kept;
 use crate::drive::names::Series;
 use crate::index::Batch;
 use crate::index::key;
 use crate::size::MIB;
+use crate::store::Locator;
 use crate::store::Mark;
+use crate::store::Object;
 
 /// Segments before which none is due, however big they are.
 const TAIL_SEGMENTS_MIN: u32 = 8;
@@ -48,25 +51,32 @@ impl Drive {
             head.hash,
             head.through,
         );
-        let mut bytes = 0;
+        let mut parts = Vec::new();
         for entry in self.index.base_scan(Bound::Unbounded, Bound::Unbounded) {
             let (key, value) = entry?;
             if key.first() == Some(&key::LOCAL) {
                 continue;
             }
             if let Some(part) = writer.push(key.to_vec(), Some(value.to_vec()))? {
-                bytes += part.object.body.len();
-                self.put_journal(vec![part.object]).await?;
+                parts.push(self.put_part(part.object).await?);
             }
         }
-        let part = writer.finish()?;
-        bytes += part.object.body.len();
-        self.put_journal(vec![part.object]).await?;
-        head.checkpoint_bytes = bytes;
+        parts.push(self.put_part(writer.finish()?.object).await?);
+        // Older history goes on the strength of it.
+        if !self.is_kept(&parts).await? {
+            return Err(not_kept());
+        }
+        head.checkpoint_bytes = parts.iter().map(|(_, bytes)| bytes).sum();
         head.tail_segments = 0;
         head.tail_bytes = 0;
         self.settle_head(head)?;
         self.prune_journal().await
+    }
+
+    async fn put_part(&self, part: Object) -> Result<(Locator, u64), Error> {
+        let bytes = part.body.len();
+        let locator = self.put_journal(vec![part]).await?.pop();
+        Ok((locator.ok_or(Error::Malformed)?, bytes))
     }
 
     /// Remembers the head durably.

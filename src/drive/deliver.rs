@@ -1,24 +1,19 @@
 //! Delivering: an epoch's segment goes to the journal whole, unless history has gone on without us.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::freeze::Epoch;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Share;
+use crate::drive::kept::not_kept;
 use crate::drive::names::Series;
 use crate::drive::status::Phase;
-use crate::store;
 use crate::store::Locator;
-use crate::store::Urgency;
 
 /// How often a segment is made that the store does not keep whole, before that is an error.
 const SEGMENTS_MAX: u32 = 4;
-
-/// How long the end of a part is waited for.
-const LAST_BYTE_MAX: Duration = Duration::from_secs(10);
 
 impl Drive {
     /// Makes the segment and puts it; again under other names when the store keeps less of it than it says.
@@ -34,28 +29,7 @@ impl Drive {
             }
             epoch.segment = None;
         }
-        Err(Error::Store(store::Error::Broken {
-            what: String::from("the store keeps less of the journal than it was sent"),
-        }))
-    }
-
-    /// Does the store give each part to its end? What it says of the length alone proves nothing. If it does
-    /// not, all of them are removed. A store that does not answer now will be believed.
-    async fn is_kept(&self, parts: &[(Locator, u64)]) -> Result<bool, Error> {
-        for (locator, bytes) in parts {
-            let end = bytes.saturating_sub(1)..*bytes;
-            let read = self.store.get(locator, end, Urgency::Background);
-            let read = tokio::time::timeout(LAST_BYTE_MAX, read).await;
-            if let Ok(Err(error @ (store::Error::Broken { .. } | store::Error::Missing { .. }))) =
-                read
-            {
-                log::warn!("a part of the journal was not kept whole, and is sent again: {error}");
-                let all: Vec<Locator> = parts.iter().map(|(at, _)| at.clone()).collect();
-                self.store.remove(&all).await?;
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Err(not_kept())
     }
 
     /// Puts the segment, unless history has gone on without us. Gives its parts and their lengths.

@@ -40,6 +40,7 @@ pub mod fuzzing;
 pub mod gc;
 mod history;
 mod journal;
+mod kept;
 mod lease;
 mod losses;
 pub mod measure;

@@ -10,6 +10,7 @@ use crate::codec::pack;
 use crate::codec::pack::Pack;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::kept::not_kept;
 use crate::drive::record::Entry;
 use crate::drive::record::Intent;
 use crate::drive::repack::Smaller;
@@ -30,6 +31,9 @@ const PUTS_MAX: usize = 5;
 
 /// Chunks in one pack at most: what is said of a pack must fit one record of the spool.
 pub(in crate::drive) const FRAMES_MAX: usize = 8192;
+
+/// How often in a row a put is made again at once that the store does not keep whole, before that is told.
+const CUT_OFF_MAX: u32 = 4;
 
 /// First pause before a failed put is tried again.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -192,6 +196,7 @@ async fn put_until_done(
     let mut groups = vec![packs];
     let mut patience = Patience::new(drive);
     let mut doubtful: Vec<Vec<Pack>> = Vec::new();
+    let mut cut_off = 0;
     loop {
         if drive.control.stopping() {
             return Err(Error::Closing);
@@ -217,7 +222,17 @@ async fn put_until_done(
         }
         let Some(packs) = groups.pop() else { break };
         match put_once(drive, archive, &shelf, &packs).await {
-            Ok(()) => patience.renew(),
+            Ok(Put::Kept) => {
+                cut_off = 0;
+                patience.renew();
+            }
+            Ok(Put::CutOff) => {
+                groups.push(packs);
+                cut_off += 1;
+                if cut_off >= CUT_OFF_MAX {
+                    patience.fail(&not_kept()).await;
+                }
+            }
             Err(Error::Store(store::Error::TooLarge { limit_bytes })) => {
                 match split(drive, packs, limit_bytes)? {
                     Smaller::Groups(smaller) => groups.extend(smaller),
@@ -276,24 +291,37 @@ async fn find_put(
     packs: Vec<Pack>,
 ) -> Result<Vec<Pack>, Error> {
     let page = drive.store.list(shelf, Span::Newest).await?;
-    let mut missing = Vec::new();
+    let (mut there, mut kept, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for pack in packs {
         let name = pack::pack_name(pack.id);
-        match page
+        let entry = page
             .entries
             .iter()
-            .find(|entry| entry.name == name && entry.bytes == pack.body.len())
-        {
-            Some(entry) => acknowledged(
-                drive,
-                &intent(archive, shelf, &pack),
-                &pack,
-                entry.locator.clone(),
-            )?,
+            .find(|entry| entry.name == name && entry.bytes == pack.body.len());
+        match entry {
+            Some(entry) => {
+                kept.push((entry.locator.clone(), entry.bytes));
+                there.push(pack);
+            }
             None => missing.push(pack),
         }
     }
+    // All or none: what was put together is removed together.
+    if !drive.is_kept(&kept).await? {
+        missing.append(&mut there);
+    }
+    for (pack, (locator, _)) in there.iter().zip(kept) {
+        acknowledged(drive, &intent(archive, shelf, pack), pack, locator)?;
+    }
     Ok(missing)
+}
+
+/// What became of packs that the store acknowledged.
+enum Put {
+    /// They are facts.
+    Kept,
+    /// It kept less than it was sent, and they are removed again.
+    CutOff,
 }
 
 async fn put_once(
@@ -301,9 +329,9 @@ async fn put_once(
     archive: ArchiveNo,
     shelf: &Shelf,
     packs: &[Pack],
-) -> Result<(), Error> {
+) -> Result<Put, Error> {
     if packs.is_empty() {
-        return Ok(());
+        return Ok(Put::Kept);
     }
     let intents: Vec<Intent> = packs
         .iter()
@@ -324,11 +352,16 @@ async fn put_once(
     if locators.len() != packs.len() {
         return Err(Error::Malformed);
     }
-    for ((intent, locator), pack) in intents.iter().zip(locators).zip(packs) {
+    let bytes = packs.iter().map(|pack| pack.body.len());
+    let kept: Vec<(Locator, u64)> = locators.into_iter().zip(bytes).collect();
+    if !drive.is_kept(&kept).await? {
+        return Ok(Put::CutOff);
+    }
+    for ((intent, (locator, _)), pack) in intents.iter().zip(kept).zip(packs) {
         acknowledged(drive, intent, pack, locator)?;
     }
     drive.card_progress(archive).await;
-    Ok(())
+    Ok(Put::Kept)
 }
 
 /// The store has a pack: that is a fact from now on, unless its shelf was lost since.

@@ -8,12 +8,17 @@ use std::time::SystemTime;
 
 use fuser::BsdFileFlags;
 use fuser::CopyFileRangeFlags;
+use fuser::Errno;
 use fuser::FileHandle;
 use fuser::Filesystem;
 use fuser::INodeNo;
+use fuser::IoctlFlags;
 use fuser::KernelConfig;
 use fuser::LockOwner;
 use fuser::OpenFlags;
+use fuser::PollEvents;
+use fuser::PollFlags;
+use fuser::PollNotifier;
 use fuser::RenameFlags;
 use fuser::ReplyAttr;
 use fuser::ReplyCreate;
@@ -22,8 +27,10 @@ use fuser::ReplyDirectory;
 use fuser::ReplyDirectoryPlus;
 use fuser::ReplyEmpty;
 use fuser::ReplyEntry;
+use fuser::ReplyIoctl;
 use fuser::ReplyLseek;
 use fuser::ReplyOpen;
+use fuser::ReplyPoll;
 use fuser::ReplyStatfs;
 use fuser::ReplyWrite;
 use fuser::ReplyXattr;
@@ -210,7 +217,7 @@ impl Filesystem for Face {
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
         // Nothing waits for a close here. Kernels that know that of each file never ask; others ask once.
-        reply.error(fuser::Errno::ENOSYS);
+        reply.error(Errno::ENOSYS);
     }
 
     fn release(
@@ -321,6 +328,22 @@ impl Filesystem for Face {
         self.now(reply, seek, reply::offset);
     }
 
+    /// Every program that opens a file and wonders whether it is a terminal asks.
+    fn ioctl(
+        &self, _: &Request, _: INodeNo, _: FileHandle, _: IoctlFlags, _: u32, _: &[u8], _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    /// Once: then the kernel knows that files are always ready.
+    fn poll(
+        &self, _: &Request, _: INodeNo, _: FileHandle, _: PollNotifier, _: PollEvents,
+        _: PollFlags, reply: ReplyPoll,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
     fn copy_file_range(
         &self, req: &Request, from: INodeNo, _: FileHandle, from_offset: u64, to: INodeNo,
         _: FileHandle, to_offset: u64, len: u64, _: CopyFileRangeFlags, reply: ReplyWrite,
@@ -335,7 +358,7 @@ impl Filesystem for Face {
     #[cfg(target_os = "macos")]
     fn setvolname(&self, _: &Request, _: &OsStr, reply: ReplyEmpty) {
         // The volume is called what it was mounted as.
-        reply.error(fuser::Errno::EOPNOTSUPP);
+        reply.error(Errno::EOPNOTSUPP);
     }
 
     #[cfg(target_os = "macos")]

@@ -214,8 +214,9 @@ fn an_unlinked_file_lives_as_long_as_its_handle_and_no_longer() {
     (&file).read_to_end(&mut all).expect("read");
     assert_eq!(&all[1 << 20..][..10], b"still here");
     assert_eq!(file.metadata().expect("stat").nlink(), 0);
+    // Whoever has it open loses it with the daemon, and with it goes the last of it.
+    disk.crash();
     drop(file);
-    disk.again();
     assert_eq!(fs::read_dir(disk.root()).expect("list").count(), 0);
     disk.begin_again();
     let after = sys::statvfs(disk.root()).expect("statvfs");
@@ -224,4 +225,23 @@ fn an_unlinked_file_lives_as_long_as_its_handle_and_no_longer() {
         (before.f_blocks, before.f_bfree)
     );
     assert_eq!(fs::read_dir(disk.root()).expect("list").count(), 0);
+}
+
+#[test]
+fn what_was_written_through_a_mapping_is_flushed_while_it_is_mapped() {
+    let mut disk = Disk::new();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(disk.path("mapped"))
+        .expect("made");
+    file.set_len(1 << 20).expect("long");
+    let mut map = sys::Map::new(&file, 1 << 20);
+    map.bytes()[500_000..500_005].copy_from_slice(b"there");
+    disk.flush();
+    disk.lose_machine();
+    let found = fs::read(disk.path("mapped")).expect("read");
+    assert_eq!(&found[500_000..500_005], b"there");
+    drop((map, file));
 }

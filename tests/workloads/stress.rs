@@ -1,9 +1,11 @@
 //! Other people's load generators: Debian's packages `fio`, `dbench` and `stress-ng`.
 
 use crate::Disk;
+use crate::assert_alike;
 use crate::run;
 use crate::scaled;
 use crate::shell;
+use crate::sum;
 
 /// What each run of fio does: name, words, and MiB in the short and in the long form.
 const FIO: &[(&str, &str, (usize, usize))] = &[
@@ -24,14 +26,16 @@ fn fio_reads_back_what_it_wrote() {
     for (name, words, (short, long)) in FIO {
         let words = format!("{words} --size={}M", scaled(*short, *long));
         shell(&format!("{common} --do_verify=1 {words}"), disk.root(), &[]);
+        let before = sum(disk.root());
         disk.begin_again();
+        assert_alike(&before, &sum(disk.root()));
         let verify = format!("{common} --verify_only {words}");
         let verify = if words.contains("randrw") {
             verify.replace("randrw", "randwrite")
         } else {
             verify
         };
-        // A mixed job reads at places it did not write: verifying alone means nothing there.
+        // A mixed job reads at places it did not write: verifying alone means nothing there; the sums do.
         if *name != "mixed" {
             shell(&verify, disk.root(), &[]);
         }
@@ -42,7 +46,7 @@ fn fio_reads_back_what_it_wrote() {
 #[test]
 #[ignore = "needs dbench"]
 fn dbench_finds_nothing_wrong() {
-    let disk = Disk::new();
+    let mut disk = Disk::new();
     let (clients, seconds) = (scaled(4, 8), scaled(3, 30));
     let script = format!("dbench -D . -t {seconds} {clients} 2>&1");
     let told = shell(&script, disk.root(), &[]);
@@ -51,6 +55,9 @@ fn dbench_finds_nothing_wrong() {
         .lines()
         .filter(|line| line.to_lowercase().contains("fail") && !line.starts_with(NOT_OF_FILES));
     assert_eq!(complaints.count(), 0, "{told}");
+    let before = sum(disk.root());
+    disk.begin_again();
+    assert_alike(&before, &sum(disk.root()));
 }
 
 /// What dbench says when its semaphore has the number 0, as the first one after a boot has: it takes that for an

@@ -1,6 +1,9 @@
 //! Trees copied in and out by the programs people use for that.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -31,6 +34,25 @@ fn make_tree(root: &Path) {
         libc::makedev(1, 3),
     )
     .expect("mknod");
+    sys::mknod(
+        root.join("disk"),
+        libc::S_IFBLK | 0o660,
+        libc::makedev(7, 200),
+    )
+    .expect("mknod");
+    drop(std::os::unix::net::UnixListener::bind(root.join("socket")).expect("bind"));
+    for name in [&b"not \xff\xfe UTF-8"[..], b"two\nlines", &[b'n'; 255]] {
+        fs::write(root.join(OsStr::from_bytes(name)), name).expect("write");
+    }
+    fs::write(root.join("program"), "#!/bin/sh").expect("write");
+    sys::chmod(root.join("program"), 0o6755).expect("chmod");
+    // Capabilities of a file, version 2: cap_net_raw, permitted and effective.
+    let capability = [
+        1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    fs::write(root.join("capable"), "#!/bin/sh").expect("write");
+    sys::set_xattr(root.join("capable"), "security.capability", &capability, 0).expect("xattr");
+    sys::set_xattr(root.join("capable"), "trusted.kept", b"for root", 0).expect("xattr");
     let sparse = fs::File::create(root.join("sparse")).expect("create");
     sparse.set_len(64 << 20).expect("sparse");
     std::os::unix::fs::FileExt::write_at(&sparse, b"in the middle", 40 << 20).expect("write");
@@ -78,6 +100,15 @@ fn rsync_both_ways_loses_nothing() {
     );
     assert_eq!(shell(DIFFERENCES, plain.path(), &[&from, &back]), "");
     assert_alike(&sum(&from), &sum(&back));
+    assert_sparse(&there);
+    assert_sparse(&back);
+}
+
+/// The holes of the tree's sparse file are holes there, too.
+#[track_caller]
+fn assert_sparse(root: &Path) {
+    let blocks = fs::metadata(root.join("sparse")).expect("stat").blocks();
+    assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
 }
 
 #[test]
@@ -99,5 +130,8 @@ fn a_tar_goes_in_and_comes_out_the_same() {
     let (again, outside) = (disk.path("again.tar"), plain.path().join("outside"));
     shell(pack, plain.path(), &[&inside, &again]);
     shell(unpack, plain.path(), &[&again, &outside]);
+    assert_eq!(shell(DIFFERENCES, plain.path(), &[&from, &outside]), "");
     assert_alike(&sum(&from), &sum(&outside));
+    assert_sparse(&inside);
+    assert_sparse(&outside);
 }
