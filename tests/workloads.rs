@@ -105,11 +105,8 @@ impl Disk {
     fn kill(&self) {
         let pid = self.machine.daemon();
         support::kill(pid, "KILL");
-        // It is gone when nobody answers.
-        support::until("its end", || {
-            std::fs::metadata(&self.root)
-                .is_err_and(|error| error.raw_os_error() == Some(libc::ENOTCONN))
-        });
+        // The kernel answers from its caches still, but nobody opens a directory.
+        support::until("its end", || std::fs::read_dir(&self.root).is_err());
         let mount = self.root.to_str().expect("text");
         let ended = self.machine.ods(&["umount", mount]);
         ended.bad(25, &["its daemon was gone"]);
