@@ -18,6 +18,7 @@ use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::paths;
 use crate::cli::progress;
+use crate::codec::key;
 use crate::codec::key::Secret;
 use crate::import::Keys;
 use crate::import::OldKey;
@@ -230,15 +231,25 @@ pub(crate) fn passphrase_text(
         None if is_interactive() => (type_passphrase("Passphrase: ", typing)?, Origin::Typed),
         None => return Err(wanted.missing()),
     };
-    not_empty(&text)?;
+    check_passphrase(&text, typing)?;
     Ok((text, origin))
 }
 
-fn not_empty(text: &str) -> Result<()> {
-    match text.is_empty() {
-        true => Err(fault(Code::Secrets, "the passphrase is empty")),
-        false => Ok(()),
+fn check_passphrase(text: &str, typing: Typing) -> Result<()> {
+    match flaw(text, typing) {
+        Some(flaw) => Err(fault(Code::Secrets, flaw)),
+        None => Ok(()),
     }
+}
+
+/// Why this cannot be a passphrase, or not a new one.
+fn flaw(text: &str, typing: Typing) -> Option<&'static str> {
+    if text.is_empty() {
+        return Some("the passphrase is empty");
+    }
+    (typing == Typing::Twice && key::begins_like_recovery(text)).then_some(
+        "a new passphrase cannot begin with `ods-recovery`, as recovery keys do; choose another one",
+    )
 }
 
 /// A passphrase from the terminal. What is mistyped here is asked for again: nothing is lost yet, and
@@ -250,8 +261,8 @@ fn type_passphrase(prompt: &str, typing: Typing) -> Result<Zeroizing<String>> {
             progress::note(&format!("{wrong}: once more"));
         }
         let first = ask(prompt)?;
-        if first.is_empty() {
-            wrong = "the passphrase is empty";
+        if let Some(flaw) = flaw(&first, typing) {
+            wrong = flaw;
         } else if typing == Typing::Twice && *ask("The same again: ")? != *first {
             wrong = "the two passphrases differ";
         } else {
@@ -281,7 +292,7 @@ pub(crate) fn new_passphrase(file: Option<&Path>) -> Result<Zeroizing<String>> {
             ));
         }
     };
-    not_empty(&text)?;
+    check_passphrase(&text, Typing::Twice)?;
     Ok(text)
 }
 
@@ -309,14 +320,7 @@ pub(crate) fn old_keys(file: Option<&Path>, command: Option<&str>) -> Result<Key
 
 /// What opens a drive: a passphrase, or a recovery key if it looks like one.
 pub(crate) fn secret(text: &str) -> Result<Secret> {
-    let is_recovery = text
-        .trim_start()
-        .get(..12)
-        .is_some_and(|head| head.eq_ignore_ascii_case("ods-recovery"));
-    Ok(match is_recovery {
-        true => Secret::recovery(text)?,
-        false => Secret::passphrase(text.to_owned())?,
-    })
+    Ok(Secret::typed(text)?)
 }
 
 #[cfg(test)]
@@ -346,8 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn a_recovery_key_is_known_by_its_head() {
-        assert!(secret("ods-recovery-AAAA").is_err(), "with a typing error");
-        assert!(secret("a passphrase").is_ok());
+    fn a_new_passphrase_does_not_look_like_a_recovery_key() {
+        for text in ["ods-recovery", " ODS-Recovery is my favourite phrase"] {
+            assert!(check_passphrase(text, Typing::Twice).is_err(), "{text}");
+            assert!(check_passphrase(text, Typing::Once).is_ok(), "{text}");
+        }
+        assert!(check_passphrase("ods-recover", Typing::Twice).is_ok());
+        assert!(check_passphrase("", Typing::Once).is_err());
     }
 }

@@ -32,6 +32,8 @@ pub struct Secret(pub(in crate::codec) Typed);
 pub(in crate::codec) enum Typed {
     Passphrase(Zeroizing<String>),
     Recovery(RecoveryKey),
+    /// It looks like a recovery key, but a passphrase may look so too.
+    Either(Result<RecoveryKey, Error>, Zeroizing<String>),
 }
 
 impl Secret {
@@ -56,6 +58,36 @@ impl Secret {
     pub fn recovery(text: &str) -> Result<Self, Error> {
         RecoveryKey::parse(text).map(|key| Self(Typed::Recovery(key)))
     }
+
+    /// Whatever of the two it is. A text that begins like a recovery key is tried as one and, since a passphrase
+    /// may begin so, as a passphrase.
+    ///
+    /// # Errors
+    /// `Mistyped` when it is empty.
+    pub fn typed(text: &str) -> Result<Self, Error> {
+        match begins_like_recovery(text) {
+            true => Ok(Self(Typed::Either(
+                RecoveryKey::parse(text),
+                Zeroizing::new(text.to_owned()),
+            ))),
+            false => Self::passphrase(text.to_owned()),
+        }
+    }
+
+    /// Why nothing opened: a recovery key with a typing error is told as that.
+    pub(in crate::codec) fn misfit(&self) -> Error {
+        match &self.0 {
+            Typed::Either(Err(mistyped), _) => mistyped.clone(),
+            Typed::Either(Ok(_), _) | Typed::Passphrase(_) | Typed::Recovery(_) => Error::WrongKey,
+        }
+    }
+}
+
+/// Does the text begin like a recovery key? What does is no good passphrase: people and programs take it for one.
+#[must_use]
+pub fn begins_like_recovery(text: &str) -> bool {
+    let head = text.trim_start().get(..RecoveryKey::HEAD.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(RecoveryKey::HEAD))
 }
 
 impl fmt::Debug for Secret {

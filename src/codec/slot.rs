@@ -148,11 +148,14 @@ impl Slot {
         secret: &Secret,
     ) -> Result<MasterKey, Error> {
         let kek = match (&secret.0, self.lock) {
-            (Typed::Passphrase(text), Lock::Passphrase(cost)) => {
+            (Typed::Passphrase(text) | Typed::Either(_, text), Lock::Passphrase(cost)) => {
                 passphrase_kek(text, cost, &self.salt)?
             }
-            (Typed::Recovery(key), Lock::Recovery) => recovery_kek(key, &self.salt),
-            (Typed::Recovery(_), Lock::Passphrase(_)) | (Typed::Passphrase(_), Lock::Recovery) => {
+            (Typed::Recovery(key) | Typed::Either(Ok(key), _), Lock::Recovery) => {
+                recovery_kek(key, &self.salt)
+            }
+            (Typed::Recovery(_), Lock::Passphrase(_))
+            | (Typed::Passphrase(_) | Typed::Either(Err(_), _), Lock::Recovery) => {
                 return Err(Error::WrongKey);
             }
         };

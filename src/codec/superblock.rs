@@ -121,7 +121,8 @@ impl Superblock {
     /// The master key, once the secret fits a slot and every byte proved to be the key holder's.
     ///
     /// # Errors
-    /// `WrongKey` when no slot opens, `Damaged` when one opens but something else was changed,
+    /// `WrongKey` when no slot opens (`Mistyped` when the secret looks like a recovery key with a typing error),
+    /// `Damaged` when one opens but something else was changed,
     /// `Bounds` when a slot asks for more memory or time than is allowed.
     pub fn open(&self, secret: &Secret) -> Result<MasterKey, Error> {
         for slot in &self.slots {
@@ -132,7 +133,7 @@ impl Superblock {
                 Err(other) => return Err(other),
             }
         }
-        Err(Error::WrongKey)
+        Err(secret.misfit())
     }
 
     /// The same drive with another passphrase, in the next generation; recovery keys stay.
@@ -300,6 +301,26 @@ mod tests {
         assert_eq!(read.open(&secret("wrong")).err(), Some(Error::WrongKey));
         let other = Secret::recovery(&RecoveryKey::generate().to_string()).expect("as printed");
         assert_eq!(read.open(&other).err(), Some(Error::WrongKey));
+    }
+
+    #[test]
+    fn a_passphrase_that_begins_like_a_recovery_key_opens() {
+        let text = "ods-recovery is my favourite phrase";
+        let (first, master, recovery) = created();
+        let with = |text| {
+            let superblock = first.with_passphrase(&master, &secret(text), Cost::LEAST);
+            superblock.expect("in bounds")
+        };
+        let typed = |text: &str| Secret::typed(text).expect("not empty");
+        assert_eq!(with(text).open(&typed(text)).expect("fits").0, master.0);
+        // Even one that is a whole recovery key, of another drive.
+        let key = RecoveryKey::generate().to_string();
+        assert_eq!(with(&key).open(&typed(&key)).expect("fits").0, master.0);
+        let recovery = recovery.to_string();
+        assert_eq!(first.open(&typed(&recovery)).expect("fits").0, master.0);
+        assert_eq!(first.open(&typed(&key)).err(), Some(Error::WrongKey));
+        let mistyped = first.open(&typed(&recovery[..recovery.len() - 1]));
+        assert!(matches!(mistyped.err(), Some(Error::Mistyped { .. })));
     }
 
     #[test]
