@@ -15,6 +15,9 @@ use crate::cli::exit::fault;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
 
+/// The least that `attachment_bytes` may be: with less, hardly anything could be stored. No server takes so little.
+const ATTACHMENT_BYTES_MIN: u64 = 1 << 20;
+
 /// The file.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -95,7 +98,21 @@ impl Config {
             .keys()
             .try_for_each(|name| paths::check_name(name))
             .map_err(|error| fault(Code::Config, format!("{}: {error}", path.display())))?;
-        Ok(config)
+        let mut sizes = config.drive.iter().filter_map(|(name, drive)| {
+            let bytes = drive.attachment_bytes?;
+            (bytes < ATTACHMENT_BYTES_MIN).then_some((name, bytes))
+        });
+        match sizes.next() {
+            None => Ok(config),
+            Some((name, bytes)) => Err(fault(
+                Code::Config,
+                format!(
+                    "{}: attachment_bytes = {bytes} of drive `{name}` is too little; give at least \
+                     {ATTACHMENT_BYTES_MIN}, or leave it away",
+                    path.display()
+                ),
+            )),
+        }
     }
 
     /// The drive of this name, or the default one.
@@ -138,7 +155,10 @@ impl Config {
         let old = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                return Err(error)
+                    .or_fault(Code::Config, || format!("cannot read {}", path.display()));
+            }
         };
         let known = Config::parse(&old, path)?;
         if known.drive.get(name) == Some(drive) {
@@ -154,10 +174,8 @@ impl Config {
         let table = toml::to_string(drive)?;
         text.push_str(&format!("[drive.{name}]\n{table}"));
         Config::parse(&text, path)?;
-        if let Some(dir) = path.parent() {
-            paths::make_private(dir)?;
-        }
-        paths::write_private(path, text.as_bytes())
+        let made = path.parent().map_or(Ok(()), paths::make_private);
+        made.and_then(|()| paths::write_private(path, text.as_bytes()))
             .or_fault(Code::Config, || format!("cannot write {}", path.display()))
     }
 }
@@ -218,6 +236,23 @@ mod tests {
         assert_eq!(config.drive(None).expect("one").1, drive(9));
         assert_eq!(config.drive(Some("two")).expect("two").1, drive(7));
         assert!(config.drive(Some("three")).is_err());
+    }
+
+    #[test]
+    fn attachments_that_can_hold_nothing_are_refused() {
+        let parse = |bytes: u64| {
+            let drive = DriveConfig {
+                attachment_bytes: Some(bytes),
+                ..drive(1)
+            };
+            let table = toml::to_string(&drive).expect("a table");
+            Config::parse(&format!("[drive.photos]\n{table}"), Path::new("c.toml"))
+        };
+        assert!(parse(10 << 20).is_ok());
+        for bytes in [0, 1000] {
+            let told = parse(bytes).expect_err("it").to_string();
+            assert!(told.contains("attachment_bytes") && told.contains("photos"));
+        }
     }
 
     #[test]
