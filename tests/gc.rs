@@ -444,6 +444,35 @@ fn remove_directory(drive: &Drive, ino: InodeNo, archive: ArchiveNo) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_cannot_be_removed_is_an_error_and_removed_later() {
+    let world = World::new().await;
+    let (directory, no) = archive(&world.drive);
+    let one = create_in(&world.drive, no);
+    fill(&world.drive, one, &noise(1, MIB));
+    flush(&world.drive).await;
+    remove_directory(&world.drive, directory, no);
+    remove(&world.drive, one);
+    world.collect().await;
+    world.pass(DAY_S);
+    let shelves = world.shelves();
+    for (fault, code) in [(Fault::Refused, false), (Fault::Unavailable, true)] {
+        let store = world.store.inner();
+        store.add(Rule::always(Verb::RemoveShelf, fault));
+        let failed = world.tried(false, None, Extent::Full).await;
+        assert!(
+            matches!(&failed, Err(Error::Store(error)) if error.is_passing() == code),
+            "{failed:?}"
+        );
+        store.clear();
+        assert_eq!(world.shelves(), shelves);
+    }
+    let report = world.collect().await;
+    assert_eq!(report.archives_removed, 1, "{report:?}");
+    assert_eq!(world.shelves(), shelves - 1);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_archive_goes_with_its_thread_when_nothing_lives_in_it() {
     let world = World::new().await;
     let kept = create(&world.drive);

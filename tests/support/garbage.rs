@@ -138,6 +138,16 @@ impl World {
     }
 
     pub(crate) async fn wish(&self, dry_run: bool, delay_s: Option<u64>, extent: Extent) -> Report {
+        self.tried(dry_run, delay_s, extent).await.unwrap()
+    }
+
+    /// The same where it may fail.
+    pub(crate) async fn tried(
+        &self,
+        dry_run: bool,
+        delay_s: Option<u64>,
+        extent: Extent,
+    ) -> Result<Report, Error> {
         let drive = Arc::clone(&self.drive);
         let wish = Wish {
             dry_run,
@@ -146,7 +156,7 @@ impl World {
         };
         let done =
             tokio::task::spawn_blocking(move || drive.collect(&wish, &Task::new(&|_| Go::On)));
-        done.await.unwrap().unwrap()
+        done.await.unwrap()
     }
 
     pub(crate) fn counted(&self) -> Counts {

@@ -327,10 +327,10 @@ impl Drive {
             return Ok(());
         }
         let archives = plan.archives.clone();
-        let (count, amount, notes) = self.in_epoch(task, move |drive| {
+        let (count, amount, failed) = self.in_epoch(task, move |drive| {
             let empty = drive.empty_archives(When::Frozen)?;
             let graves = drive.graves(Note::Nothing)?;
-            let (mut batch, mut notes) = (Batch::default(), Vec::new());
+            let (mut batch, mut failed) = (Batch::default(), None);
             let (mut count, mut amount) = (0, Amount::default());
             for no in archives.keys().filter(|no| empty.contains(no)) {
                 let of = || graves.iter().filter(|grave| grave.grave.archive == *no);
@@ -338,7 +338,8 @@ impl Drive {
                     continue;
                 }
                 if let Err(error) = drive.remove_shelf_of(*no) {
-                    notes.push(format!("the thread of a removed archive stays: {error}"));
+                    // The others may go; it is tried again by the next collection.
+                    failed.get_or_insert(error);
                     continue;
                 }
                 for grave in of() {
@@ -354,12 +355,11 @@ impl Drive {
                 count += 1;
             }
             drive.index.amend(batch)?;
-            Ok((count, amount, notes))
+            Ok((count, amount, failed))
         })?;
         report.archives_removed = count;
         report.removed.plus(amount);
-        report.notes.extend(notes);
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn remove_shelf_of(&self, no: ArchiveNo) -> Result<(), Error> {
