@@ -941,6 +941,26 @@ fn bad_input_gets_a_clear_error_and_changes_nothing() {
     machine
         .ods(&["backup", "--to", "/no/such/dir/file"])
         .bad(20, &["/no/such/dir"]);
+    for (kind, made) in [
+        ("mkfifo", "pipe"),
+        ("mkdir", "directory"),
+        ("mkfifo", "b.part"),
+    ] {
+        let made = std::process::Command::new(kind)
+            .arg(machine.path(made))
+            .status();
+        assert!(made.expect("it runs").success());
+    }
+    for other in ["pipe", "directory"] {
+        let other = machine.path(other);
+        machine
+            .ods(&["backup", "--to", text(&other)])
+            .bad(2, &[text(&other), "no file"]);
+        assert!(!other.is_file());
+    }
+    machine
+        .ods(&["backup", "--to", text(&machine.path("b"))])
+        .bad(20, &["b.part", "no file"]);
     machine
         .ods(&["restore", "/no/such/file"])
         .bad(2, &["/no/such/file"]);

@@ -10,6 +10,7 @@
 use std::fs::File;
 use std::fs::OpenOptions;
 use std::io::BufReader;
+use std::io::ErrorKind;
 use std::io::Read;
 use std::io::Write;
 use std::ops::Bound;
@@ -94,6 +95,7 @@ impl Drive {
         self.between_epochs(task, move |drive| drive.write_backup(&path))
     }
 
+    /// The path is that of a file, or free; so is the one beside it, to which it is written first.
     fn write_backup(&self, path: &Path) -> Result<Kept, Error> {
         let Some((_, superblock)) = self.kept_superblock() else {
             return Err(Error::State(String::from(
@@ -103,9 +105,18 @@ impl Drive {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".part");
         let beside = PathBuf::from(beside);
+        // What an earlier try left goes first, so that nothing else that is there is written to.
+        match std::fs::symlink_metadata(&beside) {
+            Ok(there) if !there.is_file() => {
+                let text = format!("{} is in the way, and is no file", beside.display());
+                return Err(Error::Disk(text));
+            }
+            Ok(_) => std::fs::remove_file(&beside).map_err(disk(&beside))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(disk(&beside)(error)),
+        }
         let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .write(true)
             .mode(0o600)
             .open(&beside)
