@@ -36,7 +36,7 @@ pub(crate) fn run(args: &About, config: Option<&Path>) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => infos.iter().map(page).collect::<Vec<_>>().join("\n"),
-    });
+    })?;
     Ok(())
 }
 

@@ -154,6 +154,9 @@ pub(crate) struct Umount {
     /// Do not wait, whoever uses it; the spool keeps what is not on Discord for the next mount
     #[arg(long)]
     pub(crate) force: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Wait until everything written so far is on Discord: the whole drive, whatever path in it is given
@@ -164,6 +167,9 @@ pub(crate) struct Flush {
     /// Give up waiting after so many seconds; the upload goes on
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Show how a drive is: what waits, how fast it goes, what went wrong
@@ -264,6 +270,9 @@ pub(crate) struct Passphrase {
     /// Make a new recovery key instead, and show it once; the old one opens nothing any more
     #[arg(long)]
     pub(crate) recovery_key: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) secrets: SecretArgs,
     /// Where Discord is; for the emulator

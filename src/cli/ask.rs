@@ -25,19 +25,17 @@ use crate::size::Bytes;
 pub(crate) fn status(args: &args::Status, config: Option<&Path>) -> Result<()> {
     let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
     if let Target::Idle { name, state_dir } = &target {
-        idle(args, name, state_dir);
-        return Ok(());
+        return idle(args, name, state_dir);
     }
     let report = target.connect()?.status()?;
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&report)?,
         false => render::page(&report),
-    });
-    Ok(())
+    })
 }
 
 /// How a drive is that nobody serves: what its last mount wrote down at its end.
-fn idle(args: &args::Status, name: &str, state_dir: &Path) {
+fn idle(args: &args::Status, name: &str, state_dir: &Path) -> Result<()> {
     let last = last(state_dir);
     let unpublished = last.as_ref().map(|last| last.status.unpublished);
     let left = last.as_ref().map(|last| render::left(&last.status));
@@ -66,7 +64,7 @@ fn idle(args: &args::Status, name: &str, state_dir: &Path) {
             Bytes(spooled),
             state_dir.display()
         ),
-    });
+    })
 }
 
 /// Bytes that the files of a directory take on disk.
@@ -98,10 +96,21 @@ pub(crate) fn flush(args: &args::Flush, config: Option<&Path>) -> Result<()> {
     progress::clear();
     match outcome? {
         Outcome::Done => {
-            progress::note("everything is on Discord");
-            Ok(())
+            let answer = serde_json::json!({ "unpublished": false });
+            tell(args.json, &answer, "everything is on Discord")
         }
         Outcome::TimedOut(report) => Err(timed_out(report.as_deref(), "the upload goes on")),
+    }
+}
+
+/// Says what was done: a note for people, an answer for scripts.
+fn tell(json: bool, answer: &serde_json::Value, note: &str) -> Result<()> {
+    match json {
+        true => progress::answer(&answer.to_string()),
+        false => {
+            progress::note(note);
+            Ok(())
+        }
     }
 }
 
@@ -116,7 +125,7 @@ fn timed_out(report: Option<&Report>, then: &str) -> anyhow::Error {
 pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
     let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
     if let Target::Dead(path) = &target {
-        return remove_dead(path);
+        return remove_dead(args, path);
     }
     let request = match args.force {
         true => Request::Stop,
@@ -130,12 +139,13 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
     progress::clear();
     match outcome? {
         Outcome::Done if args.force => {
-            progress::note(&format!("unmounted; {}", what_is_left(&target)));
-            Ok(())
+            let (unpublished, left) = what_is_left(&target);
+            let answer = unmounted(unpublished);
+            tell(args.json, &answer, &format!("unmounted; {left}"))
         }
         Outcome::Done => {
-            progress::note("everything is on Discord; unmounted");
-            Ok(())
+            let answer = unmounted(Some(false));
+            tell(args.json, &answer, "everything is on Discord; unmounted")
         }
         Outcome::TimedOut(report) => Err(timed_out(
             report.as_deref(),
@@ -144,20 +154,27 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
     }
 }
 
-/// What a mount that was told to end at once left behind.
-fn what_is_left(target: &Target) -> String {
+/// The answer of `ods umount` for scripts, with what `ods status` says of a drive that is not mounted.
+fn unmounted(unpublished: Option<bool>) -> serde_json::Value {
+    serde_json::json!({ "mounted": false, "unpublished": unpublished })
+}
+
+/// What a mount that was told to end at once left behind: whether something, if that is known, and in words.
+fn what_is_left(target: &Target) -> (Option<bool>, String) {
     let dir = match target {
         Target::Mounted(running) => running.socket.parent(),
         Target::Dead(_) | Target::Idle { .. } => None,
     };
-    match dir.and_then(last) {
+    let last = dir.and_then(last);
+    let text = match &last {
         Some(last) if !last.status.unpublished => String::from("everything is on Discord"),
         Some(last) => format!(
             "{} are not on Discord yet, and the next mount goes on with them",
             render::left(&last.status)
         ),
         None => String::from("the spool keeps what is not on Discord yet"),
-    }
+    };
+    (last.map(|last| last.status.unpublished), text)
 }
 
 /// How a drive was when its last mount ended.
@@ -166,10 +183,13 @@ fn last(state_dir: &Path) -> Option<Report> {
     serde_json::from_slice(&text).ok()
 }
 
-fn remove_dead(path: &Path) -> Result<()> {
+fn remove_dead(args: &args::Umount, path: &Path) -> Result<()> {
     sys::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
         format!("cannot remove the dead mount at {}", path.display())
     })?;
+    if args.json {
+        progress::answer(&unmounted(None).to_string())?;
+    }
     Err(fault(
         Code::Kept,
         format!(

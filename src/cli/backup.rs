@@ -23,7 +23,7 @@ use crate::size::Bytes;
 /// machine's beginning short, or a file for the day on which the journal channel is gone. See `ods restore`.
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
-    /// `discord`, or a file of this machine, which is replaced
+    /// `discord`, or a file of this machine, which is replaced; nothing but a file is
     #[arg(long, value_name = "FILE|discord", default_value = "discord")]
     pub(crate) to: String,
     /// Answer in JSON
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Backup, config: Option<&Path>) -> Result<()> {
     let answer = work::run(target, Job::Backup { to }, &args.at, config)?;
     let backup: service::Backup = serde_json::from_value(answer.clone())?;
     match args.json {
-        true => progress::answer(&serde_json::to_string_pretty(&answer)?),
+        true => progress::answer(&serde_json::to_string_pretty(&answer)?)?,
         false => progress::note(&format!(
             "backed up as of epoch {}: {}",
             backup.epoch,

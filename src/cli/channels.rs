@@ -36,6 +36,6 @@ pub(crate) fn run(args: &Channels, config: Option<&Path>) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => table::columns(&rows),
-    });
+    })?;
     Ok(())
 }

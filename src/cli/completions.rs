@@ -40,7 +40,7 @@ pub(crate) fn completions(args: &Completions) -> Result<()> {
         "ods-mount",
         &mut text,
     );
-    progress::answer(&String::from_utf8_lossy(&text));
+    progress::answer(&String::from_utf8_lossy(&text))?;
     Ok(())
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn man(args: &Man) -> Result<()> {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(args::Ods::command()).render(&mut page)?;
-        progress::answer(&String::from_utf8_lossy(&page));
+        progress::answer(&String::from_utf8_lossy(&page))?;
         return Ok(());
     };
     let cannot = || format!("cannot write {}", dir.display());

@@ -66,6 +66,9 @@ pub(crate) enum What {
     Get {
         /// `default`, a key of the default drive, or DRIVE.KEY; bot.KEY or DRIVE.bot.KEY for its bot
         key: Option<String>,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Change a setting; comments and everything else in the file stay. Without a value it is removed
     Set {
@@ -82,7 +85,7 @@ pub(crate) enum What {
 pub(crate) fn run(args: &ConfigArgs, config: Option<&Path>) -> Result<()> {
     let path = Paths::find(config)?.config;
     match &args.what {
-        What::Get { key } => get(&path, key.as_deref()),
+        What::Get { key, json } => get(&path, key.as_deref(), *json),
         What::Set { key, value } => set(&path, key, value.as_deref()),
         What::Check => check(&path),
     }
@@ -148,33 +151,42 @@ fn way_to_bot(config: &Config, above: Option<&str>, key: &str) -> Result<Option<
     Ok(Some(way.to_vec()))
 }
 
-fn get(path: &Path, key: Option<&str>) -> Result<()> {
+fn get(path: &Path, key: Option<&str>, json: bool) -> Result<()> {
     let (text, config) = read(path)?;
-    let Some(key) = key else {
-        if text.is_empty() {
-            progress::note(&format!("there is no {}", path.display()));
-        } else {
-            progress::answer(&text);
-        }
-        return Ok(());
+    let way = match key {
+        Some(key) => way(&config, key)?,
+        None => Vec::new(),
     };
-    let way = way(&config, key)?;
     let document = parsed(&text)?;
     let mut item = document.as_item();
     for step in &way {
         item = item.get(step).ok_or_else(|| {
-            let key = key.escape_debug();
+            let key = key.unwrap_or_default().escape_debug();
             fault(
                 Code::Config,
                 format!("`{key}` is not set; its default counts"),
             )
         })?;
     }
-    progress::answer(&match item.as_str() {
-        Some(text) => text.to_owned(),
-        None => item.to_string().trim().to_owned(),
-    });
-    Ok(())
+    match (json, item.as_str()) {
+        (true, _) => progress::answer(&as_json(&text, &way)?),
+        (false, _) if text.is_empty() => {
+            progress::note(&format!("there is no {}", path.display()));
+            Ok(())
+        }
+        (false, _) if way.is_empty() => progress::answer(&text),
+        (false, Some(text)) => progress::answer(text),
+        (false, None) => progress::answer(item.to_string().trim()),
+    }
+}
+
+/// What is at the end of this way, for scripts.
+fn as_json(text: &str, way: &[String]) -> Result<String> {
+    let mut value: serde_json::Value = toml::from_str(text)?;
+    for step in way {
+        value = value[step.as_str()].take();
+    }
+    Ok(serde_json::to_string_pretty(&value)?)
 }
 
 fn parsed(text: &str) -> Result<DocumentMut> {

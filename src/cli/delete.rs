@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Delete, config: Option<&Path>) -> Result<()> {
     };
     let deleted: Deleted = serde_json::from_value(answer.clone())?;
     match args.json {
-        true => progress::answer(&serde_json::to_string_pretty(&answer)?),
+        true => progress::answer(&serde_json::to_string_pretty(&answer)?)?,
         false => progress::note(&format!(
             "deleted {}: {} with {}, {}",
             deleted.targets.join(", "),

@@ -159,7 +159,8 @@ async fn prepare(emulator: &Emulator, passphrase: &str) -> Result<Site> {
     let is_there =
         journal != 0 && archives != 0 && !superblock::find(&site.store()?).await?.is_empty();
     if !is_there {
-        init::create(&mut site, secret::secret(passphrase)?).await?;
+        let made = init::make(&mut site, secret::secret(passphrase)?).await?;
+        init::put(&site, &made).await?;
     }
     Ok(site)
 }

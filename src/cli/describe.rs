@@ -48,6 +48,6 @@ pub(crate) fn run(args: &Describe, config: Option<&Path>) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => table::archives(&archives),
-    });
+    })?;
     Ok(())
 }

@@ -310,7 +310,7 @@ fn answer(findings: &[Finding], json: bool) -> Result<()> {
     progress::answer(&match json {
         true => serde_json::to_string_pretty(findings)?,
         false => page,
-    });
+    })?;
     let bad: Vec<&Finding> = findings
         .iter()
         .filter(|finding| finding.health == Health::Bad)

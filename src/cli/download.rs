@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Download, config: Option<&Path>) -> Result<()> {
     let answer = transfers::run(&drive, &what, make, consent(args.yes), &args.at, config)?;
     let copied: Copied = serde_json::from_value(answer.clone())?;
     match args.json {
-        true => progress::answer(&serde_json::to_string_pretty(&answer)?),
+        true => progress::answer(&serde_json::to_string_pretty(&answer)?)?,
         false => progress::note(&transfers::page(&copied, "downloaded")),
     }
     transfers::judge(&copied)

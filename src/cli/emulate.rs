@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &args::Emulator) -> Result<()> {
             emulator.channel_id(),
             emulator.member_token()
         ),
-    });
+    })?;
     signals.next().await;
     emulator.stop().await;
     Ok(())

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &args::Gc, config: Option<&Path>) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => page(&report),
-    });
+    })?;
     match report.complete {
         true => Ok(()),
         false => Err(fault(

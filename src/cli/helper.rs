@@ -151,6 +151,7 @@ pub(crate) fn umount(args: impl Iterator<Item = OsString>) -> Result<()> {
                 target: Some(path.to_string_lossy().into_owned()),
                 timeout: None,
                 force: called.has('f'),
+                json: false,
             },
             None,
         ),

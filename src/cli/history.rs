@@ -37,6 +37,6 @@ pub(crate) fn run(args: &History, config: Option<&Path>) -> Result<()> {
         (true, _) => serde_json::to_string_pretty(&answer)?,
         (false, true) => String::from("there is no archive yet"),
         (false, false) => table::archives(&archives.archives),
-    });
+    })?;
     Ok(())
 }

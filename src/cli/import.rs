@@ -181,7 +181,7 @@ fn list(args: &Import, survey: &Survey) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&ids)?,
         false => ids.join("\n"),
-    });
+    })?;
     Ok(())
 }
 
@@ -212,7 +212,7 @@ fn only(
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => page(&report),
-    });
+    })?;
     Ok((report.files, judge(&report)))
 }
 
@@ -230,7 +230,7 @@ fn many(
         let ended = bring(wish).and_then(|mut answer| {
             let report: Report = serde_json::from_value(answer.clone())?;
             if !args.json {
-                progress::answer(&format!("{name}: {}", page(&report)));
+                progress::answer(&format!("{name}: {}", page(&report)))?;
             }
             answer["source"] = json!(name);
             answers.push(answer);
@@ -249,7 +249,7 @@ fn many(
         }
     }
     if args.json {
-        progress::answer(&serde_json::to_string_pretty(&answers)?);
+        progress::answer(&serde_json::to_string_pretty(&answers)?)?;
     }
     let worst = codes.iter().max_by_key(|code| code.weight());
     let ended = worst.map_or(Ok(()), |worst| {

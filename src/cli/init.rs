@@ -4,6 +4,7 @@ use std::io::BufRead;
 use std::path::Path;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use anyhow::Result;
 use zeroize::Zeroizing;
 
@@ -194,7 +195,7 @@ fn ask(question: &str) -> Result<String> {
 
 async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     if draft.site.journal != 0 {
-        refuse_existing(&draft.site).await?;
+        refuse_taken(&draft.site).await?;
     }
     if draft.state_dir.join("identity").exists() {
         return Err(fault(
@@ -206,28 +207,48 @@ async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
         ));
     }
     let (passphrase, _) = secret::passphrase_text(&args.secrets, &draft.config, Typing::Twice)?;
-    let made = create(&mut draft.site, Secret::passphrase(passphrase.to_string())?).await?;
-    keep(args, &mut draft, &passphrase)?;
-    paths::make_private(&draft.state_dir)
-        .or_fault(Code::Disk, || draft.state_dir.display().to_string())?;
-    remote::keep_copy(&draft.state_dir, &made.unlocked)?;
-    tell(args, &draft, &made);
-    Ok(())
+    let config_dir = draft.paths.config.parent().unwrap_or(Path::new("/"));
+    paths::check_writable(config_dir)?;
+    paths::check_writable(&draft.state_dir)?;
+    let made = make(&mut draft.site, Secret::passphrase(passphrase.to_string())?).await?;
+    // It is gone with this process, so nothing is made that it could be missed for.
+    show_recovery(args, &draft, &made)?;
+    put(&draft.site, &made).await?;
+    let set_up = keep(args, &mut draft, &passphrase)
+        .and_then(|()| remote::keep_copy(&draft.state_dir, &made.unlocked))
+        .and_then(|()| tell(args, &draft));
+    set_up.context(
+        "the drive is made, and its recovery key is valid, but this machine may lack something; \
+         `ods init --join` sets it up",
+    )
 }
 
-async fn refuse_existing(site: &Site) -> Result<()> {
+/// Refuses channels in which anything of a drive lies: two of them in one journal would damage each other.
+async fn refuse_taken(site: &Site) -> Result<()> {
     let store = site.store()?;
-    match superblock::find(&store).await?.is_empty() {
-        true => Ok(()),
-        false => Err(fault(
-            Code::Exists,
-            "there is a drive in this server already; `ods init --join` sets it up on this machine",
-        )),
+    if !superblock::is_taken(&store).await? {
+        return Ok(());
     }
+    let journal = site.journal;
+    Err(fault(
+        Code::Exists,
+        match superblock::find(&store).await?.is_empty() {
+            false => format!(
+                "there is a drive in this server already, in channel {journal}; `ods init --join` sets it up \
+                 on this machine"
+            ),
+            true => format!(
+                "channel {journal} holds the journal of a drive whose superblock is gone; `ods repair` puts it \
+                 there from a machine that has the drive. For a new drive, give an empty channel with \
+                 `--journal-channel`"
+            ),
+        },
+    ))
 }
 
-/// Makes the channels that are missing, checks what the bot may do there, and writes the superblock.
-pub(crate) async fn create(site: &mut Site, secret: Secret) -> Result<Made> {
+/// Makes the channels that are missing, checks what the bot may do there, and makes a drive, which is not there
+/// before it is [`put`].
+pub(crate) async fn make(site: &mut Site, secret: Secret) -> Result<Made> {
     let setup = site.setup()?;
     for (channel, purpose) in [
         (&mut site.journal, Purpose::Journal),
@@ -247,12 +268,22 @@ pub(crate) async fn create(site: &mut Site, secret: Secret) -> Result<Made> {
     let made =
         tokio::task::spawn_blocking(move || Superblock::create(&secret, Cost::default(), places));
     let (superblock, master, recovery) = made.await??;
-    let store = site.store()?;
-    superblock::put(&store, &superblock, &master).await?;
     Ok(Made {
-        unlocked: Unlocked { superblock, master },
+        unlocked: Unlocked {
+            superblock,
+            master,
+            locator: None,
+        },
         recovery: Zeroizing::new(recovery.to_string()),
     })
+}
+
+/// Writes the superblock: from now on the drive is there.
+pub(crate) async fn put(site: &Site, made: &Made) -> Result<()> {
+    let Unlocked {
+        superblock, master, ..
+    } = &made.unlocked;
+    Ok(superblock::put(&site.store()?, superblock, master).await?)
 }
 
 /// Writes the configuration, and the secrets that are to be kept.
@@ -299,18 +330,27 @@ pub(crate) fn keep(args: &args::Init, draft: &mut Draft, passphrase: &str) -> Re
     Config::keep(&draft.paths.config, &args.name, config)
 }
 
-/// Says what was made.
-fn tell(args: &args::Init, draft: &Draft, made: &Made) {
+/// Shows the recovery key. For scripts this is the whole answer, which counts once the command has succeeded.
+fn show_recovery(args: &args::Init, draft: &Draft, made: &Made) -> Result<()> {
     let recovery = made.recovery.as_str();
     if args.json {
         let mut answer = told(args, draft, &made.unlocked);
         answer["recovery_key"] = recovery.into();
-        return progress::answer(&answer.to_string());
+        return progress::answer_once(&answer.to_string());
+    }
+    progress::answer_once(&format!(
+        "Recovery key, shown this once: print it or write it down. With it and the bot's token the\n\
+         drive opens without the passphrase.\n\n    {recovery}\n"
+    ))
+}
+
+/// Says what was made.
+fn tell(args: &args::Init, draft: &Draft) -> Result<()> {
+    if args.json {
+        return Ok(());
     }
     progress::answer(&format!(
-        "The drive `{name}` is ready in server {server}.\n\n\
-         Recovery key, shown this once: print it or write it down. With it and the bot's token the\n\
-         drive opens without the passphrase.\n\n    {recovery}\n\n\
+        "\nThe drive `{name}` is ready in server {server}.\n\
          To let the bot into a server again: {invite}\n\
          Next: ods-mount {shown}MOUNTPOINT",
         name = args.name,
@@ -320,7 +360,7 @@ fn tell(args: &args::Init, draft: &Draft, made: &Made) {
             "main" => String::new(),
             name => format!("{name} "),
         },
-    ));
+    ))
 }
 
 /// The answer for scripts.

@@ -21,6 +21,6 @@ pub(crate) async fn run(args: &args::Invite, config: Option<&Path>) -> Result<()
     };
     let (token, _) = secret::token_text(&args.secrets, &drive)?;
     let site = Site::of(&drive, secret::token(&token)?, args.api_base.as_deref())?;
-    progress::answer(&site.setup()?.bot().await?.invite());
+    progress::answer(&site.setup()?.bot().await?.invite())?;
     Ok(())
 }

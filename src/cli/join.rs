@@ -39,7 +39,7 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     let (passphrase, _) = secret::passphrase_text(&args.secrets, &draft.config, Typing::Once)?;
     let store = draft.site.store()?;
     let secret = secret::secret(&passphrase)?;
-    let unlocked = remote::unlock(&store, Some(&draft.state_dir), &secret).await?;
+    let unlocked = remote::unlock(&store, &draft.site, &draft.state_dir, &secret).await?;
     draft.site.archives = Places::of(&unlocked.superblock)?.archives_channel;
     let seen = (&draft.guild, &draft.channels);
     permissions::check_in(&draft.site.setup()?, &draft.site, seen).await?;
@@ -51,14 +51,14 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
         let mut answer = init::told(args, &draft, &unlocked);
         answer["files"] = files.into();
         answer["file_bytes"] = bytes.into();
-        progress::answer(&answer.to_string());
+        progress::answer(&answer.to_string())?;
     } else {
         progress::answer(&format!(
             "The drive `{}` is set up here: {files} files, {}. Next: ods-mount {} MOUNTPOINT",
             args.name,
             crate::size::Bytes(bytes),
             args.name
-        ));
+        ))?;
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ fn archives(args: &List, config: Option<&Path>) -> Result<()> {
         (false, [], _) => String::from("there is no archive yet"),
         (false, archives, true) => table::long(archives),
         (false, archives, false) => table::archives(archives),
-    });
+    })?;
     Ok(())
 }
 
@@ -72,7 +72,7 @@ fn directory(args: &List, what: &str, config: Option<&Path>) -> Result<()> {
     };
     let answer = work::run(drive, job, &args.at, config)?;
     if args.json {
-        progress::answer(&serde_json::to_string_pretty(&answer)?);
+        progress::answer(&serde_json::to_string_pretty(&answer)?)?;
         return Ok(());
     }
     let listings: Vec<Listing> = match answer.is_array() {
@@ -90,7 +90,7 @@ fn directory(args: &List, what: &str, config: Option<&Path>) -> Result<()> {
             ),
         })
         .collect();
-    progress::answer(&pages.join("\n"));
+    progress::answer(&pages.join("\n"))?;
     Ok(())
 }
 

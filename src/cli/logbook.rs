@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Log, config: Option<&Path>) -> Result<()> {
         last.push_back(String::from_utf8_lossy(&line?).into_owned());
     }
     if !last.is_empty() {
-        progress::answer(&Vec::from(last).join("\n"));
+        progress::answer(&Vec::from(last).join("\n"))?;
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ async fn unlock_and_open(
     store: &Arc<dyn Store>,
 ) -> Result<Arc<Drive>> {
     let store = Arc::clone(store);
-    let unlocked = remote::unlock(&store, Some(&plan.state_dir), &secret).await?;
+    let unlocked = remote::unlock(&store, &plan.site, &plan.state_dir, &secret).await?;
     drop(secret);
     let mut settings = plan.options.settings(plan.state_dir.clone());
     if settings.access == Access::Write

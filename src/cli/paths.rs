@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::durable;
 
@@ -69,6 +70,19 @@ pub(crate) fn make_private(dir: &Path) -> std::io::Result<()> {
 /// Writes a whole file, for its owner alone, so that a crash leaves the old or the new one.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     durable::write_file(path, bytes)
+}
+
+/// Bytes that are written to see whether there is room: more than configuration and superblock take.
+const PROBE: &[u8] = &[0; 64 << 10];
+
+/// Makes a directory for its owner alone, and checks that it takes a file, before something happens that must not
+/// be forgotten.
+pub(crate) fn check_writable(dir: &Path) -> Result<()> {
+    let probe = dir.join(format!(".probe.{}", std::process::id()));
+    let written = make_private(dir).and_then(|()| write_private(&probe, PROBE));
+    written
+        .and_then(|()| std::fs::remove_file(&probe))
+        .or_fault(Code::Disk, || format!("cannot write in {}", dir.display()))
 }
 
 /// Checks a drive's name: it is also the name of a directory and of a table.

@@ -1,5 +1,6 @@
 //! One line that says how far something is: redrawn on a terminal, now and then repeated elsewhere.
 
+use std::io::ErrorKind;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::sync::Mutex;
@@ -8,6 +9,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::cli::exit::Code;
+use crate::cli::exit::OrFault;
 
 /// How often a line is repeated where it cannot be redrawn.
 const REPEAT: Duration = Duration::from_secs(5);
@@ -103,11 +109,27 @@ pub(crate) fn complain(program: &str, text: &str) {
 }
 
 /// Gives an answer on standard output; a reader that went away does not matter.
-pub(crate) fn answer(text: &str) {
+pub(crate) fn answer(text: &str) -> Result<()> {
+    match write_answer(text) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.or_fault(Code::Disk, no_answer),
+    }
+}
+
+/// Gives an answer that cannot be had again: whatever keeps it from being read is an error.
+pub(crate) fn answer_once(text: &str) -> Result<()> {
+    write_answer(text).or_fault(Code::Disk, no_answer)
+}
+
+fn write_answer(text: &str) -> std::io::Result<()> {
     clear();
     let mut out = std::io::stdout().lock();
-    drop(writeln!(out, "{}", text.trim_end_matches('\n')));
-    drop(out.flush());
+    writeln!(out, "{}", text.trim_end_matches('\n'))?;
+    out.flush()
+}
+
+fn no_answer() -> String {
+    String::from("cannot write the answer to standard output")
 }
 
 /// Columns of the terminal; what most have, when it does not say.

@@ -21,6 +21,7 @@ use crate::codec::superblock::Superblock;
 use crate::drive;
 use crate::drive::superblock;
 use crate::id::DriveId;
+use crate::store::Locator;
 use crate::store::Store;
 use crate::store::discord::API_BASE;
 use crate::store::discord::Discord;
@@ -123,6 +124,8 @@ impl Site {
 pub(crate) struct Unlocked {
     pub(crate) superblock: Superblock,
     pub(crate) master: MasterKey,
+    /// Where on Discord this superblock was found, or the one that it takes the place of.
+    pub(crate) locator: Option<Locator>,
 }
 
 impl Unlocked {
@@ -158,15 +161,42 @@ impl Places {
     }
 }
 
-/// Finds the drive's superblock and opens it.
+/// Finds the superblock of the drive, and opens it. Where the state directory is that of a drive, none but this
+/// drive's will do.
+///
+/// # Errors
+/// With code `State` when the state directory is that of another drive; nothing was changed then.
 pub(crate) async fn unlock(
     store: &dyn Store,
-    state_dir: Option<&Path>,
+    site: &Site,
+    state_dir: &Path,
     secret: &Secret,
 ) -> Result<Unlocked> {
-    let kept = state_dir.and_then(copy_in);
-    let current = match (fetch(store).await, kept) {
-        (Ok(Some(fetched)), Some(copy))
+    let (superblock, locator) = find(store, site, state_dir).await?;
+    let secret = secret.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let master = superblock.open(&secret)?;
+        Ok::<_, crate::codec::Error>(Unlocked {
+            superblock,
+            master,
+            locator,
+        })
+    });
+    Ok(opened.await.context("opening the superblock")??)
+}
+
+/// The superblock on Discord, or this machine's copy where that is newer or the only one; and where it lies, if
+/// it is the one on Discord.
+async fn find(
+    store: &dyn Store,
+    site: &Site,
+    state_dir: &Path,
+) -> Result<(Superblock, Option<Locator>)> {
+    let owner = drive::owner(state_dir);
+    let kept = copy_in(state_dir).filter(|kept| owner.is_none_or(|owner| owner == kept.drive()));
+    let owner = owner.or(kept.as_ref().map(Superblock::drive));
+    match (fetch(store, owner).await, kept) {
+        (Ok(Some((fetched, _))), Some(copy))
             if copy.drive() == fetched.drive() && copy.generation() > fetched.generation() =>
         {
             log::warn!(
@@ -175,22 +205,31 @@ pub(crate) async fn unlock(
                 fetched.generation(),
                 copy.generation()
             );
-            copy
+            Ok((copy, None))
         }
-        (Ok(Some(fetched)), _) => fetched,
-        (Ok(None), None) => {
-            return Err(fault(
-                Code::NoDrive,
-                "there is no drive in this server's journal channel; make one with `ods init`",
-            ));
+        (Ok(Some((fetched, locator))), _) if owner.is_none_or(|owner| owner == fetched.drive()) => {
+            Ok((fetched, Some(locator)))
         }
+        (Ok(Some(_)), Some(copy)) if is_at(&copy, site) => {
+            log::warn!(
+                "the superblock in channel {} is that of another drive; this machine's copy is used, and \
+                 `ods repair` puts it there",
+                site.journal
+            );
+            Ok((copy, None))
+        }
+        (Ok(Some(_)), _) => Err(belongs_elsewhere(state_dir)),
+        (Ok(None), None) => Err(fault(
+            Code::NoDrive,
+            "there is no drive in this server's journal channel; make one with `ods init`",
+        )),
         (Ok(None), Some(copy)) => {
             log::warn!("the superblock is not on Discord any more; `ods repair` puts it there");
-            copy
+            Ok((copy, None))
         }
         (Err(error @ (drive::Error::Damaged(_) | drive::Error::Malformed)), Some(copy)) => {
             log::warn!("{error} on Discord; `ods repair` puts this machine's copy there");
-            copy
+            Ok((copy, None))
         }
         // Without its journal the drive can still be read here.
         (
@@ -202,27 +241,40 @@ pub(crate) async fn unlock(
             Some(copy),
         ) => {
             log::warn!("{error}");
-            copy
+            Ok((copy, None))
         }
-        (Err(error), _) => return Err(error.into()),
-    };
-    let secret = secret.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let master = current.open(&secret)?;
-        Ok::<_, crate::codec::Error>(Unlocked {
-            superblock: current,
-            master,
-        })
-    });
-    Ok(opened.await.context("opening the superblock")??)
+        (Err(error), _) => Err(error.into()),
+    }
 }
 
-/// The newest superblock on Discord that can be read; none if there is none at all.
-async fn fetch(store: &dyn Store) -> Result<Option<Superblock>, drive::Error> {
-    let mut damage = None;
+fn belongs_elsewhere(state_dir: &Path) -> anyhow::Error {
+    fault(
+        Code::State,
+        format!(
+            "{} holds the state of another drive, maybe with changes that are not on Discord yet; choose \
+             another name for this drive, or another `state_dir`",
+            state_dir.display()
+        ),
+    )
+}
+
+/// Does this superblock say that the drive is here?
+fn is_at(superblock: &Superblock, site: &Site) -> bool {
+    Places::of(superblock).is_ok_and(|places| places.journal_channel == site.journal)
+}
+
+/// The newest superblock on Discord that can be read, of this drive if it has one there; none if there is none at all.
+async fn fetch(
+    store: &dyn Store,
+    drive: Option<DriveId>,
+) -> Result<Option<(Superblock, Locator)>, drive::Error> {
+    let (mut other, mut damage) = (None, None);
     for found in superblock::find(store).await? {
         match superblock::fetch(store, &found).await {
-            Ok(fetched) => return Ok(Some(fetched)),
+            Ok(fetched) if drive.is_none_or(|drive| drive == fetched.drive()) => {
+                return Ok(Some((fetched, found.locator)));
+            }
+            Ok(fetched) => drop(other.get_or_insert((fetched, found.locator))),
             Err(
                 error @ (drive::Error::Damaged(_)
                 | drive::Error::Store(
@@ -238,16 +290,35 @@ async fn fetch(store: &dyn Store) -> Result<Option<Superblock>, drive::Error> {
             Err(error) => return Err(error),
         }
     }
-    damage.map_or(Ok(None), Err)
+    damage.map_or(Ok(other), Err)
 }
 
-/// Puts the next superblock, then removes those before it, so that the drive opens at every moment.
-pub(crate) async fn succeed(store: &dyn Store, next: &Unlocked) -> Result<()> {
+/// Puts the next superblock, which is in effect from then on; then removes those of the drive before it, so that
+/// it opens at every moment. Gives why one of these is still there, in which an older secret still fits.
+pub(crate) async fn succeed(
+    store: &dyn Store,
+    next: &Unlocked,
+) -> Result<Option<drive::Error>, drive::Error> {
     let before = superblock::find(store).await?;
     superblock::put(store, &next.superblock, &next.master).await?;
+    let mut left = None;
     for old in before {
-        store.unpin(&old.locator).await?;
-        store.remove(&[old.locator]).await?;
+        if let Err(error) = remove_old(store, next, &old).await {
+            left.get_or_insert(error);
+        }
+    }
+    Ok(left)
+}
+
+async fn remove_old(
+    store: &dyn Store,
+    next: &Unlocked,
+    old: &superblock::Found,
+) -> Result<(), drive::Error> {
+    let is_known = next.locator.as_ref() == Some(&old.locator);
+    if is_known || !superblock::is_of_another(store, old, next.drive()).await? {
+        // Its pin goes with it: without it, it would not be found again if it stayed.
+        store.remove(std::slice::from_ref(&old.locator)).await?;
     }
     Ok(())
 }
@@ -272,8 +343,11 @@ pub(crate) async fn follow_places(
             .superblock
             .with_places(&unlocked.master, places.encode()?)?,
         master: unlocked.master,
+        locator: unlocked.locator,
     };
-    succeed(store, &next).await?;
+    if let Some(error) = succeed(store, &next).await? {
+        log::warn!("an older superblock stays on Discord: {error}");
+    }
     log::info!("the drive's archives are in channel {} now", site.archives);
     Ok(next)
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &args::Repair, config: Option<&Path>) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => page(&report),
-    });
+    })?;
     match (report.left.len(), report.complete) {
         (_, false) => Err(fault(
             Code::Interrupted,
@@ -71,7 +71,10 @@ pub(crate) fn run(args: &args::Repair, config: Option<&Path>) -> Result<()> {
 fn page(report: &Report) -> String {
     let mut page = String::new();
     if report.found.is_empty() {
-        page.push_str("nothing is wrong\n");
+        page.push_str(match report.complete {
+            true => "nothing is wrong\n",
+            false => "nothing was found to be wrong until it was interrupted\n",
+        });
         return page;
     }
     let done = &report.repaired;
@@ -111,4 +114,17 @@ fn page(report: &Report) -> String {
         page.push_str(&format!("{note}\n"));
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_look_does_not_say_that_all_is_well() {
+        let mut report = Report::default();
+        assert!(!page(&report).contains("nothing is wrong"));
+        report.complete = true;
+        assert_eq!(page(&report), "nothing is wrong\n");
+    }
 }

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Restore, config: Option<&Path>) -> Result<()> {
     }
     let answer = serde_json::json!({ "epoch": restored.epoch, "bytes": restored.bytes });
     match args.json {
-        true => progress::answer(&serde_json::to_string_pretty(&answer)?),
+        true => progress::answer(&serde_json::to_string_pretty(&answer)?)?,
         false => progress::note(&format!(
             "the index is that of epoch {} ({}). Mount the drive; `ods repair` if the journal is damaged",
             restored.epoch,

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Resume, config: Option<&Path>) -> Result<()> {
         }
     }
     if args.json {
-        progress::answer(&serde_json::to_string_pretty(&answers)?);
+        progress::answer(&serde_json::to_string_pretty(&answers)?)?;
     } else if unfinished.is_empty() {
         progress::note("nothing was interrupted");
     }
@@ -155,6 +155,6 @@ fn tell(target: &Target, unfinished: &[(usize, Transfer)], args: &Resume) -> Res
         (true, _) => serde_json::to_string_pretty(&whats)?,
         (false, true) => String::from("nothing was interrupted"),
         (false, false) => unfinished.iter().map(line).collect::<Vec<_>>().join("\n"),
-    });
+    })?;
     Ok(())
 }

@@ -44,9 +44,9 @@ pub(crate) fn run(args: &Search, config: Option<&Path>) -> Result<()> {
     let found: Found = serde_json::from_value(answer.clone())?;
     let is_nothing = found.archives.is_empty() && found.files.is_empty();
     if args.json {
-        progress::answer(&serde_json::to_string_pretty(&answer)?);
+        progress::answer(&serde_json::to_string_pretty(&answer)?)?;
     } else if !is_nothing {
-        progress::answer(&page(&found));
+        progress::answer(&page(&found))?;
     }
     match is_nothing {
         true => Err(fault(Code::NotFound, "nothing was found")),

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &StatsArgs, config: Option<&Path>) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => page(&stats),
-    });
+    })?;
     Ok(())
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Sync, config: Option<&Path>) -> Result<()> {
         false if is_mounted => {
             progress::note("the drive is mounted, so its index is up to date");
         }
-        true => progress::answer(&serde_json::to_string_pretty(&answer)?),
+        true => progress::answer(&serde_json::to_string_pretty(&answer)?)?,
         false => progress::note(&format!(
             "the index is that of epoch {}: {} with {} in {}",
             stats.epoch,

@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Upload, config: Option<&Path>) -> Result<()> {
     let answer = transfers::run(&target, &what, make, consent(args.yes), &args.at, config)?;
     let copied: Copied = serde_json::from_value(answer.clone())?;
     match args.json {
-        true => progress::answer(&serde_json::to_string_pretty(&answer)?),
+        true => progress::answer(&serde_json::to_string_pretty(&answer)?)?,
         false => progress::note(&transfers::page(&copied, "uploaded")),
     }
     transfers::judge(&copied)

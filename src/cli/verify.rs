@@ -39,7 +39,7 @@ pub(crate) fn run(args: &args::Verify, config: Option<&Path>) -> Result<()> {
     progress::answer(&match args.json {
         true => serde_json::to_string_pretty(&answer)?,
         false => page(&report),
-    });
+    })?;
     match (report.problems.len(), report.complete) {
         (0, true) => Ok(()),
         (0, false) => Err(fault(

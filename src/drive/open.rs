@@ -79,9 +79,19 @@ pub(in crate::drive) fn lock(state_dir: &Path) -> Result<Lock, Error> {
     }
 }
 
+/// Name of the file that says whose a state directory is.
+const IDENTITY: &str = "identity";
+
+/// The drive that a state directory belongs to: none when no drive was opened there, or when it cannot be read.
+#[must_use]
+pub fn owner(state_dir: &Path) -> Option<DriveId> {
+    let bytes = std::fs::read(state_dir.join(IDENTITY)).ok()?;
+    Some(DriveId(*bytes.first_chunk()?))
+}
+
 /// The random name of this state directory, made with it, and a check that it is this drive's.
 pub(in crate::drive) fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
-    let path = state_dir.join("identity");
+    let path = state_dir.join(IDENTITY);
     let fault = |what: String| Error::State(format!("{}: {what}", path.display()));
     if let Ok(mut file) = File::open(&path) {
         let mut bytes = Vec::new();
@@ -293,7 +303,7 @@ impl Drive {
         match self.settings.access {
             Access::Write => self.change(make),
             Access::Read => Err(Error::State(String::from(
-                "the drive is empty and mounted read-only; mount it for writing once",
+                "nothing was ever written to this drive, so there is nothing to read or to check yet; mount it once, without `ro`",
             ))),
         }
     }

@@ -7,6 +7,7 @@ use crate::codec::superblock::Superblock;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::names::Name;
+use crate::id::DriveId;
 use crate::store::Entry;
 use crate::store::Locator;
 use crate::store::Mark;
@@ -14,10 +15,6 @@ use crate::store::Object;
 use crate::store::Span;
 use crate::store::Store;
 use crate::store::Urgency;
-
-/// Pages at the journal's beginning that are searched for a superblock whose pin was removed: it was
-/// the first object of all.
-const FIRST_PAGES: usize = 2;
 
 /// A superblock that lies on the journal shelf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +46,8 @@ fn newest(entries: Vec<Entry>) -> Vec<Found> {
     found
 }
 
-/// The superblocks of the drive, newest first; none if there is no drive.
+/// The superblocks of the drive, newest first; none if there is no drive. When somebody removed the pin, all of
+/// the journal is looked through: each change puts the superblock again, behind what the journal holds by then.
 ///
 /// # Errors
 /// What the store says.
@@ -59,15 +57,15 @@ pub async fn find(store: &dyn Store) -> Result<Vec<Found>, Error> {
         return Ok(pinned);
     }
     let (mut span, mut entries) = (Span::After(Mark(0)), Vec::new());
-    for _ in 0..FIRST_PAGES {
+    loop {
         let page = store.list(&store.journal(), span).await?;
-        entries.extend(page.entries);
+        let superblocks = page.entries.into_iter();
+        entries.extend(superblocks.filter(|entry| generation(&entry.name).is_some()));
         match page.next {
             Some(next) => span = Span::After(next),
-            None => break,
+            None => return Ok(newest(entries)),
         }
     }
-    Ok(newest(entries))
 }
 
 /// Fetches a superblock.
@@ -81,7 +79,23 @@ pub async fn fetch(store: &dyn Store, found: &Found) -> Result<Superblock, Error
     Ok(Superblock::decode(&bytes)?)
 }
 
-/// Puts and pins a superblock.
+/// Is this the superblock of another drive? One that cannot be read is nobody's.
+///
+/// # Errors
+/// What the store says, but for damage.
+pub async fn is_of_another(
+    store: &dyn Store,
+    found: &Found,
+    drive: DriveId,
+) -> Result<bool, Error> {
+    match fetch(store, found).await {
+        Ok(fetched) => Ok(fetched.drive() != drive),
+        Err(error) if error.is_damage() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts and pins a superblock. One that cannot be pinned is not in effect, and is removed again.
 ///
 /// # Errors
 /// What the store says.
@@ -100,7 +114,13 @@ pub async fn put(
     };
     let put = store.put(&store.journal(), vec![object]).await?;
     let locator = put.into_iter().next().ok_or(Error::Malformed)?;
-    Ok(store.pin(&locator).await?)
+    let Err(error) = store.pin(&locator).await else {
+        return Ok(());
+    };
+    if let Err(error) = store.remove(&[locator]).await {
+        log::warn!("a superblock that is not in effect stays on the store: {error}");
+    }
+    Err(error.into())
 }
 
 /// Name of the superblock's copy in a state directory.
@@ -120,11 +140,24 @@ impl Drive {
 /// # Errors
 /// What the store says.
 pub async fn has_history(store: &dyn Store) -> Result<bool, Error> {
+    holds(store, |name| matches!(name, Name::Part(_))).await
+}
+
+/// Is anything of a drive on the journal shelf, be it without its superblock?
+///
+/// # Errors
+/// What the store says.
+pub async fn is_taken(store: &dyn Store) -> Result<bool, Error> {
+    holds(store, |_| true).await
+}
+
+/// Is there an object of ours on the journal shelf that is so?
+async fn holds(store: &dyn Store, is_so: fn(Name) -> bool) -> Result<bool, Error> {
     let mut span = Span::Newest;
     loop {
         let page = store.list(&store.journal(), span).await?;
-        let is_part = |entry: &Entry| matches!(Name::parse(&entry.name), Some(Name::Part(_)));
-        if page.entries.iter().any(is_part) {
+        let mut names = page.entries.iter().map(|entry| Name::parse(&entry.name));
+        if names.any(|name| name.is_some_and(is_so)) {
             return Ok(true);
         }
         match page.next {

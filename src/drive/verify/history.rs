@@ -40,17 +40,26 @@ impl Drive {
     async fn superblock_ill(&self, kept: Option<&Superblock>) -> Result<Option<String>, Error> {
         let ill = |text: &str| Ok(Some(text.to_owned()));
         let found = superblock::find(&*self.store).await?;
-        let Some(newest) = found.first() else {
+        if found.is_empty() {
             return ill("the superblock is not on Discord");
-        };
-        let fetched = match superblock::fetch(&*self.store, newest).await {
-            Ok(fetched) => fetched,
-            Err(error) if error.is_damage() => return ill("the superblock on Discord is damaged"),
-            Err(error) => return Err(error),
-        };
-        if fetched.drive() != self.id {
-            return ill("the superblock on Discord is that of another drive");
         }
+        let mut ours = None;
+        for one in found {
+            match superblock::fetch(&*self.store, &one).await {
+                Ok(fetched) if fetched.drive() == self.id => {
+                    ours = Some((one, fetched));
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) if error.is_damage() => {
+                    return ill("the superblock on Discord is damaged");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((newest, fetched)) = ours else {
+            return ill("the superblock on Discord is that of another drive");
+        };
         if kept.is_some_and(|kept| kept.generation() > fetched.generation()) {
             return ill("the superblock on Discord is older than the one this machine has seen");
         }
