@@ -3,6 +3,7 @@
 use crate::codec::key::random;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::names::Name;
 use crate::drive::names::Series;
@@ -53,8 +54,9 @@ impl Drive {
             let locator = locators.first().ok_or(Error::Malformed)?;
             self.store.pin(locator).await?;
             for old in before {
-                self.store.unpin(&old.locator).await?;
-                self.store.remove(&[old.locator]).await?;
+                if !superblock::is_of_another(&*self.store, &old, self.id).await? {
+                    self.store.remove(&[old.locator]).await?;
+                }
             }
             Ok(1)
         };
@@ -98,6 +100,15 @@ impl Drive {
         Ok(())
     }
 
+    /// Can all of a checkpoint be read? When the store cannot say, neither can this.
+    async fn is_sound(&self, found: &Found) -> Result<bool, Error> {
+        match self.checkpoint_hash(found).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_damage() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes parts that no rebuild can use: those from which the present cannot be reached.
     async fn drop_broken(&self, broken: EpochNo) -> Result<u64, Error> {
         let mut gatherer = Gatherer::default();
@@ -117,7 +128,7 @@ impl Drive {
         let mut useless: Vec<Locator> = Vec::new();
         let mut sound = newest.epoch;
         for found in &checkpoints {
-            if found.epoch >= broken && self.checkpoint_hash(found).await.is_ok() {
+            if found.epoch >= broken && self.is_sound(found).await? {
                 sound = sound.min(found.epoch);
                 continue;
             }
@@ -137,5 +148,64 @@ impl Drive {
             self.store.remove(&useless).await?;
         }
         Ok(useless.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::drive::fixture;
+    use crate::store::faulty::Fault;
+    use crate::store::faulty::Faulty;
+    use crate::store::faulty::Rule;
+    use crate::store::faulty::Verb;
+    use crate::store::memory::Memory;
+
+    async fn checkpoints(drive: &Drive) -> usize {
+        let mut gatherer = Gatherer::default();
+        let entries = drive.journal_after(Mark(0)).await.expect("listed");
+        entries.iter().for_each(|entry| gatherer.add(entry));
+        gatherer.complete(Series::Checkpoint).len()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_checkpoint_that_cannot_be_read_for_a_moment_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+        let drive = opened.expect("a new drive");
+        let flushing = Arc::clone(&drive);
+        let flushed = tokio::task::spawn_blocking(move || flushing.flush(|| true));
+        flushed.await.expect("no panic").expect("published");
+        for _ in 0..2 {
+            drive.checkpoint().await.expect("written");
+        }
+        let before = checkpoints(&drive).await;
+        // The newest is read first, to be sure of it.
+        for verb in [Verb::Get, Verb::GetAgain] {
+            store.add(Rule {
+                skip: u64::from(verb == Verb::Get),
+                ..Rule::always(verb, Fault::Unavailable)
+            });
+        }
+        let dropped = drive.drop_broken(EpochNo(0)).await;
+        assert!(
+            matches!(&dropped, Err(Error::Store(error)) if error.is_passing()),
+            "{dropped:?}"
+        );
+        store.clear();
+        assert_eq!(checkpoints(&drive).await, before);
+        // One that is damaged goes.
+        store.add(Rule {
+            skip: 1,
+            times: 1,
+            ..Rule::always(Verb::Get, Fault::Missing)
+        });
+        drive.drop_broken(EpochNo(0)).await.expect("it can be told");
+        store.clear();
+        assert_eq!(checkpoints(&drive).await, before - 1);
+        drive.close().await;
     }
 }
