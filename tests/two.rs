@@ -103,6 +103,12 @@ fn who_lost_the_drive_turns_read_only_says_so_and_keeps_its_data() {
         .ods(&["umount"])
         .bad(17, &["took the drive over", "spool"]);
     assert!(!is_mounted(&mnt));
+    // Taking over what went on without her changes fails, and takes nothing from bob.
+    first.mount(&["--takeover"]).bad(16, &["-o ro", "spool"]);
+    let third = world.machine();
+    third.ods(&["init", "--join"]).good();
+    third.mount(&[]).bad(17, &["takeover"]);
+    fs::write(second.mnt().join("shared"), "as bob wants it").expect("written");
     second.ods(&["umount"]).good();
 
     // Mounted again it is refused with what to do, read-only it can be copied out.

@@ -45,9 +45,7 @@ impl Drive {
                 .objects
                 .iter()
                 .find(|object| object.name == entry.name);
-            if self.is_foreign_lease(&entry) {
-                return Err(self.taken_over(&entry).await);
-            }
+            self.refuse_takeover(&entry).await?;
             match ours {
                 Some(object) if object.body.len() == entry.bytes => {
                     whole.insert(entry.name, entry.locator);
@@ -64,8 +62,13 @@ impl Drive {
             through: epoch.through,
             epoch: epoch.number,
         };
-        for found in others.complete(Series::Segment) {
-            if found.epoch >= epoch.number && !self.is_own_attempt(&found, share, &head).await? {
+        let mut rivals = others.complete(Series::Segment);
+        rivals.retain(|found| found.epoch >= epoch.number);
+        if !rivals.is_empty() && self.has_kept_lease().await? {
+            self.drop_own_broken(&mut rivals).await?;
+        }
+        for found in rivals {
+            if !self.is_own_attempt(&found, share, &head).await? {
                 return Err(Error::Forked(String::from(
                     "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
                 )));

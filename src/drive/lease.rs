@@ -1,17 +1,26 @@
 //! One writer at a time: who mounts a drive says so on the journal shelf, pinned so that it is found at once.
 //!
 //! A lease is never taken away by time alone: a laptop that slept for a week may wake with unpublished
-//! changes. Taking over is explicit, and [`crate::drive::publish`] notices it before it publishes anything.
+//! changes. Taking over is explicit, and [`crate::drive::publish`] notices it before it publishes anything. It takes
+//! nothing away before the drive is open: others' leases go last, and a takeover that fails gives back its own.
+
+use std::collections::HashSet;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::Time;
+use crate::codec;
 use crate::codec::note;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Takeover;
 use crate::drive::names::Name;
+use crate::drive::rebuild::Watch;
+use crate::store;
 use crate::store::Entry;
 use crate::store::Locator;
 use crate::store::Object;
@@ -33,6 +42,8 @@ pub(in crate::drive) struct Held {
     pub(in crate::drive) locators: Vec<Locator>,
     /// When the drive was mounted.
     pub(in crate::drive) since: Time,
+    /// Leases of other machines that are to go once the drive is open here.
+    displaces: Vec<Locator>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -72,77 +83,137 @@ pub(in crate::drive) fn read(text: &[u8]) -> Option<Told> {
 }
 
 impl Drive {
-    /// Takes the lease, or says who has it.
-    pub(in crate::drive) async fn take_lease(&self) -> Result<(), Error> {
-        let (mut old, mut own, mut foreign) = (Vec::new(), false, false);
+    /// Takes the lease, or says who has it. What is taken over stays until [`Drive::displace_others`].
+    pub(in crate::drive) async fn take_lease(&self, watch: Watch<'_>) -> Result<(), Error> {
+        let (own, foreign) = self.leases().await?;
+        if !foreign.is_empty() {
+            *self.lock_lease() = Some(Held {
+                locators: own.clone(),
+                since: self.now(),
+                displaces: foreign.clone(),
+            });
+            // Whoever cannot follow the journal, because of a fork perhaps, disturbs nobody.
+            self.note_lease(false)?;
+            self.catch_up(watch).await?;
+        }
+        self.note_lease(!own.is_empty() && foreign.is_empty())?;
+        self.put_lease(self.now()).await?;
+        if !own.is_empty() {
+            self.store.remove(&own).await?;
+            self.forget_but_last();
+        }
+        // Two machines that mount at the same moment both see no lease at first.
+        for entry in self.store.pinned().await? {
+            if !foreign.contains(&entry.locator)
+                && let Some(refused) = self.foreign_lease(&entry).await?
+            {
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the leases lie: this state directory's own, and those of others, if they may be taken over.
+    async fn leases(&self) -> Result<(Vec<Locator>, Vec<Locator>), Error> {
         let mut entries = self.store.pinned().await?;
         // Somebody may have removed the pin; a lease that is held is renewed, so it is among the newest.
         let newest = self.store.list(&self.store.journal(), Span::Newest).await?;
         entries.extend(newest.entries);
+        let mut seen = HashSet::new();
+        entries.retain(|entry| seen.insert(entry.locator.clone()));
+        let (mut own, mut foreign) = (Vec::new(), Vec::new());
         for entry in entries {
-            let Some(Name::Lease { instance, .. }) = Name::parse(&entry.name) else {
-                continue;
-            };
-            if instance != self.instance && self.settings.takeover == Takeover::Refuse {
-                return Err(self.leased(&entry).await);
-            }
-            own |= instance == self.instance;
-            foreign |= instance != self.instance;
-            if !old.contains(&entry.locator) {
-                old.push(entry.locator);
+            match self.foreign_lease(&entry).await? {
+                Some(refused) if self.settings.takeover == Takeover::Refuse => return Err(refused),
+                Some(_) => foreign.push(entry.locator),
+                None if self.is_own_lease(&entry) => own.push(entry.locator),
+                None => {}
             }
         }
-        self.note_lease(own && !foreign)?;
-        self.put_lease(self.now()).await?;
-        if !old.is_empty() {
-            self.store.remove(&old).await?;
-        }
-        // Two machines that mount at the same moment both see no lease at first.
-        let pinned = self.store.pinned().await?;
-        let is_rival =
-            |entry: &&Entry| self.is_foreign_lease(entry) && !old.contains(&entry.locator);
-        match pinned.iter().find(is_rival) {
-            Some(rival) => Err(self.leased(rival).await),
-            None => Ok(()),
-        }
+        Ok((own, foreign))
     }
 
-    async fn leased(&self, entry: &Entry) -> Error {
+    /// The drive is open: the leases that were taken over go.
+    pub(in crate::drive) async fn displace_others(&self) -> Result<(), Error> {
+        let others = self.held().map_or_else(Vec::new, |held| held.displaces);
+        if others.is_empty() {
+            return Ok(());
+        }
+        self.store.remove(&others).await?;
+        if let Some(held) = &mut *self.lock_lease() {
+            held.displaces.clear();
+        }
+        Ok(())
+    }
+
+    /// Are there still leases of other machines that were to be taken over?
+    pub(in crate::drive) fn is_taking_over(&self) -> bool {
+        self.held().is_some_and(|held| !held.displaces.is_empty())
+    }
+
+    /// What keeps this machine out, if this entry of the journal shelf is a lease of another one. The name alone
+    /// makes no lease: its text must open. It is read only where a name says so, which costs nothing otherwise.
+    pub(in crate::drive) async fn foreign_lease(
+        &self,
+        entry: &Entry,
+    ) -> Result<Option<Error>, Error> {
+        match Name::parse(&entry.name) {
+            Some(Name::Lease { instance, .. }) if instance != self.instance => {}
+            _ => return Ok(None),
+        }
+        let opened = match self.open_lease(entry).await {
+            Err(Error::Store(store::Error::Missing { .. })) => return Ok(None),
+            Err(error @ (Error::Damaged(_) | Error::Store(store::Error::Broken { .. }))) => {
+                let at = self.store.address_of(&entry.locator).unwrap_or_default();
+                log::warn!("{} {at} is no lease of this drive: {error}", entry.name);
+                return Ok(None);
+            }
+            // A newer ods says something else in it.
+            Err(Error::Newer(_)) => None,
+            opened => read(&opened?),
+        };
         let unknown = || String::from("an unknown time");
-        let text = match self
+        let told = opened.unwrap_or_else(|| Told {
+            holder: String::from("another machine"),
+            since: unknown(),
+            seen: unknown(),
+            state_dir: String::new(),
+        });
+        Ok(Some(Error::Leased {
+            holder: told.holder,
+            since: told.since,
+            seen: told.seen,
+            state_dir: told.state_dir,
+        }))
+    }
+
+    async fn open_lease(&self, entry: &Entry) -> Result<Vec<u8>, Error> {
+        let (at, whole) = (&entry.locator, 0..entry.bytes);
+        let bytes = self
             .store
-            .get(&entry.locator, 0..entry.bytes, Urgency::Foreground)
-            .await
-        {
-            Ok(bytes) => note::open_note(&self.keys, LABEL, &bytes).ok(),
-            Err(error) => return error.into(),
-        };
-        match text.and_then(|text| read(&text)) {
-            Some(told) => Error::Leased {
-                holder: told.holder,
-                since: told.since,
-                seen: told.seen,
-                state_dir: told.state_dir,
-            },
-            None => Error::Leased {
-                holder: String::from("another machine"),
-                since: unknown(),
-                seen: unknown(),
-                state_dir: String::new(),
-            },
+            .get(at, whole.clone(), Urgency::Foreground)
+            .await?;
+        match note::open_note(&self.keys, LABEL, &bytes) {
+            Err(error @ codec::Error::NewerVersion { .. }) => Err(error.into()),
+            Err(_) => {
+                let again = self.store.get_again(at, whole).await?;
+                Ok(note::open_note(&self.keys, LABEL, &again)?)
+            }
+            Ok(text) => Ok(text),
         }
     }
 
-    /// What a machine hears that has lost the drive to another one.
-    pub(in crate::drive) async fn taken_over(&self, entry: &Entry) -> Error {
-        let who = match self.leased(entry).await {
-            Error::Leased { holder, since, .. } => format!(" ({holder}, since {since})"),
-            _ => String::new(),
+    /// Ends with an error if this entry of the journal shelf shows that another machine took the drive over.
+    pub(in crate::drive) async fn refuse_takeover(&self, entry: &Entry) -> Result<(), Error> {
+        let who = match self.foreign_lease(entry).await? {
+            None => return Ok(()),
+            Some(Error::Leased { holder, since, .. }) => format!(" ({holder}, since {since})"),
+            Some(_) => String::new(),
         };
-        Error::TakenOver(format!(
+        Err(Error::TakenOver(format!(
             "another machine took the drive over{who}; what waits here stays in the spool; to take the drive back, unmount it \
              there and mount it here again, or mount it with --takeover"
-        ))
+        )))
     }
 
     async fn put_lease(&self, since: Time) -> Result<(), Error> {
@@ -157,7 +228,7 @@ impl Drive {
         text.resize(text.len().next_multiple_of(TEXT_STEP), b' ');
         let name = Name::Lease {
             instance: self.instance,
-            salt: crate::codec::key::random(),
+            salt: codec::key::random(),
         }
         .text();
         let object = Object {
@@ -166,20 +237,26 @@ impl Drive {
         };
         let mut locators = self.store.put(&self.store.journal(), vec![object]).await?;
         let locator = locators.first().cloned().ok_or(Error::Malformed)?;
-        locators.extend(self.held().into_iter().flat_map(|held| held.locators));
+        let mut displaces = Vec::new();
+        if let Some(old) = self.held() {
+            locators.extend(old.locators);
+            displaces = old.displaces;
+        }
         // Before it is pinned: it keeps others out all the same, and is to be given back.
-        *self
-            .lease
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Held { locators, since });
+        *self.lock_lease() = Some(Held {
+            locators,
+            since,
+            displaces,
+        });
         Ok(self.store.pin(&locator).await?)
     }
 
+    fn lock_lease(&self) -> MutexGuard<'_, Option<Held>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn held(&self) -> Option<Held> {
-        self.lease
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.lock_lease().clone()
     }
 
     /// Says again that the drive is in use here, unless another machine has taken it over; tells whether
@@ -188,38 +265,45 @@ impl Drive {
         let Some(old) = self.held().filter(|_| self.read_only().is_none()) else {
             return Ok(false);
         };
-        let pinned = self.store.pinned().await?;
-        if let Some(entry) = pinned.iter().find(|entry| self.is_foreign_lease(entry)) {
-            return Err(self.taken_over(entry).await);
+        for entry in self.store.pinned().await? {
+            self.refuse_takeover(&entry).await?;
         }
         self.put_lease(old.since).await?;
         self.store.remove(&old.locators).await?;
-        if let Some(held) = &mut *self
-            .lease
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-        {
+        self.forget_but_last();
+        Ok(true)
+    }
+
+    /// Our older leases are gone.
+    fn forget_but_last(&self) {
+        if let Some(held) = &mut *self.lock_lease() {
             held.locators.truncate(1);
         }
-        Ok(true)
     }
 
     /// Gives the lease back.
     pub(in crate::drive) async fn drop_lease(&self) -> Result<(), Error> {
-        let Some(held) = self.held() else {
-            return Ok(());
-        };
-        self.store.remove(&held.locators).await?;
-        *self
-            .lease
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        let held = self.held().map_or_else(Vec::new, |held| held.locators);
+        if !held.is_empty() {
+            self.store.remove(&held).await?;
+        }
+        *self.lock_lease() = None;
         Ok(())
     }
 
-    /// Does this entry of the journal shelf show that another machine took the drive over?
-    pub(in crate::drive) fn is_foreign_lease(&self, entry: &Entry) -> bool {
-        matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if instance != self.instance)
+    fn is_own_lease(&self, entry: &Entry) -> bool {
+        matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if instance == self.instance)
+    }
+
+    /// Has this machine had the lease since before it last followed the journal, and has it still? Then nobody
+    /// else has published meanwhile.
+    pub(in crate::drive) async fn has_kept_lease(&self) -> Result<bool, Error> {
+        if !self.lease_kept.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let held = self.held().map_or_else(Vec::new, |held| held.locators);
+        let pinned = self.store.pinned().await?;
+        Ok(pinned.iter().any(|entry| held.contains(&entry.locator)))
     }
 }
 
@@ -230,6 +314,7 @@ mod tests {
     use super::*;
     use crate::drive::Settings;
     use crate::drive::fixture;
+    use crate::store::Store;
     use crate::store::faulty::Fault;
     use crate::store::faulty::Faulty;
     use crate::store::faulty::Rule;
@@ -285,6 +370,72 @@ mod tests {
         assert!(matches!(refused, Err(Error::TakenOver(_))), "{refused:?}");
         old.close().await;
         new.close().await;
+    }
+
+    /// A machine that has the drive with a change that waits, and one that was forked by it.
+    async fn forked(store: &Arc<Faulty<Memory>>, dirs: &[tempfile::TempDir]) -> Arc<Drive> {
+        let first = open(dirs[0].path(), store, Takeover::Refuse).await;
+        let first = first.expect("a new drive");
+        flush(&first).await;
+        note(&first);
+        first.close().await;
+        drop(first);
+        let second = open(dirs[1].path(), store, Takeover::Force).await;
+        let second = second.expect("taken over");
+        note(&second);
+        flush(&second).await;
+        note(&second);
+        second
+    }
+
+    fn note(drive: &Arc<Drive>) {
+        let change =
+            |change: &mut crate::drive::Change<'_>| crate::drive::archive::create_first(change);
+        drive.change(change).expect("there is room");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_takeover_that_fails_leaves_the_drive_to_whom_it_was_to_be_taken_from() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 4].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let second = forked(&store, &dirs).await;
+        let refused = open(dirs[0].path(), &store, Takeover::Force).await;
+        assert!(matches!(refused, Err(Error::Forked(_))), "{refused:?}");
+        // Nor does one take anything that fails once its own lease is there.
+        store.add(Rule::next(Verb::Pin, Fault::Unavailable));
+        let refused = open(dirs[2].path(), &store, Takeover::Force).await;
+        assert!(refused.is_err(), "the lease is not pinned");
+        let refused = open(dirs[3].path(), &store, Takeover::Refuse).await;
+        assert!(matches!(refused, Err(Error::Leased { .. })), "{refused:?}");
+        flush(&second).await;
+        second.renew_lease().await.expect("it is ours");
+        second.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_name_alone_makes_no_lease() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let first = first.expect("a new drive");
+        let master = codec::key::MasterKey::from_bytes([8; 32]);
+        let strange = codec::key::Keys::derive(&master, first.id);
+        let name = Name::Lease {
+            instance: [1; 8],
+            salt: [2; 8],
+        };
+        let object = Object {
+            name: name.text(),
+            body: note::seal_note(&strange, LABEL, b"{}").expect("short"),
+        };
+        let put = store.put(&store.journal(), vec![object]).await;
+        let at = put.expect("taken");
+        store.pin(&at[0]).await.expect("pinned");
+        flush(&first).await;
+        first.renew_lease().await.expect("it is ours");
+        first.close().await;
+        let second = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        second.expect("nobody holds the drive").close().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -172,12 +172,12 @@ impl Drive {
         let drive = Drive::assemble(settings, id, keys, store).map_err(|error| (error, None))?;
         let drive = Arc::new(drive);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
-        let taken_up = drive.take_up(watch).await;
-        if let Err(error) = taken_up.and_then(|()| drive.end_anew()) {
+        if let Err(error) = drive.take_up(watch).await {
             drive.give_up_anew();
             let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
+            let goes_on_there = is_rival || drive.is_taking_over();
             let through = drive.journal_head().through;
-            if is_rival || !matches!(drive.unpublished(through), Ok(Some(_))) {
+            if goes_on_there || !matches!(drive.unpublished(through), Ok(Some(_))) {
                 drop(drive.drop_lease().await);
             }
             return Err((error, drive.index.damage()));
@@ -188,9 +188,11 @@ impl Drive {
 
     async fn take_up(self: &Arc<Drive>, watch: Watch<'_>) -> Result<(), Error> {
         if self.settings.access == Access::Write {
-            self.take_lease().await?;
+            self.take_lease(watch).await?;
         }
-        self.recover(watch).await
+        self.recover(watch).await?;
+        self.end_anew()?;
+        self.displace_others().await
     }
 
     fn assemble(

@@ -199,4 +199,8 @@ impl<S: Store> Store for Counting<S> {
     fn address(&self, shelf: &Shelf) -> Option<String> {
         self.inner.address(shelf)
     }
+
+    fn address_of(&self, locator: &Locator) -> Option<String> {
+        self.inner.address_of(locator)
+    }
 }

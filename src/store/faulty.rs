@@ -306,4 +306,8 @@ impl<S: Store> Store for Faulty<S> {
     fn address(&self, shelf: &Shelf) -> Option<String> {
         self.inner.address(shelf)
     }
+
+    fn address_of(&self, locator: &Locator) -> Option<String> {
+        self.inner.address_of(locator)
+    }
 }

@@ -316,6 +316,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         None
     }
 
+    /// Where people can look at an object, if they can.
+    fn address_of(&self, _locator: &Locator) -> Option<String> {
+        None
+    }
+
     /// Reads what other programs left where this store is; none where there can be nothing.
     fn strangers(&self) -> Option<&dyn strangers::Strangers> {
         None

@@ -86,6 +86,9 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn address(&self, shelf: &Shelf) -> Option<String> {
         (**self).address(shelf)
     }
+    fn address_of(&self, locator: &Locator) -> Option<String> {
+        (**self).address_of(locator)
+    }
     fn strangers(&self) -> Option<&dyn Strangers> {
         (**self).strangers()
     }

@@ -253,6 +253,12 @@ impl Store for Discord {
         Some(shelf::address(self.transport.settings().guild, channel))
     }
 
+    fn address_of(&self, locator: &Locator) -> Option<String> {
+        let place = wire::Place::read(locator).ok()?;
+        let channel = shelf::address(self.transport.settings().guild, place.channel);
+        Some(format!("{channel}/{}", place.message))
+    }
+
     fn strangers(&self) -> Option<&dyn Strangers> {
         Some(self)
     }
