@@ -357,6 +357,54 @@ async fn a_forked_drive_is_read_as_it_was_here() {
     again.close().await;
 }
 
+/// What can become of an index.
+type Loss = fn(&Path);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forked_drive_whose_index_is_lost_is_read_as_it_was_here() {
+    let losses: [Loss; 2] = [
+        |index| std::fs::remove_dir_all(index).unwrap(),
+        |index| {
+            for entry in std::fs::read_dir(index).unwrap() {
+                std::fs::write(entry.unwrap().path(), noise(5, 10_000)).unwrap();
+            }
+        },
+    ];
+    let (store, dir, other) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    publish(&drive, ino, 3).await;
+    write(&drive, ino, 0, b"mine");
+    let mine = content(&drive, ino).await;
+    drive.close().await;
+    drop(drive);
+    let second = open_as(forced(other.path()), &store).await.unwrap();
+    // More than a checkpoint's worth.
+    publish(&second, ino, 10).await;
+    let theirs = content(&second, ino).await;
+    second.close().await;
+    for lose in losses {
+        let copy = copied(&dir);
+        lose(&copy.path().join("index"));
+        // The second time it is an index that ends at the fork.
+        for _ in 0..2 {
+            let again = open_as(reading(copy.path()), &store).await.unwrap();
+            assert_eq!(content(&again, ino).await, mine);
+            let told = again.status().unwrap().forked.expect("it is told");
+            assert!(told.contains("this machine's side is shown"), "{told}");
+            again.close().await;
+            drop(again);
+        }
+        let refused = try_open(copy.path(), &store).await;
+        assert!(matches!(refused, Err(Error::Forked(_))), "{refused:?}");
+        // Given up, it is the drive as the other machine made it.
+        std::fs::remove_dir_all(copy.path().join("spool")).unwrap();
+        let again = open_as(reading(copy.path()), &store).await.unwrap();
+        assert_eq!(content(&again, ino).await, theirs);
+        again.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_attempts_at_the_lease_leave_one_writer() {
     let (store, first, second) = (store(), TempDir::new().unwrap(), TempDir::new().unwrap());
@@ -642,6 +690,34 @@ async fn a_segment_that_arrives_after_its_successor_is_passed_over() {
         flush(&again).await;
     }
     again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_segment_that_arrives_late_and_damaged_keeps_nothing_from_the_store() {
+    let (store, dir) = (Arc::new(Faulty::new(store())), TempDir::new().unwrap());
+    let killed = open(dir.path(), &store).await;
+    let ino = create(&killed);
+    publish(&killed, ino, 2).await;
+    write(&killed, ino, 0, b"the first attempt");
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    store.add(Rule::next(Verb::Put, Fault::Held(Arc::clone(&gate))));
+    assert!(flush_until_struck(&killed, &store).await.is_err());
+    let copy = copied(&dir);
+    let again = open(copy.path(), &store).await;
+    write(&again, ino, 0, b"the second attempt");
+    gate.add_permits(1);
+    flush(&killed).await;
+    let mut late = journal(&*store).await.into_iter();
+    let late = late.rfind(|entry| entry.name.starts_with("s-")).unwrap();
+    assert!(store.inner().tamper(&late.locator, |bytes| bytes[200] ^= 1));
+    killed.close().await;
+    flush(&again).await;
+    let expected = content(&again, ino).await;
+    again.close().await;
+    let fresh = TempDir::new().unwrap();
+    let rebuilt = open_as(reading(fresh.path()), &store).await.unwrap();
+    assert_eq!(content(&rebuilt, ino).await, expected);
+    rebuilt.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,7 +51,7 @@ const LISTINGS_MAX: u32 = 6;
 const LATE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Is there a segment of every epoch after `from`, up to `to`?
-fn lead_to(segments: &[Found], from: EpochNo, to: EpochNo) -> bool {
+pub(in crate::drive) fn lead_to(segments: &[Found], from: EpochNo, to: EpochNo) -> bool {
     let mut next = from.0 + 1;
     for found in segments {
         next += u64::from(found.epoch.0 == next);
@@ -68,11 +68,6 @@ fn base(checkpoint: Option<Found>, segments: &[Found], head: EpochNo) -> Option<
 
 /// Is called now and then while a rebuild goes on.
 pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
-
-/// What whoever reads a forked drive is told.
-const FORKED_SIDE: &str = "the drive went on from another machine while changes waited here: this machine's side is shown, with \
-     those changes; what the other machine published since is not. Copy what you need of it elsewhere, then remove the \
-     `spool` directory of this state directory: the next mount shows the other side";
 
 impl Drive {
     fn lock_head(&self) -> std::sync::MutexGuard<'_, Head> {
@@ -133,8 +128,7 @@ impl Drive {
             match self.refuse_fork(&head, &segments, base.is_some()).await {
                 Err(Error::Forked(why)) if self.settings.access == Access::Read => {
                     log::warn!("{why}");
-                    self.control
-                        .post(|board| board.forked = Some(String::from(FORKED_SIDE)));
+                    self.tell_forked();
                     return Ok(());
                 }
                 result => result?,
@@ -149,8 +143,8 @@ impl Drive {
         self.apply_segments(&segments, &mut head, &mut progress, watch)
             .await?;
         head.mark = gatherer.whole_up_to(newest, head.epoch);
-        if is_anew {
-            self.find_share(&mut head)?;
+        if is_anew && let Some(own) = self.find_share(&mut head)? {
+            return self.stop_at_fork(own, head.through, watch).await;
         }
         let mut batch = Batch::default();
         batch.put(Head::key(), head.encode())?;
@@ -221,14 +215,6 @@ impl Drive {
         Err(error)
     }
 
-    pub(in crate::drive) fn forked(&self) -> Error {
-        Error::Forked(format!(
-            "this drive was changed from another machine while {} held changes that were never published; \
-             keep them with `ods-mount -o ro` and copy what you need, or give them up by removing its `spool` directory",
-            self.settings.state_dir.display()
-        ))
-    }
-
     /// History that went on without us is followed only if nothing of ours would be lost.
     async fn refuse_fork(
         &self,
@@ -242,7 +228,11 @@ impl Drive {
         }
         let mut foreign = rebased;
         for found in segments {
-            let opened = self.open_segment(found).await?;
+            let opened = match self.open_segment(found).await {
+                // Nobody can have gone on from it.
+                Err(error) if error.is_damage() => continue,
+                opened => opened?,
+            };
             if opened.preamble.instance == self.instance {
                 through = through.max(opened.preamble.through);
             } else {
@@ -273,7 +263,7 @@ impl Drive {
         }
     }
 
-    async fn apply_checkpoint(
+    pub(in crate::drive) async fn apply_checkpoint(
         &self,
         found: &Found,
         head: &mut Head,
@@ -307,7 +297,7 @@ impl Drive {
         self.keep_head(head)
     }
 
-    async fn apply_segments(
+    pub(in crate::drive) async fn apply_segments(
         &self,
         segments: &[Found],
         head: &mut Head,
@@ -382,7 +372,7 @@ impl Drive {
         self.keep(&batch, head)
     }
 
-    fn keep(&self, batch: &Batch, head: &Head) -> Result<(), Error> {
+    pub(in crate::drive) fn keep(&self, batch: &Batch, head: &Head) -> Result<(), Error> {
         self.index.load(batch)?;
         self.index.load_done()?;
         self.set_journal_head(head.clone());

@@ -1,16 +1,25 @@
-//! What a rebuild cannot take for granted: how far this state directory has published, and that what it sent
-//! last is whole.
+//! What a rebuild cannot take for granted: how far this state directory has published, that nobody else went on
+//! meanwhile, and that what it sent last is whole.
 
 use std::sync::atomic::Ordering;
 
+use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::history::Found;
+use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::Share;
+use crate::drive::names::Series;
+use crate::drive::rebuild::Progress;
+use crate::drive::rebuild::Watch;
+use crate::drive::rebuild::lead_to;
+use crate::id::EpochNo;
+use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
 use crate::store::Locator;
+use crate::store::Mark;
 
 /// Is in the index while it is made anew: until then nobody knows how far this state directory has published.
 pub(in crate::drive) fn key() -> Vec<u8> {
@@ -22,6 +31,11 @@ pub(in crate::drive) fn key() -> Vec<u8> {
 pub(in crate::drive) fn unfollowed() -> Vec<u8> {
     key::local("unfollowed")
 }
+
+/// What whoever reads a forked drive is told.
+const FORKED_SIDE: &str = "the drive went on from another machine while changes waited here: this machine's side is shown, with \
+     those changes; what the other machine published since is not. Copy what you need of it elsewhere, then remove the \
+     `spool` directory of this state directory: the next mount shows the other side";
 
 impl Drive {
     /// Notes, before a lease is put, whether this machine's own was still there, and no other.
@@ -59,18 +73,82 @@ impl Drive {
         Ok(self.index.base_get(&key())?.is_some())
     }
 
-    /// What this state directory published before its index was lost, as the journal knows it; and
-    /// whether what its spool holds beyond that may still follow.
-    pub(in crate::drive) fn find_share(&self, head: &mut Head) -> Result<(), Error> {
+    /// What this state directory published before its index was lost, as the journal knows it. If history went
+    /// on without what its spool holds beyond that: the last epoch that those changes follow.
+    pub(in crate::drive) fn find_share(&self, head: &mut Head) -> Result<Option<EpochNo>, Error> {
         let share = self.share()?;
         head.through = head.through.max(share.through);
         let last = self.unpublished(head.through)?;
-        if last.is_some_and(|base| head.epoch > base.max(share.epoch)) {
-            self.wipe_index()?;
-            self.set_journal_head(Head::default());
+        let own = last.map(|base| base.max(share.epoch));
+        Ok(own.filter(|own| head.epoch > *own))
+    }
+
+    /// The index that was lost was that of a forked drive: who only reads is shown this machine's side, up to
+    /// the epoch that its changes follow, and everybody else is refused.
+    pub(in crate::drive) async fn stop_at_fork(
+        &self,
+        own: EpochNo,
+        through: Seq,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
+        self.wipe_but_for_notes()?;
+        self.set_journal_head(Head::default());
+        if self.settings.access == Access::Write {
             return Err(self.forked());
         }
+        let head = self.rebuild_up_to(own, watch).await?;
+        let head = Head { through, ..head };
+        let mut batch = Batch::default();
+        batch.put(Head::key(), head.encode())?;
+        batch.delete(key());
+        self.keep(&batch, &head)?;
+        self.tell_forked();
         Ok(())
+    }
+
+    /// Follows the journal from nothing to an epoch before its end.
+    async fn rebuild_up_to(&self, own: EpochNo, watch: Watch<'_>) -> Result<Head, Error> {
+        let mut gatherer = Gatherer::default();
+        let all = self.journal_after(Mark(0)).await?;
+        all.iter().for_each(|entry| gatherer.add(entry));
+        let mut checkpoints = gatherer.complete(Series::Checkpoint);
+        checkpoints.retain(|found| found.epoch <= own);
+        let base = checkpoints.pop();
+        let from = base.as_ref().map_or(EpochNo(0), |found| found.epoch);
+        let mut segments = gatherer.complete(Series::Segment);
+        segments.retain(|found| found.epoch > from && found.epoch <= own);
+        if !lead_to(&segments, from, own) {
+            return Err(Error::Forked(format!(
+                "this drive was changed from another machine while {} held changes that were never published, and its index                  is lost: the journal does not reach back to epoch {own}, which they follow, so they cannot be shown; give them                  up by removing its `spool` directory",
+                self.settings.state_dir.display()
+            )));
+        }
+        let mut progress = Progress::default();
+        for found in base.iter().chain(&segments) {
+            progress.parts_total += found.parts.len() as u64;
+            progress.bytes_total += found.bytes();
+        }
+        let mut head = Head::default();
+        if let Some(base) = base {
+            self.apply_checkpoint(&base, &mut head, &mut progress, watch)
+                .await?;
+        }
+        self.apply_segments(&segments, &mut head, &mut progress, watch)
+            .await?;
+        Ok(head)
+    }
+
+    pub(in crate::drive) fn tell_forked(&self) {
+        self.control
+            .post(|board| board.forked = Some(String::from(FORKED_SIDE)));
+    }
+
+    pub(in crate::drive) fn forked(&self) -> Error {
+        Error::Forked(format!(
+            "this drive was changed from another machine while {} held changes that were never published; \
+             keep them with `ods-mount -o ro` and copy what you need, or give them up by removing its `spool` directory",
+            self.settings.state_dir.display()
+        ))
     }
 
     pub(in crate::drive) fn share(&self) -> Result<Share, Error> {
