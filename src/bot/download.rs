@@ -21,6 +21,7 @@ use crate::bot::work::Done;
 use crate::bot::work::Kind as Work;
 use crate::bot::work::Title;
 use crate::drive::Look;
+use crate::drive::is_like_an_object;
 use crate::drive::task::Task;
 use crate::id::InodeNo;
 use crate::index::inode::Inode;
@@ -38,6 +39,10 @@ use crate::store::discord::Attached;
 
 /// Largest file that is held in memory to be sent; a server may allow more.
 const MEMORY_BYTES_MAX: u64 = 25 * MIB;
+
+/// What is said where the drive itself lies: a file there would be among its objects.
+const NOT_HERE: &str = "The drive keeps its own files in this channel, so none is sent here; ask in another channel, or \
+                        with the slash command `/download`.";
 
 /// A file that can be sent.
 struct Small {
@@ -79,6 +84,15 @@ pub(in crate::bot) async fn download(
     let bytes_max = bytes_max
         .min(bot.messenger.file_bytes_max())
         .min(MEMORY_BYTES_MAX);
+    if goal != Goal::Machine && talk.audience == Audience::Channel {
+        let address = bot.messenger.address(talk.channel);
+        let look = move |bot: &Bot| Ok(bot.desk.drive().keeps_objects_at(&address)?);
+        match bot.blocking(look).await {
+            Some(Ok(false)) => {}
+            Some(Err(error)) => return work::say(talk, &sorry(bot, &error, shown)).await,
+            Some(Ok(true)) | None => return work::say(talk, &Page::open(NOT_HERE)).await,
+        }
+    }
     if goal != Goal::Machine {
         let look = target.clone();
         match bot.blocking(move |bot| small(bot, &look, bytes_max)).await {
@@ -131,6 +145,11 @@ async fn send(bot: &Arc<Bot>, talk: &mut Talk, shown: Shown, title: &Title, file
         text::name(&name),
         text::bytes(bytes)
     );
+    let name = match is_like_an_object(&name) {
+        // No store takes an object of such a name.
+        true => format!("file_{name}"),
+        false => name,
+    };
     let page = Page {
         file: Some(Attached { name, content }),
         open_text: Some("**Download**: it took too long; ask again.".into()),

@@ -158,6 +158,20 @@ impl Drive {
         }
     }
 
+    /// Does the store show a shelf of this drive, its journal or an archive's, at this address?
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn keeps_objects_at(&self, address: &str) -> Result<bool, Error> {
+        let places = self.store.places();
+        if places.iter().any(|place| place.address == address) {
+            return Ok(true);
+        }
+        let is_here = |holding: &Holding| self.shelf_address(holding).as_deref() == Some(address);
+        let archives = self.catalogue()?;
+        Ok(archives.iter().any(|entry| is_here(&entry.holding)))
+    }
+
     /// The archive that a file or directory belongs to, if there is such an inode.
     ///
     /// # Errors

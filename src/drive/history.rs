@@ -183,7 +183,8 @@ impl Drive {
 
     /// Of several attempts at an epoch, the one that history went on with. If it did not yet: of one
     /// machine's attempts the one that covers more of its changes, since that is what it went on with
-    /// after it was killed; of those that cover the same, and of different machines', the first.
+    /// after it was killed; of those that cover the same, and of different machines', the first. One that does
+    /// not open is passed over if there is another.
     pub(in crate::drive) async fn choose<'f>(
         &self,
         candidates: &'f [Found],
@@ -191,8 +192,17 @@ impl Drive {
         head: &Head,
     ) -> Result<Option<(&'f Found, Opened)>, Error> {
         let mut chosen: Option<(&Found, Opened)> = None;
+        let mut unreadable = None;
         for found in candidates {
-            let opened = self.open_segment(found).await?;
+            let opened = match self.open_segment(found).await {
+                Err(error) if error.is_damage() => {
+                    let error = self.located(found, &error);
+                    log::warn!("{error}");
+                    unreadable.get_or_insert(error);
+                    continue;
+                }
+                opened => opened?,
+            };
             if opened.previous != head.hash {
                 continue;
             }
@@ -207,7 +217,25 @@ impl Drive {
                 chosen = Some((found, opened));
             }
         }
-        Ok(chosen)
+        match (chosen, unreadable) {
+            (None, Some(error)) => Err(error),
+            (chosen, _) => Ok(chosen),
+        }
+    }
+
+    /// An error of reading a segment, with where that lies.
+    fn located(&self, found: &Found, error: &Error) -> Error {
+        let parts = found.parts.iter();
+        let places = parts.filter_map(|part| self.store.address_of(&part.locator));
+        let places: Vec<String> = places.collect();
+        let epoch = found.epoch;
+        match places.is_empty() {
+            true => Error::Damaged(format!("epoch {epoch} of the journal: {error}")),
+            false => Error::Damaged(format!(
+                "epoch {epoch} of the journal, at {}: {error}",
+                places.join(" and ")
+            )),
+        }
     }
 
     /// Does any of these segments follow the one that was opened?
@@ -219,8 +247,10 @@ impl Drive {
     ) -> Result<bool, Error> {
         let next = later.iter().filter(|found| found.epoch.0 == epoch.0 + 1);
         for first in next.filter_map(|found| found.parts.first()) {
-            if self.open_part(first).await?.0.previous == opened.hash {
-                return Ok(true);
+            match self.open_part(first).await {
+                Ok((header, ..)) if header.previous == opened.hash => return Ok(true),
+                Err(error) if !error.is_damage() => return Err(error),
+                Ok(_) | Err(_) => {}
             }
         }
         Ok(false)
@@ -250,5 +280,73 @@ impl Drive {
             plain
         };
         Batch::decode(rest).map_err(|_| Error::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::codec::note;
+    use crate::drive::Access;
+    use crate::drive::Settings;
+    use crate::drive::fixture;
+    use crate::drive::names::PartName;
+    use crate::store::Object;
+    use crate::store::Store;
+    use crate::store::faulty::Faulty;
+    use crate::store::memory::Memory;
+
+    /// Puts something that is no segment under the name of one of this epoch.
+    async fn pretend(drive: &Drive, epoch: EpochNo) {
+        let name = PartName {
+            series: Series::Segment,
+            epoch,
+            attempt: [1; 8],
+            part: 0,
+            last: true,
+        };
+        let object = Object {
+            name: Name::Part(name).text(),
+            body: note::seal_note(&drive.keys, "no segment", &[0; 512]).expect("short"),
+        };
+        let shelf = drive.store.journal();
+        let put = drive.store.put(&shelf, vec![object]).await;
+        put.expect("taken");
+    }
+
+    async fn read(store: &Arc<Faulty<Memory>>) -> Result<EpochNo, Error> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = Settings {
+            access: Access::Read,
+            ..fixture::settings(dir.path())
+        };
+        let drive = fixture::open(settings, store).await?;
+        drive.close().await;
+        Ok(drive.journal_head().epoch)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_only_has_the_name_of_a_segment_is_passed_over_or_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+        let drive = opened.expect("a new drive");
+        let flushing = Arc::clone(&drive);
+        let flushed = tokio::task::spawn_blocking(move || flushing.flush(|| true)).await;
+        flushed.expect("no panic").expect("it is published");
+        let epoch = drive.journal_head().epoch;
+        pretend(&drive, epoch).await;
+        assert_eq!(read(&store).await.expect("the other is whole"), epoch);
+        pretend(&drive, EpochNo(epoch.0 + 1)).await;
+        let refused = read(&store).await.expect_err("there is no other");
+        assert!(
+            refused
+                .to_string()
+                .contains(&format!("epoch {}", epoch.0 + 1)),
+            "{refused}"
+        );
+        drive.close().await;
     }
 }

@@ -96,6 +96,7 @@ use crate::store::Store;
 pub use change::Change;
 pub use dirty::Source;
 pub use error::Error;
+pub use names::is_like_an_object;
 pub use open::owner;
 pub use read::FileState;
 pub use readahead::ReadAhead;

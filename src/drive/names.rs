@@ -1,5 +1,6 @@
 //! What objects on the journal shelf are called: enough to sort them without fetching, nothing about content.
 
+use crate::codec::pack::parse_pack_name;
 use crate::id::EpochNo;
 
 /// What an object on the journal shelf is.
@@ -45,6 +46,16 @@ pub(in crate::drive) enum Series {
     Segment,
     /// Everything, as of one epoch.
     Checkpoint,
+}
+
+/// Could a store take a file of this name for an object of a drive? Whoever sends other files to where objects lie
+/// gives them other names. Characters that a store leaves out of a name count as left out.
+#[must_use]
+pub fn is_like_an_object(name: &str) -> bool {
+    let is_kept = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let bare: String = name.chars().filter(is_kept).collect();
+    let bare = bare.to_ascii_lowercase();
+    Name::parse_loosely(&bare).is_some() || parse_pack_name(&bare).is_some()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -157,5 +168,17 @@ mod tests {
             assert_eq!(Name::parse(&name.text()), Some(name));
         }
         assert_eq!(Name::parse("holiday.jpg"), None);
+        for name in names {
+            let text = name.text();
+            assert!(is_like_an_object(&text), "{text}");
+            assert!(
+                is_like_an_object(&text.replacen('-', " -\u{200b}", 1)),
+                "{text}"
+            );
+        }
+        assert!(is_like_an_object("00112233445566778899aabbccddeeff.bin"));
+        for name in ["holiday.jpg", "l-1.bin", "firmware.bin", ""] {
+            assert!(!is_like_an_object(name), "{name}");
+        }
     }
 }

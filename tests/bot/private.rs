@@ -250,3 +250,45 @@ async fn paths_of_the_machine_are_nothing_to_members() {
         .await;
     assert!(hides(told).contains("out: "));
 }
+
+/// Files whose names are those of a lease and of a segment to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bot_sends_is_never_taken_for_the_drives_own() {
+    let lease = "l-0011223344556677-0011223344556677.bin";
+    let segment = "s-0000000000000002-0011223344556677-00000000-z.bin";
+    let mut stage = Stage::new().await;
+    let granted = ods::emulator::MessageContent::Granted;
+    stage.place.emulator.set_message_content(granted);
+    for name in [lease, segment] {
+        stage.file("Photos", name, b"no lease, no segment").await;
+    }
+    stage.flush().await;
+    stage
+        .start(Settings {
+            names: Names::Members,
+            members: vec![Word::Download],
+            words: ods::bot::Switch::On,
+            ..settings()
+        })
+        .await;
+    let journal = stage.place.journal;
+    for (times, name) in (1..).zip([lease, segment]) {
+        let body = json!({"content": format!("!download Photos/{name}")});
+        let said = stage.act(stage.admin, "messages", &body).await;
+        said.expect("a message");
+        let words = "Discord can read this copy";
+        let sent = stage.hears_times(stage.member, words, times).await;
+        let called = sent.raw["attachments"][0]["filename"].as_str();
+        assert!(
+            called.is_some_and(|called| called.starts_with("file_")),
+            "{sent:?}"
+        );
+        // Where the drive itself lies no file is sent at all.
+        let said = stage.act_in(journal, stage.admin, "messages", &body).await;
+        said.expect("a message");
+        let words = "ask in another channel";
+        stage.hears_in(journal, stage.admin, words, times).await;
+    }
+    stage.file("Photos", "later", b"later").await;
+    stage.flush().await;
+}

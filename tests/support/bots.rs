@@ -347,9 +347,19 @@ impl Stage {
 
     /// The newest message of the channel with these words, once so many have them.
     pub(crate) async fn hears_times(&self, user: u64, words: &str, times: usize) -> Said {
+        self.hears_in(self.channel(), user, words, times).await
+    }
+
+    pub(crate) async fn hears_in(
+        &self,
+        channel: u64,
+        user: u64,
+        words: &str,
+        times: usize,
+    ) -> Said {
         let started = Instant::now();
         loop {
-            let seen = self.seen(user).await;
+            let seen = self.seen_in(channel, user).await;
             let found = seen.iter().filter(|said| said.text.contains(words));
             let found: Vec<&Said> = found.collect();
             if let (Some(said), true) = (found.first(), found.len() >= times) {

@@ -22,6 +22,7 @@ use super::{
     deed::Deed,
     http::Form,
     limiter::Lane,
+    shelf,
     transport::{Ask, Side, Transport, parse},
 };
 use crate::store::{Error, Urgency};
@@ -118,6 +119,12 @@ impl Messenger {
     #[must_use]
     pub fn guild(&self) -> u64 {
         self.transport.settings().guild
+    }
+
+    /// Where people see a channel or thread of it.
+    #[must_use]
+    pub fn address(&self, channel: u64) -> String {
+        shelf::address(self.guild(), channel)
     }
 
     /// The largest file that one message takes, bytes.

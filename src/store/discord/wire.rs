@@ -1,6 +1,6 @@
 //! What ods reads of Discord's messages, and how an object's place in one is written down.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use twilight_model::{
     channel::message::MessageType,
     id::{
@@ -19,16 +19,49 @@ pub(super) struct Message {
     pub(super) id: Id<MessageMarker>,
     pub(super) channel_id: Id<ChannelMarker>,
     author: Author,
-    /// Only on what a webhook wrote; the author has the same id then.
-    #[serde(default)]
-    webhook_id: Option<serde_json::Value>,
     #[serde(rename = "type")]
     kind: MessageType,
     #[serde(default)]
     pub(super) attachments: Vec<Attachment>,
+    #[serde(flatten)]
+    dress: Dress,
     /// Text or number; only in the answer to the message's creation.
     #[serde(default)]
     pub(super) nonce: Option<serde_json::Value>,
+}
+
+/// What a message has beside files. One that keeps objects has none of it: a put sends files and nothing else.
+/// The same account answers people, perhaps with a file that somebody else chose and named, and then says
+/// something, or to what it is the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Dress {
+    #[serde(deserialize_with = "is_anything")]
+    content: bool,
+    #[serde(deserialize_with = "is_anything")]
+    embeds: bool,
+    #[serde(deserialize_with = "is_anything")]
+    components: bool,
+    #[serde(deserialize_with = "is_anything")]
+    message_reference: bool,
+    #[serde(deserialize_with = "is_anything")]
+    interaction: bool,
+    #[serde(deserialize_with = "is_anything")]
+    interaction_metadata: bool,
+    #[serde(deserialize_with = "is_anything")]
+    webhook_id: bool,
+}
+
+/// Whatever form it has: is there anything in it?
+fn is_anything<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    use serde_json::Value;
+    Ok(match Value::deserialize(from)? {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    })
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -57,10 +90,10 @@ impl std::fmt::Debug for Attachment {
 }
 
 impl Message {
-    /// Is it one that `user` wrote, with objects on it?
+    /// Is it one that `user` put, with objects on it and nothing else?
     pub(super) fn holds_objects_of(&self, user: u64) -> bool {
-        let written = matches!(self.kind, MessageType::Regular | MessageType::Reply);
-        written && self.author.id.get() == user && !self.attachments.is_empty()
+        let is_put = self.kind == MessageType::Regular && self.dress == Dress::default();
+        is_put && self.author.id.get() == user && !self.attachments.is_empty()
     }
 
     /// Is it one that somebody else wrote, who may have written something that `user` is not shown?
@@ -71,7 +104,7 @@ impl Message {
 
     /// The bot or webhook that wrote it, if none but a program did.
     pub(super) fn program(&self) -> Option<u64> {
-        let is_program = self.author.bot || self.webhook_id.is_some();
+        let is_program = self.author.bot || self.dress.webhook_id;
         is_program.then(|| self.author.id.get())
     }
 
@@ -268,6 +301,44 @@ mod tests {
     #[test]
     fn an_id_tells_its_time() {
         assert_eq!(made_ms(175_928_847_299_117_063), 1_462_015_105_796);
+    }
+
+    #[test]
+    fn only_a_message_of_files_alone_holds_objects() {
+        let message = |extra: &str| {
+            let message = format!(
+                r#"{{"id":"5","channel_id":"6","author":{{"id":"7"}},"content":"","embeds":[],"components":[],
+                "attachments":[{{"id":"8","filename":"a","size":3,"url":"https://x"}}],"flags":4,"pinned":true{extra}}}"#
+            );
+            let message: Message = serde_json::from_str(&message).expect("reads");
+            message.holds_objects_of(7)
+        };
+        assert!(message(r#","type":0"#));
+        assert!(message(
+            r#","type":0,"message_reference":null,"thread":{"id":"5"},"reactions":[1]"#
+        ));
+        for other in [
+            r#","type":19,"message_reference":{"message_id":"4"}"#,
+            r#","type":19"#,
+            r#","type":20,"interaction_metadata":{"id":"1"}"#,
+            r#","type":0,"message_reference":{"type":1}"#,
+            r#","type":0,"interaction":{"id":"1"}"#,
+            r#","type":0,"webhook_id":"7""#,
+        ] {
+            assert!(!message(other), "{other}");
+        }
+        for (field, something) in [
+            ("content", r#""here you are""#),
+            ("embeds", r#"[{"title":"a"}]"#),
+            ("components", r#"[{"type":1}]"#),
+        ] {
+            let message = format!(
+                r#"{{"id":"5","channel_id":"6","author":{{"id":"7"}},"type":0,"{field}":{something},
+                "attachments":[{{"id":"8","filename":"a","size":3,"url":"https://x"}}]}}"#
+            );
+            let message: Message = serde_json::from_str(&message).expect("reads");
+            assert!(!message.holds_objects_of(7), "{field}");
+        }
     }
 
     #[test]
