@@ -7,8 +7,10 @@ use crate::drive::Error;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
+use crate::drive::journal::SealedPart;
 use crate::drive::kept::not_kept;
 use crate::drive::names::Series;
+use crate::id::EpochNo;
 use crate::index::Batch;
 use crate::index::key;
 use crate::size::MIB;
@@ -33,6 +35,71 @@ impl Head {
     }
 }
 
+/// A checkpoint that is being written: the parts that were put are not put again.
+pub(in crate::drive) struct Writing<'d> {
+    drive: &'d Drive,
+    epoch: EpochNo,
+    /// None when the last part was made.
+    writer: Option<PartWriter<'d>>,
+    /// The last key that was taken up.
+    after: Vec<u8>,
+    /// A part that is not put yet.
+    ready: Option<Object>,
+    bytes: u64,
+}
+
+impl<'d> Writing<'d> {
+    fn new(drive: &'d Drive, head: &Head) -> Writing<'d> {
+        let series = Series::Checkpoint;
+        let writer = PartWriter::new(drive, series, head.epoch, head.hash, head.through);
+        Writing {
+            drive,
+            epoch: head.epoch,
+            writer: Some(writer),
+            after: Vec::new(),
+            ready: None,
+            bytes: 0,
+        }
+    }
+
+    /// The part that is to be put, the same until it is.
+    fn next(&mut self) -> Result<Option<Object>, Error> {
+        if self.ready.is_none() {
+            self.ready = self.make()?.map(|part| part.object);
+        }
+        Ok(self.ready.clone())
+    }
+
+    fn is_put(&mut self) {
+        let part = self.ready.take();
+        self.bytes += part.map_or(0, |part| part.body.len());
+    }
+
+    fn make(&mut self) -> Result<Option<SealedPart>, Error> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(None);
+        };
+        let after = self.after.clone();
+        let rows = self
+            .drive
+            .index
+            .base_scan(Bound::Excluded(&after[..]), Bound::Unbounded);
+        for entry in rows {
+            let (key, value) = entry?;
+            if key.first() == Some(&key::LOCAL) {
+                continue;
+            }
+            let part = writer.push(key.to_vec(), Some(value.to_vec()))?;
+            self.after.clear();
+            self.after.extend_from_slice(&key);
+            if part.is_some() {
+                return Ok(part);
+            }
+        }
+        self.writer.take().map(PartWriter::finish).transpose()
+    }
+}
+
 impl Drive {
     /// Is a checkpoint due, or was the last attempt at one in vain?
     pub(in crate::drive) fn owes_checkpoint(&self) -> bool {
@@ -41,35 +108,29 @@ impl Drive {
     }
 
     /// Puts the state as of the published head on the journal shelf. Only the publisher calls this,
-    /// so what is stored does not change meanwhile.
-    pub(in crate::drive) async fn checkpoint(&self) -> Result<(), Error> {
+    /// so what is stored does not change meanwhile. Whoever tries again goes on with what is under way.
+    pub(in crate::drive) async fn checkpoint<'d>(
+        &'d self,
+        under_way: &mut Option<Writing<'d>>,
+    ) -> Result<(), Error> {
         let mut head = self.journal_head();
-        let mut writer = PartWriter::new(
-            self,
-            Series::Checkpoint,
-            head.epoch,
-            head.hash,
-            head.through,
-        );
-        let mut parts = Vec::new();
-        for entry in self.index.base_scan(Bound::Unbounded, Bound::Unbounded) {
-            let (key, value) = entry?;
-            if key.first() == Some(&key::LOCAL) {
-                continue;
+        let writing = match under_way {
+            Some(writing) if writing.epoch == head.epoch => writing,
+            _ => under_way.insert(Writing::new(self, &head)),
+        };
+        while let Some(object) = writing.next()? {
+            let part = self.put_part(object).await?;
+            // Older history goes on the strength of it.
+            if !self.is_kept(&[part]).await? {
+                return Err(not_kept());
             }
-            if let Some(part) = writer.push(key.to_vec(), Some(value.to_vec()))? {
-                parts.push(self.put_part(part.object).await?);
-            }
+            writing.is_put();
         }
-        parts.push(self.put_part(writer.finish()?.object).await?);
-        // Older history goes on the strength of it.
-        if !self.is_kept(&parts).await? {
-            return Err(not_kept());
-        }
-        head.checkpoint_bytes = parts.iter().map(|(_, bytes)| bytes).sum();
+        head.checkpoint_bytes = writing.bytes;
         head.tail_segments = 0;
         head.tail_bytes = 0;
         self.settle_head(head)?;
+        *under_way = None;
         self.prune_journal().await
     }
 
@@ -103,5 +164,54 @@ impl Drive {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::drive::fixture;
+    use crate::store::faulty::Fault;
+    use crate::store::faulty::Faulty;
+    use crate::store::faulty::Rule;
+    use crate::store::faulty::Verb;
+    use crate::store::memory::Memory;
+
+    /// Rows of a kilobyte that make more than one part.
+    const ROWS: u32 = 7000;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_checkpoint_that_fails_goes_on_with_the_part_that_failed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+        let drive = opened.expect("a new drive");
+        let mut rows = Batch::default();
+        for number in 0..ROWS {
+            let key = key::root(&format!("row {number}"));
+            rows.put(key, vec![7; 1024]).expect("small");
+        }
+        drive.index.load(&rows).expect("loaded");
+        let mut under_way = None;
+        for fault in [Fault::Unavailable, Fault::LostAnswer] {
+            store.clear();
+            store.add(Rule {
+                skip: u64::from(under_way.is_none()),
+                ..Rule::next(Verb::Put, fault)
+            });
+            let failed = drive.checkpoint(&mut under_way).await;
+            assert!(failed.is_err(), "the last part is not put");
+        }
+        drive.checkpoint(&mut under_way).await.expect("put");
+        assert!(under_way.is_none());
+        let mut parts = drive.journal_after(Mark(0)).await.expect("listed");
+        parts.retain(|entry| entry.name.starts_with("c-"));
+        let mut names: Vec<&str> = parts.iter().map(|entry| &entry.name[..35]).collect();
+        assert_eq!(names.len(), 2, "no part is put twice: {parts:?}");
+        names.dedup();
+        assert_eq!(names.len(), 1, "they are of one writing: {parts:?}");
+        drive.close().await;
     }
 }

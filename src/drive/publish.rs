@@ -13,6 +13,7 @@ use crate::codec::segment::segment_hash;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::cards::Pace;
+use crate::drive::checkpoint::Writing;
 use crate::drive::control::Stop;
 use crate::drive::drain::Drain;
 use crate::drive::errand;
@@ -43,16 +44,19 @@ enum Work {
 }
 
 /// When a checkpoint that could not be written is tried again.
-struct Owed {
+struct Owed<'d> {
     until: Option<Instant>,
     pause: Duration,
+    /// What was put of it already.
+    under_way: Option<Writing<'d>>,
 }
 
-impl Default for Owed {
-    fn default() -> Owed {
+impl<'d> Default for Owed<'d> {
+    fn default() -> Owed<'d> {
         Owed {
             until: None,
             pause: PAUSE.0,
+            under_way: None,
         }
     }
 }
@@ -141,12 +145,12 @@ impl Drive {
     }
 
     /// Writes a checkpoint where one is owed. One that fails keeps no epoch waiting: it is tried again later.
-    fn pay(&self, owed: &mut Owed) {
+    fn pay<'d>(&'d self, owed: &mut Owed<'d>) {
         if !self.owes_checkpoint() || owed.until.is_some_and(|until| Instant::now() < until) {
             return;
         }
         self.control.post(|board| board.phase = Phase::Checkpoint);
-        match self.wait_for(self.checkpoint()) {
+        match self.wait_for(self.checkpoint(&mut owed.under_way)) {
             Ok(()) => {
                 *owed = Owed::default();
                 self.control.succeeded();

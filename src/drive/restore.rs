@@ -75,7 +75,7 @@ impl Drive {
     pub fn checkpoint_now(&self, task: &Task<'_>) -> Result<Kept, Error> {
         task.begin("writing a checkpoint", 0, 0)?;
         self.between_epochs(task, |drive| {
-            drive.wait_for(drive.checkpoint())?;
+            drive.wait_for(drive.checkpoint(&mut None))?;
             let head = drive.journal_head();
             Ok(Kept {
                 epoch: head.epoch.0,

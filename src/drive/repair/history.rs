@@ -93,7 +93,7 @@ impl Drive {
         let broken = findings.history.broken_up_to;
         repaired.journal_removed = self.between_epochs(task, move |drive| {
             drive.wait_for(async {
-                drive.checkpoint().await?;
+                drive.checkpoint(&mut None).await?;
                 drive.drop_broken(broken).await
             })
         })?;
