@@ -164,3 +164,42 @@ fn what_cannot_be_meant_is_refused_before_anything_is_asked() {
     refused(&[], 1, "read-only");
     machine.ods(&["umount"]).good();
 }
+
+/// Ends a program once Discord was asked so often, if it is not done by then.
+fn kill_after(world: &World, machine: &Machine, words: &[&str], requests: u64) {
+    let asked = || world.emulator.counts().requests;
+    let before = asked();
+    let mut running = machine.start("ods", words);
+    support::until("its requests", || {
+        !running.is_running() || asked() >= before + requests
+    });
+    running.stop();
+}
+
+#[test]
+fn what_is_killed_without_a_mount_is_done_again_and_nothing_is_lost() {
+    let world = World::new();
+    let machine = littered(&world);
+    machine.ods(&["umount"]).good();
+    let moments = [2, 5, 9, 14];
+    for words in [&["gc", "--delay", "0"][..], &["repair"]] {
+        for requests in moments {
+            kill_after(&world, &machine, words, requests);
+        }
+        machine.ods(words).good();
+    }
+    let other = world.machine();
+    let join = ["init", "--join"];
+    for requests in moments {
+        kill_after(&world, &other, &join, requests);
+    }
+    other.ods(&join).good();
+    for machine in [machine, other] {
+        machine.mount(&[]).good();
+        for name in ["moved", "new/link"] {
+            check(&machine.mnt(), name, 2);
+        }
+        machine.ods(&["umount"]).good();
+        assert!(machine.ods(&["verify"]).good().out.contains("nothing is wrong"));
+    }
+}
