@@ -200,6 +200,12 @@ fn what_is_killed_without_a_mount_is_done_again_and_nothing_is_lost() {
             check(&machine.mnt(), name, 2);
         }
         machine.ods(&["umount"]).good();
-        assert!(machine.ods(&["verify"]).good().out.contains("nothing is wrong"));
+        assert!(
+            machine
+                .ods(&["verify"])
+                .good()
+                .out
+                .contains("nothing is wrong")
+        );
     }
 }
