@@ -180,7 +180,7 @@ mod tests {
         let flushed = tokio::task::spawn_blocking(move || flushing.flush(|| true));
         flushed.await.expect("no panic").expect("published");
         for _ in 0..2 {
-            drive.checkpoint().await.expect("written");
+            drive.checkpoint(&mut None).await.expect("written");
         }
         let before = checkpoints(&drive).await;
         // The newest is read first, to be sure of it.
