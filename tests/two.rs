@@ -31,6 +31,8 @@ fn a_second_mount_of_a_state_directory_is_refused_and_the_first_goes_on() {
     machine.ods(&["flush"]).good();
     let second = machine.path("second");
     fs::create_dir(&second).expect("a directory");
+    // Whoever takes a file away does not take the lock away.
+    fs::remove_file(machine.state("main").join("lock")).expect("removed");
     for options in ["rw", "ro", "takeover"] {
         machine
             .mount_at(&second, &["-o", options])
@@ -126,6 +128,7 @@ fn who_lost_the_drive_turns_read_only_says_so_and_keeps_its_data() {
     first.ods(&["umount"]).bad(25, &left);
     assert!(!is_mounted(&mnt));
     fs::remove_dir_all(first.state("main").join("spool")).expect("removed");
+    fs::remove_file(first.state("main").join("spool.end")).expect("removed");
     first.set("USER", "alice");
     first.mount(&[]).good();
     assert_eq!(

@@ -68,7 +68,7 @@ fn idle(args: &args::Status, name: &str, state_dir: &Path) -> Result<()> {
 }
 
 /// Bytes that the files of a directory take on disk.
-fn bytes_in(dir: &Path) -> u64 {
+pub(crate) fn bytes_in(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let metas = entries.filter_map(|entry| entry.metadata().ok());

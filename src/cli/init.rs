@@ -197,7 +197,8 @@ async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     if draft.site.journal != 0 {
         refuse_taken(&draft.site).await?;
     }
-    if draft.state_dir.join("identity").exists() {
+    let names = ["identity", "identity.copy"];
+    if names.iter().any(|name| draft.state_dir.join(name).exists()) {
         return Err(fault(
             Code::State,
             format!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::cli::ask::bytes_in;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::mounting::Plan;
@@ -19,6 +20,7 @@ use crate::drive;
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::RebuildProgress;
+use crate::drive::Settings;
 use crate::size::Bytes;
 use crate::store::Store;
 use crate::store::discord::Discord;
@@ -102,10 +104,13 @@ async fn unlock_and_open(
     settings.owner = sys::owner();
     let watch = |progress: RebuildProgress| listener.progress(&rebuilding(&plan.name, progress));
     let (id, keys) = (unlocked.drive(), unlocked.keys());
-    let (holder, state_dir) = (settings.holder.clone(), settings.state_dir.clone());
+    let local = settings.clone();
     let drive = Drive::open(settings, id, keys, Arc::clone(&store), &watch)
         .await
-        .map_err(|error| advise(error, &holder, &state_dir))?;
+        .map_err(|error| advise(error, &local))?;
+    if let Some(lost) = drive.lost_records() {
+        listener.warn(&format!("{lost}; see `ods verify`"));
+    }
     let unlocked = match drive.settings().access {
         Access::Write => remote::follow_places(&store, &plan.site, unlocked).await?,
         Access::Read => unlocked,
@@ -124,7 +129,7 @@ pub(crate) fn rebuilding(name: &str, progress: RebuildProgress) -> String {
 }
 
 /// Adds what a person can do about it.
-fn advise(error: drive::Error, holder: &str, state_dir: &Path) -> anyhow::Error {
+fn advise(error: drive::Error, local: &Settings) -> anyhow::Error {
     let drive::Error::Leased {
         holder: theirs,
         state_dir: their_dir,
@@ -133,22 +138,32 @@ fn advise(error: drive::Error, holder: &str, state_dir: &Path) -> anyhow::Error 
     else {
         return error.into();
     };
+    let is_ours = *theirs == local.holder;
     let text = format!(
         "{error}; {}",
-        lease_advice(theirs == holder, Path::new(their_dir), state_dir)
+        lease_advice(is_ours, Path::new(their_dir), local)
     );
     anyhow::Error::from(error).context(text)
 }
 
 /// What to do about a lease that is held elsewhere: with another state directory of this machine, it may be.
-fn lease_advice(is_ours: bool, their_dir: &Path, state_dir: &Path) -> String {
+fn lease_advice(is_ours: bool, their_dir: &Path, local: &Settings) -> String {
     let dir = their_dir.display();
     if !is_ours || their_dir.as_os_str().is_empty() {
         return String::from(
             "unmount it there; or, if that machine is lost, mount with `-o takeover` and give up what it had not uploaded",
         );
     }
-    if their_dir == state_dir {
+    if their_dir == local.state_dir {
+        let spool = local.spool_dir.clone();
+        let spooled = bytes_in(&spool.unwrap_or_else(|| their_dir.join("spool")));
+        if spooled > 0 {
+            return format!(
+                "that was this machine, or one of the same name, before {dir} lost its name; the spool in it holds {}, and \
+                 what of that is not on Discord yet is kept and goes there when you mount with `-o takeover`",
+                Bytes(spooled)
+            );
+        }
         return format!(
             "that was this machine, or one of the same name, with {dir} as it was before it was made anew; a lease is kept \
              while changes wait that are not on Discord, and what waited there went with it: mount with `-o takeover`"

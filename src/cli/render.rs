@@ -20,6 +20,9 @@ pub(crate) fn duration(seconds: u64) -> String {
 /// How far the way to Discord is, in one line.
 pub(crate) fn draining(status: &Status) -> String {
     let mut line = match (status.unpublished, status.dirty_bytes, status.phase) {
+        (false, ..) if status.lost_records.is_some() => {
+            String::from("everything is on Discord but what the local disk lost")
+        }
         (false, ..) if status.damaged.is_empty() => String::from("everything is on Discord"),
         (false, ..) => format!(
             "everything is on Discord but what {} lost",
@@ -115,6 +118,9 @@ pub(crate) fn page(report: &Report) -> String {
     }
     if let Some(error) = &status.last_error {
         line("error", error.clone());
+    }
+    if let Some(lost) = &status.lost_records {
+        line("lost", lost.clone());
     }
     for (_, why) in &status.damaged {
         line("damaged", why.clone());

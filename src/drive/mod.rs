@@ -39,10 +39,13 @@ mod freeze;
 pub mod fuzzing;
 pub mod gc;
 mod history;
+mod identity;
 mod journal;
 mod kept;
 mod lease;
+mod lock;
 mod losses;
+mod lost;
 pub mod measure;
 mod memory;
 mod names;
@@ -97,7 +100,7 @@ pub use change::Change;
 pub use dirty::Source;
 pub use error::Error;
 pub use names::is_like_an_object;
-pub use open::owner;
+pub use identity::owner;
 pub use read::FileState;
 pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
@@ -156,7 +159,7 @@ pub struct Drive {
     /// The epoch of the index that one made anew replaces.
     epoch_aside: crate::id::EpochNo,
     /// Kept for its lock on the state directory.
-    _lock: open::Lock,
+    _lock: lock::Lock,
 }
 
 impl std::fmt::Debug for Drive {

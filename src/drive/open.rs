@@ -1,9 +1,5 @@
 //! Opening a drive, which is recovering it; and closing it.
 
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -23,11 +19,12 @@ use crate::drive::cards::Pace;
 use crate::drive::control::Control;
 use crate::drive::control::Stop;
 use crate::drive::fetch;
+use crate::drive::identity;
 use crate::drive::journal::Head;
+use crate::drive::lock::lock;
 use crate::drive::memory;
 use crate::drive::names::Name;
 use crate::drive::rebuild::Watch;
-use crate::durable;
 use crate::id::ArchiveNo;
 use crate::id::DriveId;
 use crate::id::InodeNo;
@@ -41,12 +38,11 @@ use crate::spool;
 use crate::spool::Spool;
 use crate::store::Store;
 
-/// Keeps two processes off one state directory, for as long as it lives.
-#[derive(Debug)]
-pub(in crate::drive) struct Lock(#[expect(dead_code, reason = "held for its flock")] File);
-
 /// How long a close waits for the store: who closes wants to be gone.
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
+
+/// Name of the note of how far the spool was durable, in the state directory.
+const SPOOL_END: &str = "spool.end";
 
 /// Segments that a full spool has at least.
 const SEGMENTS_MIN: u64 = 8;
@@ -56,68 +52,6 @@ pub(in crate::drive) const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
 const FIRST_NUMBER: u64 = 16;
-
-pub(in crate::drive) fn lock(state_dir: &Path) -> Result<Lock, Error> {
-    let disk = |error: std::io::Error| {
-        Error::State(format!("cannot use {}: {error}", state_dir.display()))
-    };
-    durable::make_dir(state_dir).map_err(disk)?;
-    let path = state_dir.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(disk)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(_) => Err(Error::State(format!(
-            "{} is in use by another ods process; see `ods status`, or end it with `ods umount`",
-            state_dir.display()
-        ))),
-    }
-}
-
-/// Name of the file that says whose a state directory is.
-const IDENTITY: &str = "identity";
-
-/// The drive that a state directory belongs to: none when no drive was opened there, or when it cannot be read.
-#[must_use]
-pub fn owner(state_dir: &Path) -> Option<DriveId> {
-    let bytes = std::fs::read(state_dir.join(IDENTITY)).ok()?;
-    Some(DriveId(*bytes.first_chunk()?))
-}
-
-/// The random name of this state directory, made with it, and a check that it is this drive's.
-pub(in crate::drive) fn instance(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
-    let path = state_dir.join(IDENTITY);
-    let fault = |what: String| Error::State(format!("{}: {what}", path.display()));
-    if let Ok(mut file) = File::open(&path) {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .map_err(|error| fault(error.to_string()))?;
-        let (of, instance) = bytes.split_at_checked(16).ok_or_else(|| {
-            fault(String::from(
-                "is damaged; remove the state directory and run `ods init --join`",
-            ))
-        })?;
-        if of != drive.0 {
-            return Err(fault(String::from(
-                "this state directory belongs to another drive; choose another one with `state_dir`",
-            )));
-        }
-        return instance.try_into().map_err(|_| {
-            fault(String::from(
-                "is damaged; remove the state directory and run `ods init --join`",
-            ))
-        });
-    }
-    let instance: [u8; 8] = crate::codec::key::random();
-    durable::write_file(&path, &[&drive.0[..], &instance].concat())
-        .map_err(|error| fault(error.to_string()))?;
-    Ok(instance)
-}
 
 /// Opens the index, and tells how far it has followed the journal.
 fn open_index(dir: &Path) -> Result<(Index, Head), Error> {
@@ -202,7 +136,7 @@ impl Drive {
         store: Arc<dyn Store>,
     ) -> Result<Drive, Error> {
         let lock = lock(&settings.state_dir)?;
-        let instance = instance(&settings.state_dir, id)?;
+        let instance = identity::of(&settings.state_dir, id)?;
         let epoch_aside = aside::begin(&settings)?;
         let (index, head) = open_index(&aside::in_use(&settings.state_dir))?;
         let spool_dir = settings
@@ -216,7 +150,7 @@ impl Drive {
             limit_bytes: settings.spool_bytes_max,
             reserve_bytes: settings.reserve_bytes,
         };
-        let spool = Spool::open(&spool_dir, spool)?;
+        let spool = Spool::open_noted(&spool_dir, &settings.state_dir.join(SPOOL_END), spool)?;
         let cache_dir = settings
             .cache_dir
             .clone()
@@ -310,13 +244,14 @@ impl Drive {
         }
     }
 
-    /// Stops the drain and gives the lease back, unless something is left in the spool, which stays there
-    /// for the next time; call [`Drive::flush`] before to have none left. Safe to call twice.
+    /// Stops the drain, seals the spool, and gives the lease back, unless something is left in the spool, which
+    /// stays there for the next time; call [`Drive::flush`] before to have none left. Safe to call twice.
     pub async fn close(&self) {
         self.control.post(|board| board.stop = Stop::Now);
         if let Some(drive) = self.shared() {
             drop(tokio::task::spawn_blocking(move || drive.await_publisher()).await);
         }
+        self.seal_spool().await;
         let farewell = async {
             if self.control.board().error.is_none() {
                 self.edit_cards(Pace::All).await;
@@ -332,6 +267,18 @@ impl Drive {
                 "the lease could not be given back: {error}; the next mount from another machine needs --takeover"
             );
         }
+        // The cards may have left a fact.
+        self.seal_spool().await;
+    }
+
+    async fn seal_spool(&self) {
+        let Some(drive) = self.shared() else { return };
+        let sealing = tokio::task::spawn_blocking(move || {
+            if let Err(error) = drive.spool.seal() {
+                log::warn!("the spool could not be sealed: {error}");
+            }
+        });
+        drop(sealing.await);
     }
 
     /// Do changes wait here that may still be published? Then the lease stays: another machine that went on

@@ -28,6 +28,7 @@ impl Drive {
         self: &Arc<Drive>,
         watch: Watch<'_>,
     ) -> Result<(), Error> {
+        self.recall_lost_records();
         self.catch_up(watch).await?;
         let through = self.journal_head().through;
         self.note_base()?;
@@ -124,6 +125,7 @@ impl Drive {
             }
             Ok(())
         })?;
+        self.spool.accept_loss()?;
         for (ino, place, len) in state.gathering.references() {
             if let Err(error) = self.spool.retain(&place, u64::from(len)) {
                 self.note_damage(ino, &error.to_string());
@@ -159,24 +161,6 @@ impl Drive {
             }
         }
         Ok(batch)
-    }
-
-    /// The disk lost records that were not yet published: changes are gone, and that is told.
-    fn miss(&self, first: Seq, last: Option<Seq>, through: Seq) -> Result<(), Error> {
-        if last.is_none_or(|last| last > through) {
-            let upto = last.map_or_else(|| String::from("the end"), |last| last.to_string());
-            log::error!(
-                "the spool lost records {first} to {upto}: changes that were never published are gone"
-            );
-            let what = format!(
-                "the local disk lost spool records {first} to {upto}; what they changed is gone"
-            );
-            self.control.post(|board| {
-                board.lost_records = Some(what.clone());
-                board.error = Some(Error::Damaged(what));
-            });
-        }
-        Ok(())
     }
 
     /// Looks for packs that were sent without an answer, by name, so that nothing is sent twice.

@@ -25,9 +25,11 @@ use crate::codec::superblock::Superblock;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::aside;
+use crate::drive::identity;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
 use crate::drive::journal::Share;
+use crate::drive::lock;
 use crate::drive::names::Series;
 use crate::drive::open;
 use crate::drive::task::Task;
@@ -219,8 +221,8 @@ fn record(file: &mut impl Read) -> Result<Option<Vec<u8>>, Error> {
 /// [`Error::State`] when the directory is in use or of another drive, [`Error::Damaged`] when the backup is
 /// not whole or not of these keys, [`Error::Disk`].
 pub fn restore(state_dir: &Path, keys: &Keys, backup: &mut Backup) -> Result<Kept, Error> {
-    let _lock = open::lock(state_dir)?;
-    let instance = open::instance(state_dir, backup.superblock.drive())?;
+    let _lock = lock::lock(state_dir)?;
+    let instance = identity::of(state_dir, backup.superblock.drive())?;
     let kept = load(&aside::beside(state_dir)?, keys, &instance, backup)?;
     aside::take(state_dir)?;
     Ok(kept)

@@ -68,6 +68,9 @@ pub struct Status {
     pub refusing: Option<String>,
     /// What went wrong last, if it is still so.
     pub last_error: Option<String>,
+    /// Which records of the spool its disk has lost, if any, until they are given up.
+    #[serde(default)]
+    pub lost_records: Option<String>,
     /// The spool.
     pub spool: Spool,
     /// The cache.
@@ -239,6 +242,7 @@ impl Drive {
                 .or_else(|| board.error.as_ref().map(Error::to_string))
                 .or_else(|| board.read_error.clone())
                 .or_else(|| store.last_error.clone()),
+            lost_records: board.lost_records.clone(),
             spool: Spool {
                 bytes: spool.disk_bytes,
                 limit_bytes: spool.limit_bytes,

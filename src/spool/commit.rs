@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{Error, segment::Segment};
+use super::{Error, end::End, segment::Segment};
 use crate::id::Seq;
 
 pub(super) struct Commit {
@@ -16,6 +16,7 @@ pub(super) struct Commit {
     /// Everything up to here is durable.
     synced: AtomicU64,
     data_syncs: AtomicU64,
+    end: Option<End>,
 }
 
 struct State {
@@ -40,7 +41,12 @@ enum Health {
 
 impl Commit {
     /// Records up to `appended` exist; those up to `synced` are known to be durable.
-    pub(super) fn new(appended: Seq, synced: Seq, unsynced: Vec<Arc<Segment>>) -> Commit {
+    pub(super) fn new(
+        appended: Seq,
+        synced: Seq,
+        unsynced: Vec<Arc<Segment>>,
+        end: Option<End>,
+    ) -> Commit {
         Commit {
             state: Mutex::new(State {
                 leader: Leader::None,
@@ -51,6 +57,7 @@ impl Commit {
             appended: AtomicU64::new(appended.0),
             synced: AtomicU64::new(synced.0),
             data_syncs: AtomicU64::new(0),
+            end,
         }
     }
 
@@ -89,6 +96,16 @@ impl Commit {
 
     fn advance(&self, seq: Seq) {
         self.synced.fetch_max(seq.0, Ordering::AcqRel);
+        if let Some(end) = &self.end {
+            end.note(seq);
+        }
+    }
+
+    /// Makes it durable how far the log is durable.
+    pub(super) fn sync_end(&self) {
+        if let Some(end) = &self.end {
+            end.sync();
+        }
     }
 
     pub(super) fn poison(&self) {

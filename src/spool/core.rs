@@ -16,6 +16,7 @@ use lru::LruCache;
 use super::{
     Error, Place, Settings,
     commit::Commit,
+    end::End,
     medium::{Data, Medium, write_all},
     record::{BodySum, FILE_HEADER_BYTES, Header, Kind, Salt, SpoolId, encode_file_header},
     recover::{Ending, name},
@@ -91,6 +92,7 @@ impl Core {
         settings: Settings,
         id: SpoolId,
         found: &super::recover::Found,
+        end: Option<End>,
         jobs: Option<Sender<Job>>,
     ) -> Core {
         let numbered = found
@@ -100,7 +102,7 @@ impl Core {
         let newest = found.segments.iter().rfind(|one| one.last() > Seq(0));
         Core {
             settings,
-            commit: Commit::new(found.last, found.synced, found.unsealed.clone()),
+            commit: Commit::new(found.last, found.synced, found.unsealed.clone(), end),
             totals: Totals {
                 disk_bytes: AtomicU64::new(found.disk_bytes),
                 live_bytes: AtomicU64::new(0),
@@ -149,6 +151,12 @@ impl Core {
             return Ok(());
         }
         self.write_skip(&mut appender, seq)
+    }
+
+    /// Takes down that numbers were used by records that are lost.
+    pub(super) fn skip_lost(&self) -> Result<(), Error> {
+        let mut appender = lock(&self.appender);
+        self.write_skip(&mut appender, self.commit.appended())
     }
 
     pub(super) fn write_skip(

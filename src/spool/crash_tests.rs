@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use super::{
     Error, Place, Replayed, Settings, Spool,
     double::{Crash, Double, Random},
+    medium::Medium,
 };
 use crate::id::Seq;
 
@@ -13,6 +14,8 @@ const SETTINGS: Settings = Settings {
     limit_bytes: 1 << 30,
     reserve_bytes: 0,
 };
+
+const END: &str = "spool.end";
 
 /// What the spool was told, and what it promised.
 #[derive(Default)]
@@ -30,8 +33,14 @@ struct Entry {
     released: Option<usize>,
 }
 
+/// With a note of its end, which must never say more than is true.
 fn open(disk: &Double) -> Result<Spool, Error> {
-    Spool::recover(Box::new(disk.clone()), SETTINGS, None)
+    let end = Medium::open(disk, END).or_else(|_| disk.create(END));
+    let end = end.map_err(|source| Error::Io {
+        doing: "making the note",
+        source,
+    })?;
+    Spool::recover_noted(Box::new(disk.clone()), Some(end), SETTINGS, None)
 }
 
 impl Model {

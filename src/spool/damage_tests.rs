@@ -5,6 +5,7 @@ use std::sync::mpsc;
 use super::{
     Error, Place, Replayed, Settings, Spool,
     double::{Crash, Double, Gate},
+    medium::Medium,
 };
 use crate::id::Seq;
 
@@ -48,7 +49,10 @@ struct Outcome {
 
 /// Opens and replays; panics if anything is wrong that does not say so.
 fn outcome(disk: &Double) -> Outcome {
-    let spool = open(disk, SETTINGS).expect("opens, whatever is in it");
+    outcome_of(&open(disk, SETTINGS).expect("opens, whatever is in it"))
+}
+
+fn outcome_of(spool: &Spool) -> Outcome {
     let mut outcome = Outcome::default();
     let replayed = spool.replay(|one| -> Result<(), Error> {
         match one {
@@ -169,6 +173,121 @@ fn damage_before_a_sync_is_told_and_not_taken_for_a_tear() {
                 "at {at}: {outcome:?}"
             );
         }
+    }
+}
+
+const END: &str = "spool.end";
+const ROOMY: Settings = Settings {
+    segment_bytes: 1 << 20,
+    ..SETTINGS
+};
+
+/// With a note of how far it is durable.
+fn open_noted(disk: &Double) -> Spool {
+    let end = Medium::open(disk, END).or_else(|_| disk.create(END));
+    let end = end.expect("a file");
+    Spool::recover_noted(Box::new(disk.clone()), Some(end), ROOMY, None).expect("opens")
+}
+
+/// A log of twelve synced records in one segment, after `kill -9`; and the segment's name.
+fn noted_log() -> (Double, String) {
+    let disk = Double::default();
+    let spool = open_noted(&disk);
+    for seq in 1..=12 {
+        spool.append(&head(seq), &body(seq)).expect("room");
+    }
+    spool.sync().expect("good disk");
+    let disk = disk.crashed(Crash::Kill);
+    let name = disk.names_now().remove(0);
+    assert!(name.ends_with(".open"));
+    (disk, name)
+}
+
+#[test]
+fn whatever_happens_to_a_synced_log_that_was_not_closed_is_told() {
+    let (whole, name) = noted_log();
+    let len = whole.with_file(&name, |bytes| bytes.len());
+    for at in 0..len {
+        for harm in [
+            |bytes: &mut Vec<u8>, at: usize| bytes[at] ^= 0x55,
+            |bytes: &mut Vec<u8>, at: usize| bytes.truncate(at),
+            |bytes: &mut Vec<u8>, at: usize| bytes[at..].fill(0xa5),
+        ] {
+            let disk = whole.copy();
+            disk.with_file(&name, |bytes| harm(bytes, at));
+            let outcome = outcome_of(&open_noted(&disk));
+            assert!(is_told(&outcome), "at {at}: {outcome:?}");
+        }
+    }
+    let disk = whole.copy();
+    disk.remove(&name).expect("removed");
+    let outcome = outcome_of(&open_noted(&disk));
+    assert_eq!(outcome.missing, [(1, Some(12))]);
+}
+
+#[test]
+fn records_are_read_although_the_header_of_their_segment_is_lost() {
+    let (disk, name) = noted_log();
+    disk.with_file(&name, |bytes| bytes[..30].fill(0));
+    for _ in 0..2 {
+        let spool = open_noted(&disk);
+        assert!(is_prefix(&outcome_of(&spool)));
+        assert_eq!(spool.usage().appended, Seq(12));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_without_a_header_is_kept() {
+    let disk = Double::default();
+    let spool = open(&disk, ROOMY).expect("new spool");
+    spool.append(b"one", b"body").expect("room");
+    spool.sync().expect("good disk");
+    let disk = disk.crashed(Crash::Kill);
+    let name = disk.names_now().remove(0);
+    disk.with_file(&name, |bytes| bytes[..30].fill(0));
+    let before = disk.with_file(&name, |bytes| bytes.clone());
+    let spool = open(&disk, ROOMY).expect("opens");
+    assert_eq!(outcome_of(&spool).missing, [(1, None)]);
+    spool.accept_loss().expect("room");
+    spool.reclaim();
+    spool.cut(Seq(1)).expect("good disk");
+    spool.sync().expect("good disk");
+    let kept = disk.with_file("00000001.damaged", |bytes| bytes.clone());
+    assert_eq!(kept, before);
+}
+
+#[test]
+fn a_lost_end_is_told_once_it_is_accepted_no_more_and_its_numbers_are_not_used_again() {
+    let (disk, name) = noted_log();
+    disk.remove(&name).expect("removed");
+    for _ in 0..2 {
+        let spool = open_noted(&disk);
+        assert_eq!(outcome_of(&spool).missing, [(1, Some(12))]);
+    }
+    open_noted(&disk).accept_loss().expect("room");
+    let spool = open_noted(&disk);
+    assert_eq!(outcome_of(&spool), Outcome::default());
+    assert_eq!(spool.append(b"", b"").expect("room").0, Seq(13));
+}
+
+#[test]
+fn a_sealed_log_can_be_written_on_and_no_harm_to_it_is_silent() {
+    let disk = Double::default();
+    let spool = open(&disk, ROOMY).expect("new spool");
+    for seq in 1..=11 {
+        spool.append(&head(seq), &body(seq)).expect("room");
+    }
+    spool.seal().expect("good disk");
+    spool.seal().expect("there is nothing left to seal");
+    assert_eq!(disk.names_now(), ["00000001.seg"]);
+    spool.append(&head(12), &body(12)).expect("room");
+    spool.seal().expect("good disk");
+    let disk = disk.crashed(Crash::PowerNothing);
+    for at in 40..disk.with_file("00000002.seg", |bytes| bytes.len()) {
+        let disk = disk.copy();
+        disk.with_file("00000002.seg", |bytes| bytes[at] ^= 0x55);
+        let outcome = outcome(&disk);
+        assert!(is_told(&outcome) && outcome.good.len() == 11, "at {at}");
     }
 }
 

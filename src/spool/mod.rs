@@ -10,6 +10,7 @@
 //! | [`Spool::sync`] returned | a power cut does not lose any record that was appended before the call |
 //! | [`Spool::append`] failed | the record was not appended, in no part, and later ones can be |
 //! | a power cut | what [`Spool::replay`] gives is a prefix of what was appended |
+//! | [`Spool::seal`] or [`Spool::close`] returned | whatever the disk loses later is told by replay or by reading |
 //!
 //! Why the last two lines are compatible with the second: a sync makes *all* records before it durable, in
 //! order of segments. So when recovery meets the first record that is missing or broken in a segment that was
@@ -22,6 +23,7 @@
 
 mod commit;
 mod core;
+mod end;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -38,7 +40,7 @@ mod words;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, atomic::Ordering, mpsc},
+    sync::{Arc, Mutex, atomic::Ordering, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -46,9 +48,11 @@ use std::{
 use bytes::Bytes;
 
 use self::{
-    core::{Core, read_lock},
-    medium::{Directory, Medium},
+    core::{Core, lock, read_lock},
+    end::{End, Known},
+    medium::{Data, Directory, Medium},
     record::Kind,
+    recover::Tail,
     segment::Segment,
     upkeep::Job,
     walk::{Step, Walk},
@@ -66,6 +70,10 @@ pub struct Spool {
     thread: Option<JoinHandle<()>>,
     /// The last segment that was there when the spool was opened.
     recovered: u32,
+    /// The last record that must be there.
+    known: Seq,
+    /// Is the end of the log lost, and not yet told by a record behind it?
+    tail: Mutex<Tail>,
     dropped_bytes: u64,
 }
 
@@ -75,12 +83,33 @@ impl Spool {
     /// # Errors
     /// [`Error::Io`], or [`Error::Newer`] if it was written by a later version.
     pub fn open(dir: &Path, settings: Settings) -> Result<Spool, Error> {
+        Spool::open_with(dir, None, settings)
+    }
+
+    /// The same, with a note of how far the log was durable in a file outside of `dir`: so that the loss of
+    /// whole segments, and damage to the last records of a log that was not closed, are not silent.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open_noted(dir: &Path, end: &Path, settings: Settings) -> Result<Spool, Error> {
+        let end = end::open(end).map_err(|source| Error::Io {
+            doing: "opening the note of the spool's end",
+            source,
+        })?;
+        Spool::open_with(dir, Some(end), settings)
+    }
+
+    fn open_with(
+        dir: &Path,
+        end: Option<Arc<dyn Data>>,
+        settings: Settings,
+    ) -> Result<Spool, Error> {
         let medium = Directory::open(dir).map_err(|source| Error::Io {
             doing: "opening the spool's directory",
             source,
         })?;
         let (sender, jobs) = mpsc::channel();
-        let mut spool = Spool::recover(Box::new(medium), settings, Some(sender))?;
+        let mut spool = Spool::recover_noted(Box::new(medium), end, settings, Some(sender))?;
         let core = Arc::clone(&spool.core);
         let thread = std::thread::Builder::new()
             .name("spool".into())
@@ -101,17 +130,35 @@ impl Spool {
     }
 
     /// Opens a spool on any medium; without a channel, the background's work is done at once.
+    #[cfg(any(test, fuzzing, debug_assertions))]
     fn recover(
         medium: Box<dyn Medium>,
         settings: Settings,
         jobs: Option<mpsc::Sender<Job>>,
     ) -> Result<Spool, Error> {
-        let found = recover::recover(&*medium)?;
+        Spool::recover_noted(medium, None, settings, jobs)
+    }
+
+    /// The same, with the file of the note of its end.
+    fn recover_noted(
+        medium: Box<dyn Medium>,
+        end: Option<Arc<dyn Data>>,
+        settings: Settings,
+        jobs: Option<mpsc::Sender<Job>>,
+    ) -> Result<Spool, Error> {
+        let known = end.as_deref().and_then(end::read);
+        let found = recover::recover(&*medium, known)?;
         let id = match found.id {
             Some(id) => id,
             None => random_id()?,
         };
-        let core = Arc::new(Core::new(medium, settings, id, &found, jobs));
+        let synced = found.known.max(found.synced);
+        let end = end.and_then(|data| {
+            End::begin(data, Known { id, synced })
+                .inspect_err(|fault| log::warn!("spool: its end cannot be noted: {fault}"))
+                .ok()
+        });
+        let core = Arc::new(Core::new(medium, settings, id, &found, end, jobs));
         for segment in found.unsealed {
             core.submit(Job::Seal(segment));
         }
@@ -119,6 +166,8 @@ impl Spool {
             core,
             thread: None,
             recovered: found.number_max,
+            known: found.known,
+            tail: Mutex::new(found.tail),
             dropped_bytes: found.dropped_bytes,
         })
     }
@@ -176,13 +225,24 @@ impl Spool {
                 next = next.max(Seq(header.seq.0 + 1));
             }
         }
+        let last = Some(self.known).filter(|known| *known >= next);
         match tail {
-            Tail::Whole => Ok(()),
-            Tail::Broken => take(Replayed::Missing {
-                first: next,
-                last: None,
-            }),
+            Tail::Whole if last.is_none() => Ok(()),
+            _ => take(Replayed::Missing { first: next, last }),
         }
+    }
+
+    /// Takes down that the end of the log is lost, if it is: once that is told, it is not told at each opening.
+    ///
+    /// # Errors
+    /// As [`Spool::append`].
+    pub fn accept_loss(&self) -> Result<(), Error> {
+        let mut tail = lock(&self.tail);
+        if *tail == Tail::Broken {
+            self.core.skip_lost()?;
+            *tail = Tail::Whole;
+        }
+        Ok(())
     }
 
     /// Says that all that is needed of what was replayed is retained: the space of the rest is given back. Until
@@ -196,7 +256,8 @@ impl Spool {
         }
     }
 
-    /// Bytes that recovery dropped from the end of the log because they were torn, and never durable.
+    /// Bytes that recovery dropped from the end of the log because they were torn: no sync is known to have
+    /// covered them.
     #[must_use]
     pub fn dropped_bytes(&self) -> u64 {
         self.dropped_bytes
@@ -307,6 +368,18 @@ impl Spool {
         self.core.close()
     }
 
+    /// Makes everything durable and seals it, so that any harm to it is noticed from then on. The spool can be
+    /// used as before.
+    ///
+    /// # Errors
+    /// As [`Spool::sync`].
+    pub fn seal(&self) -> Result<(), Error> {
+        let (done, told) = mpsc::channel();
+        // Behind what the background has still to seal: segments are sealed in order.
+        self.core.submit(Job::Close(done));
+        told.recv().unwrap_or(Err(Error::Poisoned))
+    }
+
     fn stop(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.core.submit(Job::Stop);
@@ -333,12 +406,6 @@ impl Drop for Spool {
             log::error!("closing the spool: {fault}");
         }
     }
-}
-
-/// Does the log end with a record, or with something else?
-enum Tail {
-    Whole,
-    Broken,
 }
 
 fn random_id() -> Result<record::SpoolId, Error> {

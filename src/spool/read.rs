@@ -67,9 +67,12 @@ pub(super) fn read(
         doing: "reading the spool",
         source,
     };
-    let damaged = || Error::Damaged {
-        segment: place.segment,
-        position: place.position,
+    let damaged = || {
+        segment.note_damage();
+        Error::Damaged {
+            segment: place.segment,
+            position: place.position,
+        }
     };
     let end = skip
         .checked_add(len)

@@ -2,11 +2,13 @@
 //!
 //! A record that cannot be read is one of two things. **Torn**: it was never made durable, nothing behind it
 //! was either (a sync covers everything before it), so the log ends here and whatever is behind is dropped.
-//! **Damaged**: it was durable and the disk broke it; then what is behind it must not be dropped. It is damage
-//! if its segment is sealed, or a later segment is (segments are sealed in order, after an `fdatasync`), or if
-//! any record that can be read was written when the unreadable one was already known to be durable.
-//! Otherwise it is a tear. So what a returned `sync()` covered is never dropped for a tear, unless the last
-//! records of the log were durable, the disk broke them, and nothing was written afterwards that could tell.
+//! **Damaged**: it was durable and the disk broke it; then what is behind it must not be dropped, and what
+//! cannot be read is kept. It is damage if its segment is sealed, or a later segment is (segments are sealed in
+//! order, after an `fdatasync`), if its segment has no valid header (that is durable before anything follows it),
+//! if any record that can be read was written when the unreadable one was already known to be durable, or if
+//! the note of the log's end (`end.rs`) says so. Otherwise it is a tear. So what a returned `sync()` covered is
+//! never dropped for a tear, unless the last records of the log were durable, the disk broke them, and the
+//! power went before the disk had the note that tells.
 //!
 //! Two things make the order of files as reliable as the order of records: a segment's name and header are
 //! durable before its first record is written; and cuts are durable before anything is appended.
@@ -15,6 +17,7 @@ use std::sync::Arc;
 
 use super::{
     Error, Place,
+    end::Known,
     medium::{Data, Medium, read_exact},
     record::{
         FILE_HEADER_BYTES, FileHeader, HEADER, Header, Kind, Salt, SpoolId, decode_file_header,
@@ -32,13 +35,30 @@ pub(super) struct Found {
     pub(super) segments: Vec<Arc<Segment>>,
     /// Of those, the ones that still have to be sealed.
     pub(super) unsealed: Vec<Arc<Segment>>,
+    /// The last number that was used, as far as is known.
     pub(super) last: Seq,
+    /// Are the last records lost?
+    pub(super) tail: Tail,
+    /// The last record that was durable, as far as is known from outside.
+    pub(super) known: Seq,
     /// Everything up to here is in sealed segments.
     pub(super) synced: Seq,
     pub(super) number_max: u32,
     pub(super) disk_bytes: u64,
     pub(super) records: u64,
     pub(super) dropped_bytes: u64,
+}
+
+/// Does the log end with a record, or with something else?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    Whole,
+    Broken,
+}
+
+/// Name under which a damaged segment is kept that is not needed any more.
+pub(super) fn aside(number: u32) -> String {
+    format!("{number:08x}.damaged")
 }
 
 /// Name of a segment file.
@@ -75,6 +95,8 @@ fn parse_name(text: &str) -> Option<(u32, Ending)> {
 struct Survey {
     number: u32,
     ending: Ending,
+    /// Has the disk broken the header? One that was never written to may have none.
+    has_lost_header: bool,
     data: Arc<dyn Data>,
     segment: Segment,
     size: u64,
@@ -93,7 +115,8 @@ struct Suspect {
     missing_to: Option<Seq>,
 }
 
-pub(super) fn recover(medium: &dyn Medium) -> Result<Found, Error> {
+/// Recovers what the medium holds; the note of its end says what must be there.
+pub(super) fn recover(medium: &dyn Medium, known: Option<Known>) -> Result<Found, Error> {
     let io = |source| Error::Io {
         doing: "reading the spool",
         source,
@@ -112,20 +135,27 @@ pub(super) fn recover(medium: &dyn Medium) -> Result<Found, Error> {
     let mut id = None;
     for (number, ending) in files {
         let data = medium.open(&name(number, ending)).map_err(io)?;
-        match file_header(&*data, number) {
+        let header = file_header(&*data, number);
+        match header {
             FileHeader::Valid(found) => id = id.or(Some(found)),
             FileHeader::Newer(version) => return Err(Error::Newer { version }),
             FileHeader::Broken => log::warn!("spool segment {number:08x} has no valid header"),
         }
-        opened.push((number, ending, data));
+        opened.push((number, ending, data, header == FileHeader::Broken));
     }
+    // A note of another spool says nothing of this one.
+    let known = known.filter(|known| id.is_none_or(|id| id == known.id));
+    let id = id.or(known.map(|known| known.id));
+    let known = known.map_or(Seq(0), |known| known.synced);
     let mut surveys = Vec::new();
-    for (number, ending, data) in opened {
+    for (number, ending, data, is_broken) in opened {
         let salt = Salt::new(id.unwrap_or_default(), number);
-        surveys.push(survey(number, ending, data, salt, u64::MAX).map_err(io)?);
+        let mut one = survey(number, ending, data, salt, u64::MAX).map_err(io)?;
+        one.has_lost_header = is_broken && one.size > FILE_HEADER_BYTES;
+        surveys.push(one);
     }
     let number_max = surveys.last().map_or(0, |one| one.number);
-    let dropped_bytes = drop_torn(medium, &mut surveys).map_err(|source| Error::Io {
+    let dropped_bytes = drop_torn(medium, &mut surveys, known).map_err(|source| Error::Io {
         doing: "cutting the spool's torn tail",
         source,
     })?;
@@ -135,7 +165,10 @@ pub(super) fn recover(medium: &dyn Medium) -> Result<Found, Error> {
     }) {
         medium.remove(&name(idle.number, idle.ending)).map_err(io)?;
     }
-    Ok(found(id, surveys, number_max, dropped_bytes))
+    let mut found = found(id, surveys, number_max);
+    (found.known, found.dropped_bytes) = (known, dropped_bytes);
+    found.go_on_behind_the_lost();
+    Ok(found)
 }
 
 fn file_header(data: &dyn Data, number: u32) -> FileHeader {
@@ -159,8 +192,9 @@ fn survey(
     let mut survey = Survey {
         number,
         ending,
+        has_lost_header: false,
         size,
-        segment: Segment::new(number, salt, Arc::clone(&data), size),
+        segment: Segment::found(number, salt, Arc::clone(&data), size),
         data,
         records: 0,
         first: None,
@@ -217,8 +251,8 @@ impl Survey {
 }
 
 /// Finds the first tear, if there is one, and durably drops everything from there on.
-fn drop_torn(medium: &dyn Medium, surveys: &mut Vec<Survey>) -> std::io::Result<u64> {
-    let Some((index, position)) = first_tear(surveys) else {
+fn drop_torn(medium: &dyn Medium, surveys: &mut Vec<Survey>, known: Seq) -> std::io::Result<u64> {
+    let Some((index, position)) = first_tear(surveys, known) else {
         return Ok(0);
     };
     let mut torn = surveys.split_off(index);
@@ -239,13 +273,13 @@ fn drop_torn(medium: &dyn Medium, surveys: &mut Vec<Survey>) -> std::io::Result<
         surveys.push(survey(number, one.ending, one.data, salt, position)?);
     }
     if dropped > 0 {
-        log::warn!("spool: dropped {dropped} bytes that were never made durable");
+        log::warn!("spool: dropped {dropped} bytes that no sync is known to have covered");
     }
     Ok(dropped)
 }
 
-fn first_tear(surveys: &[Survey]) -> Option<(usize, u64)> {
-    let witnessed = surveys.iter().map(|one| one.witnessed).max()?;
+fn first_tear(surveys: &[Survey], known: Seq) -> Option<(usize, u64)> {
+    let witnessed = surveys.iter().map(|one| one.witnessed).max()?.max(known);
     let sealed_max = surveys
         .iter()
         .filter(|one| one.ending == Ending::Sealed)
@@ -257,7 +291,7 @@ fn first_tear(surveys: &[Survey]) -> Option<(usize, u64)> {
     let mut after_open = false;
     let mut last = Seq(0);
     for (index, one) in surveys.iter().enumerate() {
-        if one.ending == Ending::Open {
+        if one.ending == Ending::Open && !one.has_lost_header {
             // The segment before may have lost its end so cleanly that nothing looks torn there. Only sealed
             // segments are ever removed: nothing was between two open ones but what a tear took.
             let missing_to = Seq(one.first.map_or(0, |first| first.0.saturating_sub(1)));
@@ -279,20 +313,31 @@ fn first_tear(surveys: &[Survey]) -> Option<(usize, u64)> {
     None
 }
 
-fn found(id: Option<SpoolId>, surveys: Vec<Survey>, number_max: u32, dropped_bytes: u64) -> Found {
+fn found(id: Option<SpoolId>, surveys: Vec<Survey>, number_max: u32) -> Found {
     let mut found = Found {
         id,
         segments: Vec::new(),
         unsealed: Vec::new(),
         last: Seq(0),
+        tail: Tail::Whole,
+        known: Seq(0),
         synced: Seq(0),
         number_max,
         disk_bytes: 0,
         records: 0,
-        dropped_bytes,
+        dropped_bytes: 0,
     };
     for one in surveys {
         let segment = Arc::new(one.segment);
+        // What is no tear is damage.
+        if one.has_lost_header || !one.suspects.is_empty() {
+            segment.note_damage();
+        }
+        found.tail = match one.suspects.last() {
+            Some(suspect) if suspect.missing_to.is_none() => Tail::Broken,
+            _ if one.last.is_some() => Tail::Whole,
+            _ => found.tail,
+        };
         found.records += one.records;
         found.disk_bytes += one.size;
         found.last = found.last.max(segment.last());
@@ -306,4 +351,15 @@ fn found(id: Option<SpoolId>, surveys: Vec<Survey>, number_max: u32, dropped_byt
         found.segments.push(segment);
     }
     found
+}
+
+impl Found {
+    /// Numbers of lost records are not used again.
+    fn go_on_behind_the_lost(&mut self) {
+        if self.known > self.last {
+            (self.last, self.tail) = (self.known, Tail::Broken);
+        } else if self.tail == Tail::Broken {
+            self.last = Seq(self.last.0 + 1);
+        }
+    }
 }

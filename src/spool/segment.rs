@@ -31,6 +31,14 @@ struct State {
     records: u64,
     live: u64,
     bodies: BTreeMap<u64, Body>,
+    health: Health,
+}
+
+/// Has the disk changed what was written?
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Good,
+    Damaged,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,8 +89,17 @@ impl Segment {
                 records: 0,
                 live: 0,
                 bodies: BTreeMap::new(),
+                health: Health::Good,
             }),
         }
+    }
+
+    /// One that recovery found: nothing of it may go before it is known who wants what, even if nothing in it
+    /// can be read.
+    pub(super) fn found(number: u32, salt: Salt, data: Arc<dyn Data>, end: u64) -> Segment {
+        let segment = Segment::new(number, salt, data, end);
+        segment.state().claims = Claims::Unknown;
+        segment
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -99,6 +116,15 @@ impl Segment {
         self.state().last
     }
 
+    /// Notes that the disk has changed what was written.
+    pub(super) fn note_damage(&self) {
+        self.state().health = Health::Damaged;
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.state().health == Health::Damaged
+    }
+
     /// Is any byte of any body still wanted?
     pub(super) fn is_live(&self) -> bool {
         self.state().live > 0
@@ -106,13 +132,14 @@ impl Segment {
 
     /// Enters a record that is now in the file, with a live body.
     pub(super) fn appended(&self, seq: Seq, place: &Place) {
-        self.entered(seq, place, u64::from(place.body_len));
+        let body_len = u64::from(place.body_len);
+        self.entered(seq, place, body_len);
+        self.state().end = place.position + body_len;
     }
 
     /// Enters a record that was found in the file, with a dead body.
     pub(super) fn recovered(&self, seq: Seq, place: &Place) {
         self.entered(seq, place, 0);
-        self.state().claims = Claims::Unknown;
     }
 
     /// All that is wanted is retained now: the rest may be given back.
@@ -125,7 +152,6 @@ impl Segment {
         state.last = seq;
         state.records += 1;
         state.live += live;
-        state.end = state.end.max(place.position + u64::from(place.body_len));
         if place.body_len >= FOLLOWED_BYTES_MIN {
             let body = Body {
                 len: place.body_len,
@@ -215,7 +241,8 @@ impl State {
 
     fn dig(&mut self, position: u64, len: u32) -> Option<Hole> {
         let from = position.next_multiple_of(DISK_BLOCK_BYTES);
-        let to = (position + u64::from(len)) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
+        // The file may have lost its end.
+        let to = self.end.min(position + u64::from(len)) / DISK_BLOCK_BYTES * DISK_BLOCK_BYTES;
         let len = to.checked_sub(from).filter(|len| *len > 0)?;
         self.holes += len;
         Some(Hole {

@@ -12,7 +12,7 @@ use std::{
 use super::{
     Error,
     core::{BACKGROUND_SYNC_BYTES, Core, lock, read_lock, write_lock},
-    recover::{Ending, name},
+    recover::{Ending, aside, name},
     segment::{Hole, Segment},
 };
 use crate::id::Seq;
@@ -26,6 +26,8 @@ pub(super) enum Job {
     GiveBack,
     /// Makes everything durable, gives back all that can be, and says so.
     GiveBackAll(Sender<()>),
+    /// Does what [`Core::close`] does, and says how that went.
+    Close(Sender<Result<(), Error>>),
     Stop,
 }
 
@@ -38,7 +40,7 @@ pub(super) struct Surplus {
 
 enum What {
     Holes(Arc<Segment>, Vec<Hole>),
-    Segment(u32),
+    Segment(Arc<Segment>),
 }
 
 impl Core {
@@ -60,6 +62,10 @@ impl Core {
                 // Whoever waited may have given up.
                 let _ = done.send(());
             }),
+            Job::Close(done) => {
+                let _ = done.send(self.close());
+                Ok(())
+            }
             Job::Stop => Ok(()),
         };
         match outcome {
@@ -163,7 +169,7 @@ impl Core {
             self.put_off_bytes.fetch_sub(bytes, Ordering::Relaxed);
             first = first.and(match what {
                 What::Holes(segment, holes) => self.dig(&segment, &holes),
-                What::Segment(number) => self.remove(number),
+                What::Segment(segment) => self.remove(&segment),
             });
         }
         first
@@ -229,21 +235,33 @@ impl Core {
             self.totals
                 .records
                 .fetch_sub(removed.records, Ordering::Relaxed);
-            self.put_off(removed.bytes, What::Segment(segment.number));
+            self.put_off(removed.bytes, What::Segment(Arc::clone(segment)));
         }
     }
 
-    fn remove(&self, number: u32) -> Result<(), Error> {
+    /// Removes a segment. One that is damaged is set aside: somebody may read in it what the spool cannot.
+    fn remove(&self, segment: &Segment) -> Result<(), Error> {
+        let number = segment.number;
         lock(&self.files).pop(&number);
-        self.medium
-            .remove(&name(number, Ending::Sealed))
-            .map_err(|source| Error::Io {
-                doing: "removing a segment",
-                source,
-            })
+        let sealed = name(number, Ending::Sealed);
+        let removed = match segment.is_damaged() {
+            false => self.medium.remove(&sealed),
+            true => {
+                let aside = aside(number);
+                log::warn!(
+                    "spool: segment {sealed} is damaged and kept as {aside}; nothing of it is needed any more"
+                );
+                self.medium.rename(&sealed, &aside)
+            }
+        };
+        removed.map_err(|source| Error::Io {
+            doing: "removing a segment",
+            source,
+        })
     }
 
-    /// Seals what is being written and removes what was only prepared. The background has stopped.
+    /// Seals what is being written and removes what was only prepared, so that whatever is missing later was
+    /// lost by the disk. Done by the background, or when that has stopped; the next record begins another segment.
     pub(super) fn close(&self) -> Result<(), Error> {
         let active = lock(&self.appender).take();
         if let Some(fresh) = lock(&self.prepared).take() {
@@ -253,10 +271,12 @@ impl Core {
                 .remove(&name(fresh.segment.number, Ending::Open));
         }
         self.commit.sync()?;
-        self.give_back_durable()?;
-        match active {
-            Some(active) => self.seal(&active.segment),
-            None => Ok(()),
+        // What cannot be given back keeps nothing from being sealed.
+        let given_back = self.give_back_durable();
+        if let Some(active) = active {
+            self.seal(&active.segment)?;
         }
+        self.commit.sync_end();
+        given_back
     }
 }

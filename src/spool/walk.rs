@@ -25,7 +25,7 @@ pub(super) struct Walk {
 
 /// One thing that is in a segment.
 pub(super) enum Step {
-    /// A record whose header and head are genuine.
+    /// A record whose header and head are genuine; the file may end within its body.
     Record {
         position: u64,
         header: Header,
@@ -89,9 +89,6 @@ impl Walk {
         let mut bytes = [0; HEADER];
         bytes.copy_from_slice(self.bytes(position, HEADER_BYTES)?);
         let header = Header::decode(&bytes)?;
-        if position + header.record_bytes() > self.end {
-            return None;
-        }
         let head = self
             .bytes(position + HEADER_BYTES, u64::from(header.head_len))?
             .to_vec();

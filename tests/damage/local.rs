@@ -10,6 +10,7 @@ use ods::drive::verify::Kind;
 use crate::world::Files;
 use crate::world::HARMS;
 use crate::world::Harm;
+use crate::world::Machine;
 use crate::world::World;
 use crate::world::harm;
 use crate::world::noise;
@@ -98,9 +99,9 @@ fn a_harmed_spool_record() {
         world
             .files
             .insert(String::from("early.bin"), noise(50, 600_000));
-        let machine = world.open("first");
-        if matches!(how, Harm::BitFlip | Harm::Swap) {
-            // One record's bytes are lost, and everything else is there.
+        let mut machine = world.open("first");
+        if matches!(how, Harm::BitFlip | Harm::Swap | Harm::Truncation) {
+            // The bytes of the record that was hit are lost, and what was before it is there.
             let mut must = ALL.to_vec();
             must.push("early.bin");
             machine.check(&cell, &world.files, &must);
@@ -117,16 +118,34 @@ fn a_harmed_spool_record() {
             assert!(forgot.left.is_empty(), "{cell}: {forgot:#?}");
             assert!(machine.read("late.bin").is_err(), "{cell}");
         } else {
-            // The end of the log is gone, as if it had never been; what is published is there.
+            // The end of the log is gone with all that it knew; what is published is there, and the loss is told.
             let mut files = world.files.clone();
-            for path in ["late.bin", "early.bin"] {
-                let right = files.remove(path).expect("a file");
-                if let Ok(read) = machine.read(path) {
-                    assert!(right.starts_with(&read), "{cell}: wrong bytes in {path}");
-                }
+            files.remove("late.bin").expect("a file");
+            let mut must = ALL.to_vec();
+            match how {
+                Harm::Replay => must.push("early.bin"),
+                _ => drop(files.remove("early.bin")),
             }
-            machine.check(&cell, &files, &ALL);
+            machine.check(&cell, &files, &must);
+            let told = |machine: &Machine<'_>| {
+                let report = machine.verify(Depth::Quick);
+                assert_eq!(
+                    report.healthy,
+                    report.problems.is_empty(),
+                    "{cell}: {report:#?}"
+                );
+                let mut kinds = report.problems.iter().map(|of| of.kind);
+                kinds.any(|kind| kind == Kind::Spool)
+            };
+            assert!(told(&machine), "{cell}");
+            // It is told until it is given up, also when the drive was closed meanwhile.
             machine.flush();
+            machine.close();
+            machine = world.open("first");
+            assert!(told(&machine), "{cell}");
+            let forgot = machine.repair(Losses::Forget, None);
+            assert!(forgot.left.is_empty(), "{cell}: {forgot:#?}");
+            assert!(!told(&machine), "{cell}");
         }
         machine.close();
         let stranger = world.fresh().expect("the journal is whole");

@@ -219,6 +219,16 @@ impl Machine<'_> {
         let drive = Arc::clone(&self.drive);
         let closing = async { tokio::spawn(async move { drive.close().await }).await };
         self.world.runtime.block_on(closing).expect("closed");
+        // Before it is dropped, which the drive of a mount never is.
+        let spool = self.drive.settings().state_dir.join("spool");
+        for entry in std::fs::read_dir(spool).expect("readable") {
+            let path = entry.expect("an entry").path();
+            assert!(
+                path.extension().is_none_or(|end| end != "open"),
+                "{} is not sealed",
+                path.display()
+            );
+        }
     }
 }
 

@@ -67,7 +67,7 @@ impl Drive {
             })?;
         }
         if wish.scope == Scope::Drive {
-            self.control.post(|board| board.lost_records = None);
+            self.forget_lost_records()?;
         }
         Ok(())
     }

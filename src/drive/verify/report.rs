@@ -109,7 +109,7 @@ const REPAIR: &str = "`ods repair` stores again what this machine still has";
 const LOST: &str = "nothing brings these bytes back; restore the file from elsewhere, or remove it";
 const SPOOL: &str =
     "copy what can still be read, and write the file again; the local disk is failing";
-const RECORDS: &str = "look at the files that were changed last; the local disk is failing";
+const RECORDS: &str = "look at the files that were changed last, and write again what is missing; then `ods repair --forget`; the local disk is failing";
 const INDEX: &str = "unmount, remove the `index` directory in the state directory, and mount again: it is rebuilt from the journal";
 const HISTORY: &str = "`ods repair` on this machine writes a new checkpoint; until then no other machine can rebuild the drive";
 const SUPERBLOCK: &str = "`ods repair` on this machine puts it there again; until then no other machine can open the drive";

@@ -1,0 +1,139 @@
+//! The random name of a state directory, and whose it is.
+//!
+//! ```text
+//! identity = drive id 16 , name 8 , check 4
+//! ```
+//!
+//! `check` is the beginning of the BLAKE3 hash of what is before it; older files have none. There are two such
+//! files. The name is what the lease on the store goes by: with another one this machine would be a stranger.
+
+use std::path::Path;
+
+use crate::codec::superblock::Superblock;
+use crate::drive::Error;
+use crate::drive::superblock;
+use crate::durable;
+use crate::id::DriveId;
+
+const NAME: &str = "identity";
+/// The second copy.
+const COPY: &str = "identity.copy";
+
+/// What one of the files holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// With nothing to check it by, when it is of another drive.
+    Unchecked(DriveId),
+    /// It is whole.
+    Right(DriveId, [u8; 8]),
+    Damaged,
+}
+
+fn encode(drive: DriveId, name: [u8; 8]) -> Vec<u8> {
+    let mut bytes = [&drive.0[..], &name].concat();
+    bytes.extend_from_slice(&check(&bytes));
+    bytes
+}
+
+fn check(bytes: &[u8]) -> [u8; 4] {
+    let [a, b, c, d, ..] = *blake3::hash(bytes).as_bytes();
+    [a, b, c, d]
+}
+
+fn decode(bytes: &[u8], drive: DriveId) -> Found {
+    let Some((of, rest)) = bytes.split_first_chunk::<16>() else {
+        return Found::Damaged;
+    };
+    let Some((name, rest)) = rest.split_first_chunk::<8>() else {
+        return Found::Damaged;
+    };
+    match rest {
+        [] if *of == drive.0 => Found::Right(drive, *name),
+        [] => Found::Unchecked(DriveId(*of)),
+        rest if rest == check(&bytes[..24]) => Found::Right(DriveId(*of), *name),
+        _ => Found::Damaged,
+    }
+}
+
+fn read(path: &Path, drive: DriveId) -> Result<Found, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(decode(&bytes, drive)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(error) => Err(Error::State(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// The drive that a state directory belongs to: none when no drive was opened there, or when it cannot be read.
+#[must_use]
+pub fn owner(state_dir: &Path) -> Option<DriveId> {
+    let said = |name: &str| {
+        let bytes = std::fs::read(state_dir.join(name)).ok()?;
+        let of = DriveId(*bytes.first_chunk()?);
+        match decode(&bytes, of) {
+            Found::Right(of, _) => Some(of),
+            _ => None,
+        }
+    };
+    said(NAME).or_else(|| said(COPY))
+}
+
+/// The random name of this state directory, made with it, and a check that it is this drive's.
+pub(in crate::drive) fn of(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
+    let paths = [state_dir.join(NAME), state_dir.join(COPY)];
+    let mut found = [Found::Nothing; 2];
+    for (found, path) in found.iter_mut().zip(&paths) {
+        *found = read(path, drive)?;
+    }
+    let ours = found.iter().find_map(|found| match found {
+        Found::Right(of, name) if *of == drive => Some(*name),
+        _ => None,
+    });
+    let name = match ours {
+        Some(name) => name,
+        None => anew(state_dir, drive, &found)?,
+    };
+    let right = encode(drive, name);
+    for (found, path) in found.iter().zip(&paths) {
+        if matches!(found, Found::Damaged | Found::Unchecked(_)) {
+            log::warn!("{} is damaged and is written again", path.display());
+        }
+        if std::fs::read(path).ok().as_deref() != Some(&right) {
+            durable::write_file(path, &right)
+                .map_err(|error| Error::State(format!("{}: {error}", path.display())))?;
+        }
+    }
+    Ok(name)
+}
+
+/// A new name for a directory that has none, or has lost it but can be told to be this drive's.
+fn anew(state_dir: &Path, drive: DriveId, found: &[Found; 2]) -> Result<[u8; 8], Error> {
+    let is_new = *found == [Found::Nothing; 2];
+    let is_strange = found.iter().any(|found| matches!(found, Found::Right(..)));
+    // The copy of the superblock is that of the drive that was opened here last.
+    let last = std::fs::read(state_dir.join(superblock::COPY))
+        .ok()
+        .and_then(|bytes| Superblock::decode(&bytes).ok())
+        .map(|superblock| superblock.drive());
+    let dir = state_dir.display();
+    if !is_new && !is_strange && last == Some(drive) {
+        log::warn!("{dir} has lost its name and gets a new one: its own lease is a stranger's now");
+        return Ok(crate::codec::key::random());
+    }
+    if is_new {
+        return Ok(crate::codec::key::random());
+    }
+    let is_unchecked = found
+        .iter()
+        .any(|found| matches!(found, Found::Unchecked(_)));
+    if is_strange || (is_unchecked && last.is_some()) {
+        return Err(Error::State(format!(
+            "{dir}: this state directory belongs to another drive; choose another one with `state_dir`"
+        )));
+    }
+    Err(Error::State(format!(
+        "{dir}/{NAME} is damaged, and nothing else tells which drive this state directory belongs to; keep the directory: \
+         its spool may hold what is not on Discord. If it is this drive's, remove {NAME} and {COPY} in it and mount with \
+         `-o takeover`; otherwise choose another one with `state_dir`"
+    )))
+}
