@@ -23,7 +23,8 @@ use super::{
     medium::{Data, read_exact, write_all},
     record::SpoolId,
 };
-use crate::{durable, id::Seq};
+use crate::durable;
+use crate::id::Seq;
 
 const MAGIC: [u8; 8] = *b"odsS-END";
 const VERSION: u32 = 1;
