@@ -116,11 +116,11 @@ fn anew(state_dir: &Path, drive: DriveId, found: &[Found; 2]) -> Result<[u8; 8],
         .and_then(|bytes| Superblock::decode(&bytes).ok())
         .map(|superblock| superblock.drive());
     let dir = state_dir.display();
-    if !is_new && !is_strange && last == Some(drive) {
-        log::warn!("{dir} has lost its name and gets a new one: its own lease is a stranger's now");
+    if is_new {
         return Ok(crate::codec::key::random());
     }
-    if is_new {
+    if !is_strange && last == Some(drive) {
+        log::warn!("{dir} has lost its name and gets a new one: its own lease is a stranger's now");
         return Ok(crate::codec::key::random());
     }
     let is_unchecked = found
@@ -136,4 +136,46 @@ fn anew(state_dir: &Path, drive: DriveId, found: &[Found; 2]) -> Result<[u8; 8],
          its spool may hold what is not on Discord. If it is this drive's, remove {NAME} and {COPY} in it and mount with \
          `-o takeover`; otherwise choose another one with `state_dir`"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: DriveId = DriveId([7; 16]);
+    const OTHER: DriveId = DriveId([8; 16]);
+
+    #[test]
+    fn a_name_without_a_check_is_read_and_gets_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let old = [&OURS.0[..], &[3; 8]].concat();
+        std::fs::write(dir.path().join(NAME), old).expect("written");
+        assert_eq!(of(dir.path(), OURS).expect("ours"), [3; 8]);
+        let whole = encode(OURS, [3; 8]);
+        for name in [NAME, COPY] {
+            assert_eq!(std::fs::read(dir.path().join(name)).expect("there"), whole);
+            for at in 0..whole.len() {
+                let mut bytes = whole.clone();
+                bytes[at] ^= 1;
+                std::fs::write(dir.path().join(name), bytes).expect("written");
+                assert_eq!(of(dir.path(), OURS).expect("ours"), [3; 8], "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn another_drive_s_directory_is_refused_and_a_damaged_one_is_not_to_be_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        of(dir.path(), OTHER).expect("new");
+        let refused = of(dir.path(), OURS).expect_err("another's").to_string();
+        assert!(refused.contains("belongs to another drive"), "{refused}");
+        for name in [NAME, COPY] {
+            std::fs::write(dir.path().join(name), [5; 20]).expect("written");
+        }
+        let refused = of(dir.path(), OURS).expect_err("damaged").to_string();
+        assert!(refused.contains("keep the directory"), "{refused}");
+        for name in [NAME, COPY] {
+            assert_eq!(std::fs::read(dir.path().join(name)).expect("kept"), [5; 20]);
+        }
+    }
 }
