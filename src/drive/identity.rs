@@ -19,6 +19,9 @@ const NAME: &str = "identity";
 /// The second copy.
 const COPY: &str = "identity.copy";
 
+/// Length of an older file.
+const UNCHECKED_LEN: usize = 24;
+
 /// What one of the files holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
@@ -51,7 +54,7 @@ fn decode(bytes: &[u8], drive: DriveId) -> Found {
     match rest {
         [] if *of == drive.0 => Found::Right(drive, *name),
         [] => Found::Unchecked(DriveId(*of)),
-        rest if rest == check(&bytes[..24]) => Found::Right(DriveId(*of), *name),
+        rest if rest == check(&bytes[..UNCHECKED_LEN]) => Found::Right(DriveId(*of), *name),
         _ => Found::Damaged,
     }
 }
@@ -67,15 +70,15 @@ fn read(path: &Path, drive: DriveId) -> Result<Found, Error> {
 /// The drive that a state directory belongs to: none when no drive was opened there, or when it cannot be read.
 #[must_use]
 pub fn owner(state_dir: &Path) -> Option<DriveId> {
-    let said = |name: &str| {
+    let said = [NAME, COPY].map(|name| {
         let bytes = std::fs::read(state_dir.join(name)).ok()?;
         let of = DriveId(*bytes.first_chunk()?);
-        match decode(&bytes, of) {
-            Found::Right(of, _) => Some(of),
-            _ => None,
-        }
-    };
-    said(NAME).or_else(|| said(COPY))
+        let is_checked = bytes.len() > UNCHECKED_LEN;
+        matches!(decode(&bytes, of), Found::Right(..)).then_some((is_checked, of))
+    });
+    let said = said.into_iter().flatten();
+    said.max_by_key(|(is_checked, _)| *is_checked)
+        .map(|(_, of)| of)
 }
 
 /// The random name of this state directory, made with it, and a check that it is this drive's.
