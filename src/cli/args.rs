@@ -22,6 +22,7 @@ use crate::cli::history::History;
 use crate::cli::list::List;
 use crate::cli::logbook::Log;
 use crate::cli::options;
+use crate::cli::passphrase::Passphrase;
 use crate::cli::restore::Restore;
 use crate::cli::resume::Resume;
 use crate::cli::search::Search;
@@ -257,27 +258,6 @@ pub(crate) struct Gc {
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Change the passphrase; nothing has to be uploaded again
-#[derive(Debug, Args)]
-pub(crate) struct Passphrase {
-    /// Drive [default: the default drive]
-    pub(crate) drive: Option<String>,
-    /// File with the new passphrase [or: ODS_NEW_PASSPHRASE in the environment]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) new_passphrase_file: Option<PathBuf>,
-    /// Make a new recovery key instead, and show it once; the old one opens nothing any more
-    #[arg(long)]
-    pub(crate) recovery_key: bool,
-    /// Answer in JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) secrets: SecretArgs,
-    /// Where Discord is; for the emulator
-    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
-    pub(crate) api_base: Option<String>,
 }
 
 /// Print the link that lets the bot into a server, with the permissions it needs and no others

@@ -208,10 +208,10 @@ async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
         ));
     }
     let (passphrase, _) = secret::passphrase_text(&args.secrets, &draft.config, Typing::Twice)?;
+    let made = make(&mut draft.site, Secret::passphrase(passphrase.to_string())?).await?;
     let config_dir = draft.paths.config.parent().unwrap_or(Path::new("/"));
     paths::check_writable(config_dir)?;
     paths::check_writable(&draft.state_dir)?;
-    let made = make(&mut draft.site, Secret::passphrase(passphrase.to_string())?).await?;
     // It is gone with this process, so nothing is made that it could be missed for.
     show_recovery(args, &draft, &made)?;
     put(&draft.site, &made).await?;

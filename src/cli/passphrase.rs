@@ -1,11 +1,12 @@
 //! `ods passphrase`: another passphrase, or another recovery key, for a drive.
 
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use anyhow::Result;
+use clap::Args;
 
-use crate::cli::args;
 use crate::cli::config::Config;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
@@ -16,14 +17,36 @@ use crate::cli::remote;
 use crate::cli::remote::Site;
 use crate::cli::remote::Unlocked;
 use crate::cli::secret;
+use crate::cli::secret::SecretArgs;
 use crate::cli::secret::Typing;
 use crate::codec::key::Secret;
 use crate::codec::superblock::Cost;
 use crate::codec::superblock::Superblock;
 
+/// Change the passphrase; nothing has to be uploaded again
+#[derive(Debug, Args)]
+pub(crate) struct Passphrase {
+    /// Drive [default: the default drive]
+    pub(crate) drive: Option<String>,
+    /// File with the new passphrase [or: ODS_NEW_PASSPHRASE in the environment]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// Make a new recovery key instead, and show it once; the old one opens nothing any more
+    #[arg(long)]
+    pub(crate) recovery_key: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) secrets: SecretArgs,
+    /// Where Discord is; for the emulator
+    #[arg(long, value_name = "URL", env = "ODS_API_BASE")]
+    pub(crate) api_base: Option<String>,
+}
+
 /// Runs the command. The next superblock is found before the last one goes, so that the drive opens
 /// at every moment; and a new recovery key is shown before there is a superblock with it.
-pub(crate) async fn run(args: &args::Passphrase, config: Option<&Path>) -> Result<()> {
+pub(crate) async fn run(args: &Passphrase, config: Option<&Path>) -> Result<()> {
     let paths = Paths::find(config)?;
     let (name, drive) = Config::load(&paths.config)?.drive(args.drive.as_deref())?;
     let (token, _) = secret::token_text(&args.secrets, &drive)?;
@@ -33,12 +56,7 @@ pub(crate) async fn run(args: &args::Passphrase, config: Option<&Path>) -> Resul
     change(args, &site, &secret::secret(&old)?, &state_dir).await
 }
 
-async fn change(
-    args: &args::Passphrase,
-    site: &Site,
-    old: &Secret,
-    state_dir: &Path,
-) -> Result<()> {
+async fn change(args: &Passphrase, site: &Site, old: &Secret, state_dir: &Path) -> Result<()> {
     let store = site.store()?;
     let unlocked = remote::unlock(&store, site, state_dir, old).await?;
     let has_state = state_dir.is_dir();
@@ -73,7 +91,7 @@ fn warn(text: &str) {
     progress::complain("ods", &format!("the change is in effect, but {text}"));
 }
 
-fn with_recovery(args: &args::Passphrase, unlocked: &Unlocked) -> Result<Superblock> {
+fn with_recovery(args: &Passphrase, unlocked: &Unlocked) -> Result<Superblock> {
     let (next, key) = unlocked.superblock.with_recovery(&unlocked.master);
     progress::answer_once(&match args.json {
         true => {
@@ -86,14 +104,14 @@ fn with_recovery(args: &args::Passphrase, unlocked: &Unlocked) -> Result<Superbl
     Ok(next)
 }
 
-fn with_passphrase(args: &args::Passphrase, unlocked: &Unlocked) -> Result<Superblock> {
+fn with_passphrase(args: &Passphrase, unlocked: &Unlocked) -> Result<Superblock> {
     let new = secret::new_passphrase(args.new_passphrase_file.as_deref())?;
     let new = Secret::passphrase(new.to_string())?;
     let (superblock, master) = (&unlocked.superblock, &unlocked.master);
     Ok(superblock.with_passphrase(master, &new, Cost::default())?)
 }
 
-fn tell(args: &args::Passphrase, next: &Unlocked) -> Result<()> {
+fn tell(args: &Passphrase, next: &Unlocked) -> Result<()> {
     let done = match (args.recovery_key, args.json) {
         // It was the whole answer.
         (true, true) => return Ok(()),
