@@ -6,10 +6,12 @@ mod support;
 use std::fs;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use ods::store::faulty::Fault;
 use ods::store::faulty::Rule;
@@ -100,6 +102,52 @@ fn a_read_that_waits_keeps_nobody_waiting() {
         for reader in readers {
             assert!(reader.join().expect("no panic").as_ref() == Ok(&content));
         }
+    });
+}
+
+/// More files than the kernel usually lets a filesystem have waiting.
+#[test]
+fn a_hundred_files_that_wait_keep_nobody_waiting() {
+    const FILES: u64 = 100;
+    const LEN: usize = 64 << 10;
+    let mut mounted = Mounted::new();
+    let far = |mounted: &Mounted, number| mounted.path(&format!("far{number}"));
+    for number in 0..FILES {
+        fs::write(far(&mounted, number), noise(number, LEN)).expect("write");
+    }
+    mounted.flush();
+    mounted.remount(Forget::Everything);
+    fs::write(mounted.path("near"), noise(FILES, LEN)).expect("write");
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Rule::always(Verb::Get, Fault::Held(gate.clone()));
+    mounted.store.add(held);
+    let mounted = &mounted;
+    std::thread::scope(|scope| {
+        let begin = |number| scope.spawn(move || read(&far(mounted, number)));
+        let readers: Vec<_> = (0..FILES).map(begin).collect();
+        while mounted.store.struck() == 0 {
+            std::thread::yield_now();
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            let near = File::open(mounted.path("near")).expect("open");
+            // Often enough for all the others to have asked meanwhile.
+            let all = (0..1000).all(|_| {
+                sys::forget_pages(&near).expect("forgotten");
+                let mut content = vec![0; LEN];
+                near.read_exact_at(&mut content, 0).expect("read");
+                content == noise(FILES, LEN)
+            });
+            tell.send(all).expect("heard");
+        });
+        let near = told.recv_timeout(Duration::from_secs(40));
+        let waiting = readers.iter().filter(|reader| !reader.is_finished());
+        let waiting = waiting.count();
+        gate.add_permits(Semaphore::MAX_PERMITS / 2);
+        for (number, reader) in (0..).zip(readers) {
+            assert!(reader.join().expect("no panic") == Ok(noise(number, LEN)));
+        }
+        assert_eq!((near, waiting), (Ok(true), FILES as usize));
     });
 }
 

@@ -275,6 +275,16 @@ fn extended_attributes_say_what_is_wrong() {
     assert_eq!(set("user.a", libc::XATTR_CREATE), Ok(0));
     assert_eq!(set("user.a", libc::XATTR_CREATE), Err(libc::EEXIST));
     assert_eq!(set("user.a", libc::XATTR_REPLACE), Ok(0));
+    let both = libc::XATTR_CREATE | libc::XATTR_REPLACE;
+    assert_eq!(set("user.a", both), Err(libc::EEXIST));
+    assert_eq!(set("user.none", both), Err(libc::ENODATA));
+    for space in ["user.", "trusted.", "security."] {
+        assert_eq!(set(space, 0), Err(libc::EINVAL));
+        assert_eq!(sys::get_xattr(&path, space), Err(libc::EINVAL));
+        assert_eq!(sys::remove_xattr(&path, space), Err(libc::EINVAL));
+    }
+    assert_eq!(set("user.ods.foo", 0), Err(libc::EPERM));
+    assert_eq!(sys::remove_xattr(&path, "user.ods.foo"), Err(libc::EPERM));
     assert_eq!(set("other.a", 0), Err(libc::EOPNOTSUPP));
     assert_eq!(
         set(&format!("user.{}", "n".repeat(251)), 0),
@@ -592,5 +602,35 @@ fn reading_moves_the_time_of_access_if_wanted() {
         std::os::unix::fs::FileExt::read_at(&file, &mut buffer[skip..skip + 4096], 0)
             .expect("read");
         assert_eq!(fs::metadata(&path).expect("stat").atime() > 1, moves);
+        let (dir, link) = (mounted.path("dir"), mounted.path("link"));
+        fs::create_dir(&dir).expect("mkdir");
+        std::os::unix::fs::symlink("file", &link).expect("symlink");
+        let moved_by = |path: &Path, read: &dyn Fn()| {
+            sys::utimens(path, [(1, 0), (2, 0)], libc::AT_SYMLINK_NOFOLLOW).expect("set");
+            read();
+            fs::symlink_metadata(path).expect("stat").atime() > 1
+        };
+        // Through the kernel's cache, by one handle over and over.
+        let file = fs::File::open(&path).expect("open");
+        let read = || {
+            sys::forget_pages(&file).expect("forgotten");
+            let read = std::os::unix::fs::FileExt::read_at(&file, &mut [0; 7], 0);
+            assert_eq!(read.expect("read"), 7);
+        };
+        for _ in 0..3 {
+            assert_eq!(moved_by(&path, &read), moves);
+        }
+        let list = || assert_eq!(fs::read_dir(&dir).expect("list").count(), 0);
+        assert_eq!(moved_by(&dir, &list), moves);
+        let follow = || assert_eq!(fs::read_link(&link).expect("readlink"), Path::new("file"));
+        assert_eq!(moved_by(&link, &follow), moves);
+        // Not again while it is younger than the last change.
+        let atime = |path: &Path| {
+            let meta = fs::metadata(path).expect("stat");
+            (meta.atime(), meta.atime_nsec())
+        };
+        let before = atime(&path);
+        read();
+        assert_eq!(atime(&path), before);
     }
 }

@@ -9,10 +9,14 @@ use std::fs::OpenOptions;
 use std::io::Read;
 use std::io::Seek;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use std::time::Instant;
 
 use support::Forget;
 use support::Mounted;
@@ -453,6 +457,146 @@ fn maps_are_files() {
     assert_eq!(&content[5000..5005], b"HEllo");
 }
 
+/// A program fills holes by way of a mapping that it keeps: only the kernel has those bytes yet.
+#[test]
+fn what_a_live_mapping_has_filled_is_copied() {
+    const FIRST: usize = 100;
+    const SECOND: usize = 500_000;
+    let mounted = Mounted::new();
+    let (path, copy) = (mounted.path("file"), mounted.path("copy"));
+    let file = read_write(&path);
+    file.write_all_at(b"start", 0).expect("write");
+    file.set_len(MIB).expect("truncate");
+    let empty = read_write(&mounted.path("empty"));
+    empty.set_len(MIB).expect("truncate");
+    let (mut filled, filler) = std::io::pipe().expect("a pipe");
+    let (waiter, mut end) = std::io::pipe().expect("a pipe");
+    let fill = || {
+        let map = |file, at: usize| {
+            let mut map = sys::Map::try_new(file, MIB as usize)?;
+            map.bytes()[at..at + 5].copy_from_slice(b"dirty");
+            Ok(map)
+        };
+        let maps =
+            [(&file, FIRST), (&file, SECOND), (&empty, SECOND)].map(|(file, at)| map(file, at));
+        sys::code((&filler).write_all(b"."))?;
+        sys::code((&waiter).read_exact(&mut [0]))?;
+        maps.into_iter()
+            .try_for_each(|map| map.map(drop))
+            .map(|()| 0)
+    };
+    let sparse = |program: &str, args: &[&str]| {
+        let done = Command::new(program)
+            .args(args)
+            .current_dir(mounted.root())
+            .status();
+        assert!(done.expect("it runs").success(), "{program}");
+    };
+    let (sought, copies) = std::thread::scope(|scope| {
+        let filling = scope.spawn(|| sys::apart(fill));
+        filled.read_exact(&mut [0]).expect("it is filled");
+        let find = |file: &File, at, what| sys::seek(file, at, what).map(|at| at as usize);
+        let sought = [
+            find(&empty, 0, libc::SEEK_HOLE),
+            find(&empty, 0, libc::SEEK_DATA),
+            find(&file, 0, libc::SEEK_HOLE),
+            find(&file, 8192, libc::SEEK_DATA),
+            find(&file, SECOND as u64, libc::SEEK_HOLE),
+        ];
+        let copies = ["file", "empty"].map(|name| {
+            sparse("cp", &["--sparse=auto", name, "copy"]);
+            let copied = fs::read(&copy).expect("read");
+            sparse("tar", &["-cSf", "copy.tar", name]);
+            fs::create_dir_all(mounted.path("below")).expect("mkdir");
+            sparse("tar", &["-xf", "copy.tar", "-C", "below"]);
+            let unpacked = fs::read(mounted.path("below").join(name)).expect("read");
+            (copied, unpacked)
+        });
+        end.write_all(b".").expect("it waits");
+        filling.join().expect("no panic").expect("it had the maps");
+        (sought, copies)
+    });
+    let page = SECOND / 4096 * 4096;
+    let wanted = [0, page, 4096, page, page + 4096];
+    assert_eq!(sought, wanted.map(Ok));
+    let mut model = vec![0; MIB as usize];
+    model[SECOND..SECOND + 5].copy_from_slice(b"dirty");
+    assert!(copies[1].0 == model && copies[1].1 == model);
+    model[..5].copy_from_slice(b"start");
+    model[FIRST..FIRST + 5].copy_from_slice(b"dirty");
+    assert!(copies[0].0 == model && copies[0].1 == model);
+}
+
+/// Inodes without names that the drive still has.
+fn unnamed(mounted: &Mounted) -> usize {
+    let view = mounted.drive().view();
+    view.scan(b"U", b"V", 100).expect("scan").len()
+}
+
+/// Waits until there are none: the kernel closes and forgets in the background.
+fn all_named(mounted: &Mounted) {
+    let begun = Instant::now();
+    while unnamed(mounted) > 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "an inode stays that nobody holds"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_somebody_holds_by_its_path_can_be_opened_without_a_name() {
+    let mounted = Mounted::new();
+    let (path, other) = (mounted.path("file"), mounted.path("other"));
+    for is_replaced in [false, true] {
+        fs::write(&path, b"content").expect("write");
+        let held = sys::open(&path, libc::O_PATH, 0).expect("held");
+        if is_replaced {
+            fs::write(&other, b"another").expect("write");
+            fs::rename(&other, &path).expect("rename");
+        } else {
+            fs::remove_file(&path).expect("unlink");
+        }
+        assert_eq!(unnamed(&mounted), 1);
+        let again = format!("/proc/self/fd/{}", held.as_raw_fd());
+        assert_eq!(fs::read(&again).expect("opened again"), b"content");
+        assert_eq!(fs::read(&again).expect("and again"), b"content");
+        drop(held);
+        all_named(&mounted);
+    }
+    assert_eq!(fs::read(&path).expect("read"), b"another");
+}
+
+#[test]
+fn what_nobody_holds_goes_soon_after_its_name() {
+    let mut mounted = Mounted::new();
+    for number in 0..300 {
+        fs::write(mounted.path(&format!("file{number}")), b"content").expect("write");
+    }
+    sys::set_xattr(mounted.path("file7"), "user.a", b"value", 0).expect("set");
+    fs::create_dir(mounted.path("dir")).expect("mkdir");
+    for number in 0..300 {
+        fs::remove_file(mounted.path(&format!("file{number}"))).expect("unlink");
+    }
+    fs::remove_dir(mounted.path("dir")).expect("rmdir");
+    all_named(&mounted);
+    let inodes = |mounted: &Mounted| {
+        mounted
+            .drive()
+            .view()
+            .scan(b"I", b"J", 10)
+            .expect("scan")
+            .len()
+    };
+    assert_eq!(inodes(&mounted), 1, "the root");
+    // Nor does anything stay that is removed just before the mount ends.
+    fs::write(mounted.path("last"), b"content").expect("write");
+    fs::remove_file(mounted.path("last")).expect("unlink");
+    mounted.remount(Forget::Nothing);
+    assert_eq!((unnamed(&mounted), inodes(&mounted)), (0, 1));
+}
+
 #[test]
 fn an_open_file_outlives_its_name() {
     let mut mounted = Mounted::new();
@@ -473,35 +617,16 @@ fn an_open_file_outlives_its_name() {
         ("still here", 0, ino)
     );
     sys::chmod(
-        Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&file).to_string()),
+        Path::new("/proc/self/fd").join(file.as_raw_fd().to_string()),
         0o600,
     )
     .expect("fchmod");
     let second = file.try_clone().expect("dup");
     drop(file);
     assert_eq!(second.metadata().expect("stat").len(), 10);
-    assert_eq!(
-        mounted
-            .drive()
-            .view()
-            .scan(b"U", b"V", 10)
-            .expect("scan")
-            .len(),
-        1
-    );
+    assert_eq!(unnamed(&mounted), 1);
     drop(second);
-    // The kernel closes in the background; a synchronous request behind it shows that it has.
-    let gone = (0..10_000).any(|_| {
-        fs::metadata(mounted.root()).expect("stat");
-        std::thread::yield_now();
-        mounted
-            .drive()
-            .view()
-            .scan(b"U", b"V", 10)
-            .expect("scan")
-            .is_empty()
-    });
-    assert!(gone, "the inode stays after its last close");
+    all_named(&mounted);
     assert_eq!(fs::read(&path).expect("read"), b"another");
     mounted.remount(Forget::Nothing);
     assert_eq!(fs::read(&path).expect("read"), b"another");
@@ -514,20 +639,12 @@ fn what_was_open_and_unlinked_goes_with_the_mount() {
     let file = read_write(&path);
     file.write_all_at(&[1; 100_000], 0).expect("write");
     fs::remove_file(&path).expect("unlink");
-    let used = |mounted: &Mounted| {
-        mounted
-            .drive()
-            .view()
-            .scan(b"U", b"V", 10)
-            .expect("scan")
-            .len()
-    };
-    assert_eq!(used(&mounted), 1);
+    assert_eq!(unnamed(&mounted), 1);
     // The mount goes while the file is open, and never hears of its end.
     sys::detach(mounted.root()).expect("detach");
     let fs = ods::fs::Fs::new(mounted.drive().clone(), ods::fs::Options::default());
     fs.recover().expect("recover");
-    assert_eq!(used(&mounted), 0);
+    assert_eq!(unnamed(&mounted), 0);
     drop((file, fs));
     mounted.remount(Forget::Nothing);
     assert!(!path.exists());

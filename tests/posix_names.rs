@@ -13,6 +13,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use support::Forget;
 use support::Mounted;
@@ -367,6 +369,59 @@ fn rename_replaces_a_file_as_one_step() {
         (content.as_str(), old.metadata().expect("stat").nlink()),
         ("old", 0)
     );
+}
+
+/// The kernel may look up what was replaced a moment ago by its number.
+#[test]
+fn a_name_that_is_replaced_all_the_time_can_always_be_opened() {
+    let mounted = Mounted::new();
+    let (path, next) = (mounted.path("conf"), mounted.path("next"));
+    fs::write(&path, b"content").expect("write");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let read = || {
+            while !is_over.load(Ordering::Relaxed) {
+                let mut file = sys::open(&path, libc::O_RDWR, 0)?;
+                let mut content = Vec::new();
+                code(file.read_to_end(&mut content))?;
+                assert_eq!(content, b"content");
+            }
+            Ok(())
+        };
+        let readers: Vec<_> = (0..3).map(|_| scope.spawn(read)).collect();
+        for _ in 0..6000 {
+            fs::write(&next, b"content").expect("write");
+            fs::rename(&next, &path).expect("rename");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for reader in readers {
+            assert_eq!(reader.join().expect("no panic"), Ok::<_, i32>(()));
+        }
+    });
+}
+
+#[test]
+fn a_name_that_is_replaced_while_it_is_listed_is_listed_once() {
+    const FILES: usize = 3000;
+    let mounted = Mounted::new();
+    let (dir, other) = (mounted.path("dir"), mounted.path("other"));
+    fs::create_dir(&dir).expect("mkdir");
+    fs::create_dir(&other).expect("mkdir");
+    fs::write(dir.join("conf"), b"old").expect("write");
+    for number in 0..FILES {
+        fs::write(dir.join(format!("file{number}")), b"").expect("write");
+    }
+    for from in [&dir, &other] {
+        fs::write(from.join("next"), b"new").expect("write");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("listed").file_name();
+        let mut listing = fs::read_dir(&dir).expect("a directory").map(name);
+        let mut names: Vec<_> = listing.by_ref().take(50).collect();
+        fs::rename(from.join("next"), dir.join("conf")).expect("rename");
+        names.extend(listing);
+        names.retain(|name| name != "next");
+        let confs = names.iter().filter(|name| *name == "conf").count();
+        assert_eq!((confs, names.len()), (1, FILES + 1));
+    }
 }
 
 #[test]

@@ -132,6 +132,8 @@ impl Daemon {
         if self.drive.settings().access == Access::Read {
             return self.nothing_waits();
         }
+        // What lost its name a moment ago goes first, so that its end is on Discord too.
+        self.desk.fs().sweep();
         let mut told_at: Option<Instant> = None;
         let flushed = self.drive.flush(|| {
             if cancel.load(Ordering::SeqCst) {

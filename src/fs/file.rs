@@ -1,9 +1,6 @@
 //! Files: opening, reading, writing, closing.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
-
+use crate::clock::Time;
 use crate::drive::change::Change;
 use crate::drive::view::Look;
 use crate::fs::Atime;
@@ -17,6 +14,7 @@ use crate::fs::Node;
 use crate::fs::attr::resize;
 use crate::fs::entry::insert;
 use crate::fs::handle::Handle;
+use crate::fs::known;
 use crate::fs::regular;
 use crate::fs::xattr;
 use crate::id::InodeNo;
@@ -71,7 +69,7 @@ impl Fs {
         if checked.is_err() {
             self.close(ino);
         }
-        checked.map(|()| self.handle(ino))
+        checked.map(|()| self.handle(ino, opening))
     }
 
     /// Opens a file for writing, if nobody has it open.
@@ -90,13 +88,19 @@ impl Fs {
         if checked.is_err() {
             self.close(ino);
         }
-        checked.map(|()| Some(self.handle(ino)))
+        checked.map(|()| Some(self.handle(ino, opening)))
     }
 
     /// Has anybody this inode open?
     #[must_use]
     pub fn is_open(&self, ino: InodeNo) -> bool {
         self.open.is_open(ino)
+    }
+
+    /// Has anybody this inode open for writing?
+    #[must_use]
+    pub fn is_open_for_writing(&self, ino: InodeNo) -> bool {
+        self.open.is_open_for_writing(ino)
     }
 
     /// Makes a file and opens it; opens the one that is there unless `opening` is exclusive.
@@ -128,14 +132,14 @@ impl Fs {
         }
         held.into_iter().for_each(|ino| self.close(ino));
         match made? {
-            (ino, Some(inode)) => Ok((self.attr(ino, inode), self.handle(ino))),
+            (ino, Some(inode)) => Ok((self.attr(ino, inode), self.handle(ino, opening))),
             (ino, None) => {
                 let checked = self.check_open(caller, ino, opening);
                 let attr = checked.and_then(|()| self.getattr(ino));
                 if attr.is_err() {
                     self.close(ino);
                 }
-                Ok((attr?, self.handle(ino)))
+                Ok((attr?, self.handle(ino, opening)))
             }
         }
     }
@@ -157,12 +161,12 @@ impl Fs {
         Ok(())
     }
 
-    fn handle(&self, ino: InodeNo) -> u64 {
+    fn handle(&self, ino: InodeNo, opening: Opening) -> u64 {
         let ahead = self.drive.read_ahead();
         self.open.insert(Handle {
             ino,
             ahead,
-            touched: AtomicBool::new(false),
+            writes: opening.write,
         })
     }
 
@@ -208,34 +212,29 @@ impl Fs {
         Ok(u32::try_from(there).unwrap_or(u32::MAX).min(len))
     }
 
-    /// Is this the handle's first read on a mount where reading leaves a trace? Then [`Fs::touch`].
+    /// Does reading this file, directory or link leave a trace now? Then [`Fs::touch`].
     #[must_use]
-    pub fn wants_touch(&self, handle: u64) -> bool {
-        let is_first = |handle: Arc<Handle>| !handle.touched.swap(true, Ordering::Relaxed);
-        self.options.atime == Atime::Relative && self.open.get(handle).is_some_and(is_first)
+    pub fn wants_touch(&self, ino: InodeNo) -> bool {
+        if self.options.atime == Atime::Never || self.options.read_only {
+            return false;
+        }
+        let inode = self.drive.view().inode(ino).ok().flatten();
+        inode.is_some_and(|inode| is_touch_due(&inode, self.drive.now()))
     }
 
-    /// Renews the time of access of an open file, if it is old; a change, which may wait.
-    pub fn touch(&self, handle: u64) {
-        let touched = self.open.get(handle).map(|handle| self.renew(handle.ino));
-        if let Some(Err(error)) = touched {
+    /// Renews the time of access, if it is old; a change, which may wait.
+    pub fn touch(&self, ino: InodeNo) {
+        let touched = self.change(|c| {
+            let mut inode = known(c, ino)?;
+            if is_touch_due(&inode, c.now()) {
+                inode.atime = c.now();
+                c.put_inode(ino, &inode);
+            }
+            Ok(())
+        });
+        if let Err(error) = touched {
             log::debug!("a time of access stays as it is: {error}");
         }
-    }
-
-    fn renew(&self, ino: InodeNo) -> Result<(), Error> {
-        let inode = regular(&self.drive.view(), ino)?;
-        let is_old = self.drive.now().0.saturating_sub(inode.atime.0) > ATIME_AGE_MAX;
-        let is_older = inode.atime <= inode.mtime.max(inode.ctime);
-        if !(is_old || is_older) {
-            return Ok(());
-        }
-        self.change(|c| {
-            let mut inode = regular(c, ino)?;
-            inode.atime = c.now();
-            c.put_inode(ino, &inode);
-            Ok(())
-        })
     }
 
     /// Writes; the bytes survive the end of this process when it returns. At the greatest length
@@ -293,6 +292,12 @@ impl Fs {
     }
 }
 
+/// Is the time of access so old that a read renews it?
+fn is_touch_due(inode: &Inode, now: Time) -> bool {
+    let is_old = now.0.saturating_sub(inode.atime.0) > ATIME_AGE_MAX;
+    is_old || inode.atime <= inode.mtime.max(inode.ctime)
+}
+
 /// Takes away what must not survive a change of the content; the caller puts the inode.
 pub(in crate::fs) fn strip(
     c: &mut Change<'_>,
@@ -319,6 +324,8 @@ pub(in crate::fs) fn unprivileged(inode: &mut Inode) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::drive::fixture;
     use crate::fs::Options;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
 
 use crate::drive::ReadAhead;
+use crate::fs::unnamed::Unnamed;
 use crate::id::InodeNo;
 use crate::index::inode::Inode;
 
@@ -18,8 +18,8 @@ pub(in crate::fs) struct Handle {
     pub(in crate::fs) ino: InodeNo,
     /// Read-ahead of this reader.
     pub(in crate::fs) ahead: ReadAhead,
-    /// Was the time of access looked after already?
-    pub(in crate::fs) touched: AtomicBool,
+    /// May it write? Then the kernel may have pages of the file that it has not told us of.
+    pub(in crate::fs) writes: bool,
 }
 
 /// The tables. The lock is taken last and held for a look-up only.
@@ -33,10 +33,16 @@ struct Tables {
     handles: HashMap<u64, Arc<Handle>>,
     last_handle: u64,
     opens: HashMap<InodeNo, u32>,
-    /// Open inodes that have no names; a superset while a change is under way.
+    /// How many handles of each inode may write.
+    writers: HashMap<InodeNo, u32>,
+    /// Inodes without names that somebody holds; a superset while a change is under way.
     orphans: HashSet<InodeNo>,
-    /// Inodes that are gone from the drive while the kernel knows them: a removed working
-    /// directory, a file held by `O_PATH`. They answer `stat` until the kernel forgets them.
+    /// Those of them that lost their last name through the kernel, which knows them still.
+    kept: HashSet<InodeNo>,
+    /// Those that the kernel has forgotten since, and nobody holds.
+    forgotten: Vec<InodeNo>,
+    /// Inodes that another face took from the drive while the kernel knows them. They answer `stat`
+    /// until the kernel forgets them.
     ghosts: HashMap<InodeNo, Inode>,
 }
 
@@ -60,7 +66,7 @@ impl Open {
         is_free
     }
 
-    /// Takes a [`Open::hold`] back; true when that leaves an inode with neither handles nor names.
+    /// Takes a [`Open::hold`] back; true when that leaves an inode that nobody holds and that has no names.
     pub(in crate::fs) fn let_go(&self, ino: InodeNo) -> bool {
         let mut tables = self.tables();
         match tables.opens.get_mut(&ino) {
@@ -70,19 +76,28 @@ impl Open {
             }
             Some(_) | None => {
                 tables.opens.remove(&ino);
-                tables.orphans.remove(&ino)
+                !tables.kept.contains(&ino) && tables.orphans.remove(&ino)
             }
         }
     }
 
-    /// Has anybody this inode, which loses its last name, open? Then [`Open::let_go`] will tell.
-    pub(in crate::fs) fn orphan(&self, ino: InodeNo) -> bool {
+    /// Does anybody hold this inode, which loses its last name? Then [`Open::let_go`] or
+    /// [`Open::forget`] will tell.
+    pub(in crate::fs) fn orphan(&self, ino: InodeNo, unnamed: Unnamed) -> bool {
         let mut tables = self.tables();
-        let is_open = tables.opens.contains_key(&ino);
-        if is_open {
+        if unnamed == Unnamed::Stays {
+            tables.kept.insert(ino);
+        }
+        let is_held = tables.opens.contains_key(&ino) || tables.kept.contains(&ino);
+        if is_held {
             tables.orphans.insert(ino);
         }
-        is_open
+        is_held
+    }
+
+    /// Has anybody this inode open for writing?
+    pub(in crate::fs) fn is_open_for_writing(&self, ino: InodeNo) -> bool {
+        self.tables().writers.contains_key(&ino)
     }
 
     /// Has anybody this inode open?
@@ -95,6 +110,9 @@ impl Open {
         let mut tables = self.tables();
         tables.last_handle += 1;
         let number = tables.last_handle;
+        if handle.writes {
+            *tables.writers.entry(handle.ino).or_default() += 1;
+        }
         tables.handles.insert(number, Arc::new(handle));
         number
     }
@@ -106,7 +124,19 @@ impl Open {
 
     /// Takes a handle out; its inode stays held.
     pub(in crate::fs) fn remove(&self, handle: u64) -> Option<Arc<Handle>> {
-        self.tables().handles.remove(&handle)
+        let mut tables = self.tables();
+        let handle = tables.handles.remove(&handle)?;
+        if let Some(count) = tables
+            .writers
+            .get_mut(&handle.ino)
+            .filter(|_| handle.writes)
+        {
+            *count -= 1;
+            if *count == 0 {
+                tables.writers.remove(&handle.ino);
+            }
+        }
+        Some(handle)
     }
 
     /// Remembers an inode that is gone.
@@ -119,8 +149,27 @@ impl Open {
         self.tables().ghosts.get(&ino).cloned()
     }
 
-    /// The kernel does not know this inode any more.
-    pub(in crate::fs) fn forget(&self, ino: InodeNo) {
-        self.tables().ghosts.remove(&ino);
+    /// The kernel does not know this inode any more; true when it is the first that [`Open::forgotten`] gives.
+    pub(in crate::fs) fn forget(&self, ino: InodeNo) -> bool {
+        let mut tables = self.tables();
+        tables.ghosts.remove(&ino);
+        let was_kept = tables.kept.remove(&ino);
+        if !was_kept || tables.opens.contains_key(&ino) || !tables.orphans.remove(&ino) {
+            return false;
+        }
+        tables.forgotten.push(ino);
+        tables.forgotten.len() == 1
+    }
+
+    /// The kernel knows no inode any more.
+    pub(in crate::fs) fn forget_all(&self) {
+        let mut tables = self.tables();
+        tables.ghosts.clear();
+        tables.kept.clear();
+    }
+
+    /// Inodes without names that the kernel has forgotten since the last call, and nobody holds.
+    pub(in crate::fs) fn forgotten(&self) -> Vec<InodeNo> {
+        std::mem::take(&mut self.tables().forgotten)
     }
 }

@@ -7,8 +7,9 @@
 //!
 //! What is decided here, and nowhere else:
 //!
-//! * An open file that loses its last name stays until its last handle is closed. Its inode bears
-//!   `nlink` 0 and an orphan key meanwhile, so that [`Fs::recover`] removes it if the mount ends first.
+//! * An open file that loses its last name stays until its last handle is closed, and what loses it through
+//!   the kernel until the kernel forgets it. The inode bears `nlink` 0 and an orphan key meanwhile, so
+//!   that [`Fs::recover`] removes it if the mount ends first.
 //! * `flock` and `fcntl` locks are the kernel's: one drive has one mount, so every process that could
 //!   compete for a lock asks the same kernel, which then needs no round trip and cleans up by itself.
 //! * Permissions are checked by the kernel (`default_permissions`), which knows the caller's groups,
@@ -30,6 +31,7 @@ mod namespace;
 mod patience;
 mod rename;
 mod seek;
+mod unnamed;
 mod xattr;
 
 use std::sync::Arc;
@@ -92,7 +94,7 @@ pub enum Atime {
     /// It does not: a read costs no change.
     #[default]
     Never,
-    /// Once per open handle, if the time of access is older than the last change or than a day.
+    /// It does, if the time of access is older than the last change or than a day.
     Relative,
 }
 

@@ -1,7 +1,6 @@
 //! Names: looking them up, making things under them, linking and unlinking.
 
 use crate::drive::archive;
-use crate::drive::change::Change;
 use crate::drive::view::Look;
 use crate::fs::Attr;
 use crate::fs::Caller;
@@ -11,13 +10,12 @@ use crate::fs::LINKS_MAX;
 use crate::fs::NAME_BYTES_MAX;
 use crate::fs::TARGET_BYTES_MAX;
 use crate::fs::directory;
-use crate::fs::entry::ERASE_PAGE;
 use crate::fs::entry::attach;
 use crate::fs::entry::detach;
-use crate::fs::entry::erase;
 use crate::fs::entry::insert;
 use crate::fs::entry::pieces;
 use crate::fs::known;
+use crate::fs::unnamed::Unnamed;
 use crate::id::InodeNo;
 use crate::index::dirent::Dirent;
 use crate::index::inode::Inode;
@@ -45,9 +43,6 @@ pub struct Node {
     /// Device number, for devices.
     pub rdev: u32,
 }
-
-/// An inode that left the drive in a change.
-type Gone = Option<(InodeNo, Inode)>;
 
 impl Name<'_> {
     fn check(&self) -> Result<(), Error> {
@@ -105,11 +100,6 @@ impl Fs {
             _ => at.entry(&view)?.ino,
         };
         Ok(self.attr(ino, known(&view, ino)?))
-    }
-
-    /// The kernel does not know this inode any more.
-    pub fn forget(&self, ino: InodeNo) {
-        self.open.forget(ino);
     }
 
     /// Makes a file, directory, pipe, socket or device.
@@ -208,7 +198,15 @@ impl Fs {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::IsADirectory`].
     pub fn unlink(&self, at: Name<'_>) -> Result<(), Error> {
-        self.take(at, None)
+        self.take(at, None, Unnamed::Goes)
+    }
+
+    /// Takes a name from a file for the kernel, which knows the file until [`Fs::forget`]: until then it stays.
+    ///
+    /// # Errors
+    /// As [`Fs::unlink`].
+    pub fn unlink_known(&self, at: Name<'_>) -> Result<(), Error> {
+        self.take(at, None, Unnamed::Stays)
     }
 
     /// Takes a name from a file, if it leads to this one still: somebody may have given it to another.
@@ -216,17 +214,17 @@ impl Fs {
     /// # Errors
     /// As [`Fs::unlink`]; [`Error::NotFound`] also when it leads elsewhere.
     pub fn unlink_inode(&self, ino: InodeNo, at: Name<'_>) -> Result<(), Error> {
-        self.take(at, Some(ino))
+        self.take(at, Some(ino), Unnamed::Goes)
     }
 
-    fn take(&self, at: Name<'_>, ino: Option<InodeNo>) -> Result<(), Error> {
+    fn take(&self, at: Name<'_>, ino: Option<InodeNo>, unnamed: Unnamed) -> Result<(), Error> {
         let gone = self.change(|c| {
             let entry = at.entry_of(c, ino)?;
             if entry.kind == Kind::Directory {
                 return Err(Error::IsADirectory);
             }
             detach(c, at, entry)?;
-            self.drop_name(c, entry.ino)
+            self.drop_name(c, entry.ino, unnamed)
         })?;
         self.bury(gone);
         Ok(())
@@ -237,6 +235,19 @@ impl Fs {
     /// # Errors
     /// [`Error::NotFound`], [`Error::NotADirectory`], [`Error::NotEmpty`].
     pub fn rmdir(&self, at: Name<'_>) -> Result<(), Error> {
+        self.take_directory(at, Unnamed::Goes)
+    }
+
+    /// Removes an empty directory for the kernel, which knows it until [`Fs::forget`]: until then it stays,
+    /// without a name.
+    ///
+    /// # Errors
+    /// As [`Fs::rmdir`].
+    pub fn rmdir_known(&self, at: Name<'_>) -> Result<(), Error> {
+        self.take_directory(at, Unnamed::Stays)
+    }
+
+    fn take_directory(&self, at: Name<'_>, unnamed: Unnamed) -> Result<(), Error> {
         let gone = self.change(|c| {
             let entry = at.entry(c)?;
             let inode = directory(c, entry.ino)?;
@@ -247,79 +258,9 @@ impl Fs {
             if at.parent == InodeNo::ROOT {
                 archive::remove_archive(c, inode.archive)?;
             }
-            self.drop_name(c, entry.ino)
+            self.drop_name(c, entry.ino, unnamed)
         })?;
         self.bury(gone);
         Ok(())
-    }
-
-    /// Removes what the last mount left open and unlinked.
-    ///
-    /// # Errors
-    /// When the index cannot be read. What cannot be removed stays, and the log tells of it.
-    pub fn recover(&self) -> Result<(), Error> {
-        let (mut from, to) = key::all(b'U');
-        if self.options.read_only {
-            return Ok(());
-        }
-        loop {
-            let found = self.drive.view().scan(&from, &to, ERASE_PAGE)?;
-            let Some((last, _)) = found.last() else {
-                return Ok(());
-            };
-            from = [last.as_slice(), &[0]].concat();
-            for ino in found.iter().filter_map(|(key, _)| key::inode_of(key)) {
-                if let Err(error) = self.purge(ino) {
-                    log::error!("inode {ino} has no name and stays: {error}");
-                }
-            }
-        }
-    }
-
-    /// Removes an inode that has neither names nor handles.
-    pub(in crate::fs) fn purge(&self, ino: InodeNo) -> Result<(), Error> {
-        let gone = self.change(|c| {
-            // Somebody may have it open again, by way of another handle: then the last of them takes it along.
-            if self.open.orphan(ino) {
-                return Ok(None);
-            }
-            c.delete(key::orphan(ino));
-            match c.inode(ino)? {
-                Some(inode) if inode.nlink == 0 => {
-                    erase(c, ino, &inode)?;
-                    Ok(Some((ino, inode)))
-                }
-                Some(_) | None => Ok(None),
-            }
-        })?;
-        self.bury(gone);
-        Ok(())
-    }
-
-    /// Counts one name less; what has none left goes, unless it is open.
-    pub(in crate::fs) fn drop_name(&self, c: &mut Change<'_>, ino: InodeNo) -> Result<Gone, Error> {
-        let mut inode = known(c, ino)?;
-        inode.ctime = c.now();
-        inode.nlink = if inode.is_dir() {
-            0
-        } else {
-            inode.nlink.saturating_sub(1)
-        };
-        if inode.nlink == 0 {
-            if inode.is_dir() || !self.open.orphan(ino) {
-                erase(c, ino, &inode)?;
-                return Ok(Some((ino, inode)));
-            }
-            c.put(key::orphan(ino), Vec::new());
-        }
-        c.put_inode(ino, &inode);
-        Ok(None)
-    }
-
-    /// Remembers what is gone for as long as the kernel does.
-    pub(in crate::fs) fn bury(&self, gone: Gone) {
-        if let Some((ino, inode)) = gone {
-            self.open.haunt(ino, inode);
-        }
     }
 }

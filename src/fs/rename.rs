@@ -14,6 +14,7 @@ use crate::fs::entry::attach;
 use crate::fs::entry::detach;
 use crate::fs::entry::insert;
 use crate::fs::known;
+use crate::fs::unnamed::Unnamed;
 use crate::id::InodeNo;
 use crate::index::dirent::Dirent;
 use crate::index::inode::Inode;
@@ -52,7 +53,16 @@ impl Fs {
     /// [`Error::NotFound`], [`Error::Exists`], [`Error::NotEmpty`], [`Error::NotADirectory`],
     /// [`Error::IsADirectory`]; [`Error::Invalid`] when a directory would go below itself.
     pub fn rename(&self, from: Name<'_>, to: Name<'_>, how: Rename) -> Result<(), Error> {
-        self.move_name(None, (from, to), how)
+        self.move_name(None, (from, to), how, Unnamed::Goes)
+    }
+
+    /// Moves a name for the kernel, which knows what is replaced until [`Fs::forget`]: until then it stays,
+    /// without a name.
+    ///
+    /// # Errors
+    /// As [`Fs::rename`].
+    pub fn rename_known(&self, from: Name<'_>, to: Name<'_>, how: Rename) -> Result<(), Error> {
+        self.move_name(None, (from, to), how, Unnamed::Stays)
     }
 
     /// Moves a name, if it leads to this inode still: somebody may have given it to another.
@@ -66,7 +76,7 @@ impl Fs {
         to: Name<'_>,
         how: Rename,
     ) -> Result<(), Error> {
-        self.move_name(Some(ino), (from, to), how)
+        self.move_name(Some(ino), (from, to), how, Unnamed::Goes)
     }
 
     fn move_name(
@@ -74,6 +84,7 @@ impl Fs {
         ino: Option<InodeNo>,
         (from, to): (Name<'_>, Name<'_>),
         how: Rename,
+        unnamed: Unnamed,
     ) -> Result<(), Error> {
         let gone = self.change(|c| {
             to.check_new(c)?;
@@ -86,10 +97,10 @@ impl Fs {
                     exchange(c, (from, source), (to, target)).map(|()| None)
                 }
                 (Rename::Replace | Rename::NoReplace, target) => {
-                    self.replace(c, (from, source), to, target)
+                    self.replace(c, (from, source), (to, target), unnamed)
                 }
                 (Rename::Whiteout(by) | Rename::WhiteoutNoReplace(by), target) => {
-                    let gone = self.replace(c, (from, source), to, target)?;
+                    let gone = self.replace(c, (from, source), (to, target), unnamed)?;
                     insert(c, &by, from, WHITEOUT)?;
                     Ok(gone)
                 }
@@ -103,8 +114,8 @@ impl Fs {
         &self,
         c: &mut Change<'_>,
         (from, source): (Name<'_>, Dirent),
-        to: Name<'_>,
-        target: Option<Dirent>,
+        (to, target): (Name<'_>, Option<Dirent>),
+        unnamed: Unnamed,
     ) -> Result<Option<(InodeNo, Inode)>, Error> {
         no_loop(c, source, to.parent)?;
         let mut gone = None;
@@ -123,16 +134,15 @@ impl Fs {
                 _ => {}
             }
             detach(c, to, target)?;
-            gone = self.drop_name(c, target.ino)?;
+            gone = self.drop_name(c, target.ino, unnamed)?;
         }
         detach(c, from, source)?;
-        // Within a directory the entry keeps its place, so that a program that renames what it
-        // lists sees each entry once.
-        let stays = from.parent == to.parent;
-        let cookie = if stays {
-            source.cookie
-        } else {
-            c.next_number()
+        // The name keeps its place, so that a listing shows it once while it is replaced; a new one within
+        // the directory takes the entry's, so that a program that renames what it lists sees each once.
+        let cookie = match target {
+            Some(target) => target.cookie,
+            None if from.parent == to.parent => source.cookie,
+            None => c.next_number(),
         };
         attach(c, to, Dirent { cookie, ..source })?;
         settle(c, source.ino, from, to)?;

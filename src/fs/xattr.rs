@@ -24,8 +24,13 @@ const ARCHIVE: &[u8] = b"user.ods.archive";
 /// Tells when an inode was made, as seconds since 1970 with their fraction: on Linux no `stat` does, because the
 /// library that speaks FUSE here has no `statx`. Can be read but is not listed.
 const BIRTH: &[u8] = b"user.ods.birth";
+/// Names of this kind are the drive's own.
+const OURS: &[u8] = b"user.ods.";
 /// All of these.
 const TOLD: [&[u8]; 3] = [STATE, ARCHIVE, BIRTH];
+
+/// What names begin with; behind it comes at least one byte.
+const SPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
 
 /// Most bytes of the keys of an inode's attributes, with what each takes in a record besides: they are removed
 /// in one record of the spool, whose head is a mebibyte at most.
@@ -47,16 +52,21 @@ pub enum SetXattr {
     Create,
     /// Replace it; [`Error::NoAttribute`] when it is not there.
     Replace,
+    /// Make it and replace it, which nobody can; [`Error::Exists`] or [`Error::NoAttribute`].
+    Neither,
 }
 
 impl Fs {
     /// An attribute's value.
     ///
     /// # Errors
-    /// [`Error::NoAttribute`].
+    /// [`Error::NoAttribute`]; [`Error::Invalid`] for a name space alone.
     pub fn getxattr(&self, ino: InodeNo, name: &[u8]) -> Result<Vec<u8>, Error> {
         if TOLD.contains(&name) {
             return self.told(ino, name);
+        }
+        if SPACES.contains(&name) {
+            return Err(Error::Invalid);
         }
         let view = self.drive.view();
         let inode = view.inode(ino)?.ok_or(Error::NoAttribute)?;
@@ -91,14 +101,17 @@ impl Fs {
         how: SetXattr,
     ) -> Result<(), Error> {
         check(name)?;
+        if name.starts_with(OURS) {
+            return Err(Error::NotPermitted);
+        }
         if value.len() > XATTR_BYTES_MAX {
             return Err(Error::AttributeTooLong);
         }
         self.change(|c| {
             let mut inode = known(c, ino)?;
             match (how, has(c, ino, &inode, name)?) {
-                (SetXattr::Create, true) => return Err(Error::Exists),
-                (SetXattr::Replace, false) => return Err(Error::NoAttribute),
+                (SetXattr::Create | SetXattr::Neither, true) => return Err(Error::Exists),
+                (SetXattr::Replace | SetXattr::Neither, false) => return Err(Error::NoAttribute),
                 (SetXattr::Create | SetXattr::Any, false) => room_for(c, ino, &inode, name)?,
                 (SetXattr::Replace | SetXattr::Any, true) => {}
             }
@@ -137,8 +150,10 @@ impl Fs {
         check(name)?;
         self.change(|c| {
             let mut inode = known(c, ino)?;
-            if !remove(c, ino, &mut inode, name)? && !acl::is_acl(name) {
-                return Err(Error::NoAttribute);
+            match remove(c, ino, &mut inode, name)? || acl::is_acl(name) {
+                true => {}
+                false if name.starts_with(OURS) => return Err(Error::NotPermitted),
+                false => return Err(Error::NoAttribute),
             }
             inode.ctime = c.now();
             c.put_inode(ino, &inode);
@@ -178,8 +193,10 @@ fn check(name: &[u8]) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(&0) {
         return Err(Error::OutOfRange);
     }
-    let spaces: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-    if acl::is_acl(name) || spaces.iter().any(|space| name.starts_with(space)) {
+    if SPACES.contains(&name) {
+        return Err(Error::Invalid);
+    }
+    if acl::is_acl(name) || SPACES.iter().any(|space| name.starts_with(space)) {
         Ok(())
     } else {
         Err(Error::Unsupported)

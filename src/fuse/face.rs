@@ -76,7 +76,12 @@ impl Filesystem for Face {
     }
 
     fn forget(&self, _: &Request, node: INodeNo, _lookups: u64) {
-        guard(|| self.fs.forget(ino(node)));
+        guard(|| {
+            if self.fs.forget(ino(node)) {
+                let fs = self.fs.clone();
+                self.lane.soon(move || fs.sweep());
+            }
+        });
     }
 
     fn getattr(&self, _: &Request, node: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
@@ -104,6 +109,7 @@ impl Filesystem for Face {
     }
 
     fn readlink(&self, _: &Request, node: INodeNo, reply: ReplyData) {
+        self.touch(ino(node));
         self.now(reply, |fs| fs.readlink(ino(node)), reply::data);
     }
 
@@ -127,12 +133,12 @@ impl Filesystem for Face {
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let at = Place::new(parent, name);
-        self.later(reply, move |fs| fs.unlink(at.name()), reply::done);
+        self.later(reply, move |fs| fs.unlink_known(at.name()), reply::done);
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let at = Place::new(parent, name);
-        self.later(reply, move |fs| fs.rmdir(at.name()), reply::done);
+        self.later(reply, move |fs| fs.rmdir_known(at.name()), reply::done);
     }
 
     fn symlink(
@@ -149,7 +155,8 @@ impl Filesystem for Face {
     ) {
         let (from, to) = (Place::new(parent, name), Place::new(newparent, newname));
         let how = translate::rename(flags, translate::caller(req));
-        self.later(reply, move |fs| fs.rename(from.name(), to.name(), how?), reply::done);
+        let rename = move |fs: &Fs| fs.rename_known(from.name(), to.name(), how?);
+        self.later(reply, rename, reply::done);
     }
 
     fn link(
@@ -179,13 +186,10 @@ impl Filesystem for Face {
     }
 
     fn read(
-        &self, _: &Request, _: INodeNo, fh: FileHandle, offset: u64, size: u32, _: OpenFlags,
+        &self, _: &Request, node: INodeNo, fh: FileHandle, offset: u64, size: u32, _: OpenFlags,
         _: Option<LockOwner>, reply: ReplyData,
     ) {
-        if self.fs.wants_touch(fh.0) {
-            let fs = self.fs.clone();
-            self.lane.run(move || fs.touch(fh.0));
-        }
+        self.touch(ino(node));
         guard(|| match self.fs.read_local(fh.0, offset, size) {
             Ok(Some(data)) => reply.data(&data),
             Err(error) => reply.refuse(&error),
@@ -242,6 +246,7 @@ impl Filesystem for Face {
     fn readdir(
         &self, _: &Request, node: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory,
     ) {
+        self.touch(ino(node));
         let list = |reply: &mut _| {
             self.fs.list(ino(node), offset, |entry| reply::list(reply, &entry))
         };
@@ -255,6 +260,7 @@ impl Filesystem for Face {
         &self, _: &Request, node: INodeNo, _: FileHandle, offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        self.touch(ino(node));
         let list = |reply: &mut _| {
             let take = |entry| reply::list_plus(reply, &entry);
             self.fs.list_with_attributes(ino(node), offset, take)
@@ -321,11 +327,12 @@ impl Filesystem for Face {
         &self, _: &Request, node: INodeNo, _: FileHandle, offset: i64, whence: i32,
         reply: ReplyLseek,
     ) {
-        let seek = |fs: &Fs| {
+        let pages = self.pages.clone();
+        let seek = move |fs: &Fs| {
             let offset = u64::try_from(offset).map_err(|_| Error::NoSuchOffset)?;
-            fs.seek(ino(node), offset, translate::seek(whence)?)
+            pages.seek(fs, ino(node), offset, translate::seek(whence)?)
         };
-        self.now(reply, seek, reply::offset);
+        self.later(reply, seek, reply::offset);
     }
 
     /// Every program that opens a file and wonders whether it is a terminal asks.

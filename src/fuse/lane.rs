@@ -10,6 +10,7 @@ use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -18,6 +19,10 @@ pub(in crate::fuse) const THREADS: usize = 4;
 
 /// Threads that may work on something that can wait, all at once.
 const WAITING_MAX: usize = THREADS - 1;
+
+/// How long what may wait a little is put off: so many unlinked files come together meanwhile, and nobody
+/// misses their room so soon.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Counts the threads that may be waiting.
 pub(in crate::fuse) struct Lane {
@@ -55,6 +60,15 @@ impl Lane {
             Some(_inside) => guard(job),
             None => drop(self.runtime.spawn_blocking(|| guard(job))),
         }
+    }
+
+    /// Does something a little later, in the pool.
+    pub(in crate::fuse) fn soon(&self, job: impl FnOnce() + Send + 'static) {
+        let runtime = self.runtime.clone();
+        self.runtime.spawn(async move {
+            tokio::time::sleep(SOON).await;
+            drop(runtime.spawn_blocking(|| guard(job)));
+        });
     }
 
     /// Waits for the store in a task.

@@ -1,7 +1,7 @@
 //! The kernel's face: translate a request, call the filesystem, reply.
 //!
-//! Nothing is decided here but where the work is done ([`lane`]) and what the kernel may remember
-//! ([`reply::TTL`]). Not answered, so that the kernel does it by itself: locks (it keeps them for
+//! Nothing is decided here but where the work is done ([`lane`]), what the kernel may remember
+//! ([`reply::TTL`]) and when it has to write what it remembers ([`pages`]). Not answered, so that the kernel does it by itself: locks (it keeps them for
 //! all processes of this machine, which is where the one mount of a drive is), `access` (it checks
 //! permissions), `ioctl`, `poll`, `bmap`. A reply that is dropped by a defect says EIO.
 
@@ -9,6 +9,7 @@ mod attribute;
 mod errno;
 mod face;
 mod lane;
+mod pages;
 mod reply;
 mod session;
 mod system;
@@ -24,7 +25,9 @@ use crate::fs::Fs;
 use crate::fs::Privileges;
 use crate::fuse::lane::Lane;
 use crate::fuse::lane::guard;
+use crate::fuse::pages::Pages;
 use crate::fuse::reply::Refuse;
+use crate::id::InodeNo;
 
 pub use session::MountOptions;
 pub use session::Session;
@@ -38,13 +41,15 @@ pub(crate) use system::unescape;
 /// Longest write in one request, bytes: as much as the kernel sends.
 const WRITE_BYTES_MAX: u32 = 1 << 20;
 
-/// Requests the kernel may have waiting for read-ahead and writeback.
-const BACKGROUND_MAX: u16 = 64;
+/// Requests the kernel may have waiting for read-ahead and writeback. When so many wait for Discord, reads of
+/// what is here wait behind them: more than programs come to. One takes a task here, and its pages there.
+const BACKGROUND_MAX: u16 = 16_384;
 
 /// What the kernel talks to.
 struct Face {
     fs: Arc<Fs>,
     lane: Arc<Lane>,
+    pages: Arc<Pages>,
     wanted: InitFlags,
 }
 
@@ -75,6 +80,14 @@ impl Face {
             Err(error) => reply.refuse(&error),
         };
         self.lane.run(job);
+    }
+
+    /// Somebody reads this, which may move its time of access.
+    fn touch(&self, node: InodeNo) {
+        if self.fs.wants_touch(node) {
+            let fs = self.fs.clone();
+            self.lane.run(move || fs.touch(node));
+        }
     }
 
     /// What becomes of set-id bits under this write.

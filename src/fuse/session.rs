@@ -27,6 +27,7 @@ use crate::fuse::Error;
 use crate::fuse::Face;
 use crate::fuse::lane;
 use crate::fuse::lane::Lane;
+use crate::fuse::pages::Pages;
 use crate::fuse::system;
 use crate::fuse::system::How;
 use crate::id::InodeNo;
@@ -97,6 +98,7 @@ pub enum Unmounted {
 /// A mount that is served by threads of this process. Dropping it takes it away.
 pub struct Session {
     path: PathBuf,
+    fs: Arc<Fs>,
     notifier: Notifier,
     background: Mutex<Option<BackgroundSession>>,
 }
@@ -117,9 +119,11 @@ pub fn mount(fs: Arc<Fs>, mountpoint: &Path, options: &MountOptions) -> Result<S
     let path = system::check(mountpoint, options)?;
     abort_on_panic();
     let lane = Lane::new(fs.drive().runtime().clone());
+    let pages = Arc::new(Pages::default());
     let face = Face {
-        fs,
+        fs: Arc::clone(&fs),
         lane,
+        pages: Arc::clone(&pages),
         wanted: wanted(options),
     };
     let config = config(options);
@@ -139,10 +143,12 @@ pub fn mount(fs: Arc<Fs>, mountpoint: &Path, options: &MountOptions) -> Result<S
             system::explain(&path, error)
         }
     })?;
+    pages.reach(session.notifier());
     let background = session.spawn().map_err(fail)?;
     let notifier = background.notifier();
     let session = Session {
         path,
+        fs,
         notifier,
         background: Mutex::new(Some(background)),
     };
@@ -252,6 +258,12 @@ impl Session {
         &self.path
     }
 
+    /// What is mounted.
+    #[must_use]
+    pub fn fs(&self) -> &Fs {
+        &self.fs
+    }
+
     /// Takes the mount away: cleanly, or if somebody uses it, out of sight. Call [`Session::wait`]
     /// to know when nobody does any more.
     ///
@@ -284,7 +296,12 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        background.map_or(Ok(()), BackgroundSession::join)
+        let Some(background) = background else {
+            return Ok(());
+        };
+        let ended = background.join();
+        self.fs.end();
+        ended
     }
 
     /// The name means something else now, which the kernel did not do.

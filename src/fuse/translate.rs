@@ -29,6 +29,7 @@ use crate::fs::Seek;
 use crate::fs::SetXattr;
 use crate::fs::Stamp;
 use crate::id::InodeNo;
+use crate::index::inode::Inode;
 use crate::index::inode::Kind;
 
 /// Unit of `st_blocks`, bytes; fixed by POSIX.
@@ -182,10 +183,12 @@ pub(in crate::fuse) fn seek(whence: i32) -> Result<Seek, Error> {
 }
 
 pub(in crate::fuse) fn set_xattr(flags: i32) -> Result<SetXattr, Error> {
+    const BOTH: i32 = libc::XATTR_CREATE | libc::XATTR_REPLACE;
     match flags {
         0 => Ok(SetXattr::Any),
         libc::XATTR_CREATE => Ok(SetXattr::Create),
         libc::XATTR_REPLACE => Ok(SetXattr::Replace),
+        BOTH => Ok(SetXattr::Neither),
         _ => Err(Error::Invalid),
     }
 }
@@ -232,12 +235,19 @@ pub(in crate::fuse) fn kind(kind: Kind) -> FileType {
     }
 }
 
+/// A file with a size never has no blocks: `tar` takes it for zeros then, unread, and a program may just have
+/// filled it by way of a mapping.
+fn blocks(inode: &Inode) -> u64 {
+    let is_hole = inode.kind == Kind::File && inode.size > 0;
+    inode.stored.div_ceil(BLOCK).max(u64::from(is_hole))
+}
+
 pub(in crate::fuse) fn attr(attr: &Attr) -> FileAttr {
     let inode = &attr.inode;
     FileAttr {
         ino: INodeNo(attr.ino.0),
         size: inode.size,
-        blocks: inode.stored.div_ceil(BLOCK),
+        blocks: blocks(inode),
         atime: to_system(inode.atime),
         mtime: to_system(inode.mtime),
         ctime: to_system(inode.ctime),

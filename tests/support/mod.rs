@@ -194,6 +194,8 @@ impl Mounted {
 
     /// Waits until the store has everything.
     pub fn flush(&self) {
+        // What the kernel has forgotten by now goes first.
+        self.session().fs().sweep();
         self.drive().flush(|| true).expect("the store takes it");
     }
 
