@@ -117,13 +117,20 @@ fn a_hundred_files_that_wait_keep_nobody_waiting() {
     }
     mounted.flush();
     mounted.remount(Forget::Everything);
-    fs::write(mounted.path("near"), noise(FILES, LEN)).expect("write");
+    let nearby = noise(FILES, 3 * MIB);
+    fs::write(mounted.path("near"), &nearby).expect("write");
     let gate = Arc::new(Semaphore::new(0));
     let held = Rule::always(Verb::Get, Fault::Held(gate.clone()));
     mounted.store.add(held);
     let mounted = &mounted;
     std::thread::scope(|scope| {
-        let begin = |number| scope.spawn(move || read(&far(mounted, number)));
+        let begin = |number| {
+            scope.spawn(move || {
+                let path = far(mounted, number);
+                sys::want_pages(&File::open(&path).expect("open")).expect("wanted");
+                read(&path)
+            })
+        };
         let readers: Vec<_> = (0..FILES).map(begin).collect();
         while mounted.store.struck() == 0 {
             std::thread::yield_now();
@@ -132,11 +139,12 @@ fn a_hundred_files_that_wait_keep_nobody_waiting() {
         scope.spawn(move || {
             let near = File::open(mounted.path("near")).expect("open");
             // Often enough for all the others to have asked meanwhile.
-            let all = (0..1000).all(|_| {
+            let all = (0..200).all(|_| {
                 sys::forget_pages(&near).expect("forgotten");
-                let mut content = vec![0; LEN];
+                sys::want_pages(&near).expect("wanted");
+                let mut content = vec![0; nearby.len()];
                 near.read_exact_at(&mut content, 0).expect("read");
-                content == noise(FILES, LEN)
+                content == nearby
             });
             tell.send(all).expect("heard");
         });

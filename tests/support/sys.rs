@@ -188,7 +188,15 @@ pub fn copy_range(from: &File, mut at: i64, to: &File, mut to_at: i64, len: usiz
 
 /// Takes the pages of a file from the kernel, as far as they are clean.
 pub fn forget_pages(file: &File) -> Answer<()> {
-    let advice = libc::POSIX_FADV_DONTNEED;
+    advise(file, libc::POSIX_FADV_DONTNEED)
+}
+
+/// Has the kernel read a file in the background.
+pub fn want_pages(file: &File) -> Answer<()> {
+    advise(file, libc::POSIX_FADV_WILLNEED)
+}
+
+fn advise(file: &File, advice: i32) -> Answer<()> {
     match unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, advice) } {
         0 => Ok(()),
         errno => Err(errno),
