@@ -229,6 +229,39 @@ fn writers_wait_for_room_while_discord_is_briefly_away() {
     machine.ods(&["umount"]).good();
 }
 
+/// Nobody makes room on the disk but ods itself.
+#[test]
+fn a_disk_that_ods_alone_has_filled_is_emptied_by_uploading() {
+    for bytes in [3 * MIB, 12 * MIB] {
+        let world = World::new();
+        let machine = with_drive(&world);
+        let disk = SmallDisk::of(&machine.path("disk"), bytes);
+        let state = disk.path().display();
+        let options = format!("state={state},reserve=0,patience=2,write_timeout=2");
+        machine.mount(&["-o", &options]).good();
+        let mnt = machine.mnt();
+        unreachable(&world);
+        let mut kept = Kept::new();
+        for round in 0.. {
+            let (more, refused) = work(&mnt, round * 100);
+            kept.extend(more);
+            if !refused.is_empty() {
+                break;
+            }
+        }
+        world.emulator.faults().clear();
+        machine.ods(&["flush"]).good();
+        check(&mnt, &kept);
+        let (name, seed, len) = kept.swap_remove(0);
+        fs::remove_file(mnt.join(name)).expect("removed");
+        fs::write(mnt.join("after"), noise(seed, len)).expect("written");
+        machine.ods(&["umount"]).good();
+        machine.mount(&["-o", &options]).good();
+        check(&mnt, &kept);
+        machine.ods(&["umount"]).good();
+    }
+}
+
 /// A mount whose process may have so many files open; `how` is `-S`, `-H` or both as `ulimit` takes them.
 fn mount_with_handles(machine: &Machine, how: &str, handles: u32) -> support::Ended {
     let script = format!("ulimit {how} {handles}; exec \"$0\" \"$@\"");

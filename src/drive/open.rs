@@ -50,8 +50,20 @@ const SEGMENTS_MIN: u64 = 8;
 /// Memory that the index may use for its pages, bytes.
 pub(in crate::drive) const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
+/// What is left to the index on a large disk: changes of so many bytes are settled at once at most, twice.
+const LEAST_FREE_BYTES: u64 = 64 * MIB;
+
+/// What is left to it on a small one: an eighth.
+const LEAST_FREE_SHARE: u64 = 8;
+
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
 const FIRST_NUMBER: u64 = 16;
+
+/// Bytes of the disk that the spool leaves to the index, which grows before the spool shrinks.
+fn least_free(state_dir: &Path) -> u64 {
+    let disk = spool::disk_bytes(state_dir).unwrap_or(0);
+    LEAST_FREE_BYTES.min(disk / LEAST_FREE_SHARE)
+}
 
 /// Opens the index, and tells how far it has followed the journal.
 fn open_index(dir: &Path) -> Result<(Index, Head), Error> {
@@ -149,6 +161,7 @@ impl Drive {
             segment_bytes: segment_bytes.min(settings.spool_bytes_max / SEGMENTS_MIN),
             limit_bytes: settings.spool_bytes_max,
             reserve_bytes: settings.reserve_bytes,
+            least_free_bytes: least_free(&settings.state_dir),
         };
         let spool = Spool::open_noted(&spool_dir, &settings.state_dir.join(SPOOL_END), spool)?;
         let cache_dir = settings

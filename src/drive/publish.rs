@@ -269,6 +269,19 @@ impl Drive {
         Ok(())
     }
 
+    /// Where the disk is full, the cache makes room: nothing else does before the index has taken the epoch over.
+    fn settle_index(&self, batch: &Batch) -> Result<(), Error> {
+        match self.index.settle(batch.clone()) {
+            Err(error) if error.is_full_disk() => {
+                log::warn!("the disk is full, so the cache is emptied");
+                self.cache.set_limit(0);
+                self.cache.set_limit(self.settings.cache_bytes_max);
+                Ok(self.index.settle(batch.clone())?)
+            }
+            settled => Ok(settled?),
+        }
+    }
+
     /// An epoch is on the store: the stored index takes it over, the spool lets go of it.
     fn settle(&self, epoch: &Epoch) -> Result<(), Error> {
         let Some(segment) = &epoch.segment else {
@@ -286,7 +299,7 @@ impl Drive {
         };
         let mut batch = Batch::default();
         batch.put(Head::key(), head.encode())?;
-        self.index.settle(batch)?;
+        self.settle_index(&batch)?;
         self.set_journal_head(head);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(frozen) = state.frozen.take() {

@@ -37,6 +37,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Has the disk no room?
+    pub(crate) fn is_full_disk(&self) -> bool {
+        let Error::Io { source, .. } = self else {
+            return false;
+        };
+        source.kind() == std::io::ErrorKind::StorageFull
+    }
+}
+
 /// What the deltas hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -246,7 +246,7 @@ impl Core {
         } else {
             reserve
         };
-        let usable = free.saturating_sub(reserve);
+        let usable = free.saturating_sub(reserve.max(self.settings.least_free_bytes));
         if usable < bytes {
             return Err(Error::Full);
         }

@@ -13,6 +13,7 @@ const SETTINGS: Settings = Settings {
     segment_bytes: 4096,
     limit_bytes: 1 << 30,
     reserve_bytes: 0,
+    least_free_bytes: 0,
 };
 
 const END: &str = "spool.end";

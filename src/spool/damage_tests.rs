@@ -13,6 +13,7 @@ const SETTINGS: Settings = Settings {
     segment_bytes: 600,
     limit_bytes: 1 << 30,
     reserve_bytes: 0,
+    least_free_bytes: 0,
 };
 
 fn open(disk: &Double, settings: Settings) -> Result<Spool, Error> {

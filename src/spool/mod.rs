@@ -63,6 +63,14 @@ pub use self::{
 };
 use crate::id::Seq;
 
+/// Bytes of the disk that holds `path`.
+///
+/// # Errors
+/// What the system says.
+pub fn disk_bytes(path: &Path) -> std::io::Result<u64> {
+    sys::disk_bytes(path)
+}
+
 /// An append-only log in a directory of its own. All methods may be called from many threads.
 pub struct Spool {
     core: Arc<Core>,

@@ -67,6 +67,18 @@ fn punch_hole(file: RawFd, at: libc::off_t, len: libc::off_t) -> libc::c_int {
 
 /// Bytes that an ordinary user may still write on the disk that holds `path`.
 pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let (free, _) = space(path)?;
+    Ok(free)
+}
+
+/// Bytes of the disk that holds `path`.
+pub(super) fn disk_bytes(path: &Path) -> io::Result<u64> {
+    let (_, all) = space(path)?;
+    Ok(all)
+}
+
+/// Bytes that an ordinary user may still write, and all.
+fn space(path: &Path) -> io::Result<(u64, u64)> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     // SAFETY: `statvfs` is plain old data, for which zeros are a value.
     let mut answer: libc::statvfs = unsafe { std::mem::zeroed() };
@@ -77,7 +89,8 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
             clippy::useless_conversion,
             reason = "these numbers are shorter on macOS"
         )]
-        Ok(u64::from(answer.f_bavail).saturating_mul(u64::from(answer.f_frsize)))
+        let bytes = |blocks| u64::from(blocks).saturating_mul(u64::from(answer.f_frsize));
+        Ok((bytes(answer.f_bavail), bytes(answer.f_blocks)))
     } else {
         Err(io::Error::last_os_error())
     }

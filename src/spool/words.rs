@@ -15,6 +15,9 @@ pub struct Settings {
     pub limit_bytes: u64,
     /// Disk space that is left to others.
     pub reserve_bytes: u64,
+    /// Disk space that is left whatever else is said, also by what has no body: without it, what makes room in
+    /// the spool could not be noted on the same disk.
+    pub least_free_bytes: u64,
 }
 
 impl Default for Settings {
@@ -23,6 +26,7 @@ impl Default for Settings {
             segment_bytes: 64 * MIB,
             limit_bytes: 10 * GIB,
             reserve_bytes: GIB,
+            least_free_bytes: 0,
         }
     }
 }
