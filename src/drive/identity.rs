@@ -67,7 +67,7 @@ fn read(path: &Path, drive: DriveId) -> Result<Found, Error> {
     }
 }
 
-/// The drive that a state directory belongs to: none when no drive was opened there, or when it cannot be read.
+/// The drive that a state directory belongs to: none when no drive was opened there, or when it cannot be told.
 #[must_use]
 pub fn owner(state_dir: &Path) -> Option<DriveId> {
     let said = [NAME, COPY].map(|name| {
@@ -77,8 +77,15 @@ pub fn owner(state_dir: &Path) -> Option<DriveId> {
         matches!(decode(&bytes, of), Found::Right(..)).then_some((is_checked, of))
     });
     let said = said.into_iter().flatten();
-    said.max_by_key(|(is_checked, _)| *is_checked)
-        .map(|(_, of)| of)
+    let (is_checked, of) = said.max_by_key(|(is_checked, _)| *is_checked)?;
+    let is_believed = is_checked || opened_last(state_dir).is_none_or(|last| last == of);
+    is_believed.then_some(of)
+}
+
+/// The drive of the superblock's copy: the one that was opened here last.
+fn opened_last(state_dir: &Path) -> Option<DriveId> {
+    let bytes = std::fs::read(state_dir.join(superblock::COPY)).ok()?;
+    Some(Superblock::decode(&bytes).ok()?.drive())
 }
 
 /// The random name of this state directory, made with it, and a check that it is this drive's.
@@ -113,11 +120,7 @@ pub(in crate::drive) fn of(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], 
 fn anew(state_dir: &Path, drive: DriveId, found: &[Found; 2]) -> Result<[u8; 8], Error> {
     let is_new = *found == [Found::Nothing; 2];
     let is_strange = found.iter().any(|found| matches!(found, Found::Right(..)));
-    // The copy of the superblock is that of the drive that was opened here last.
-    let last = std::fs::read(state_dir.join(superblock::COPY))
-        .ok()
-        .and_then(|bytes| Superblock::decode(&bytes).ok())
-        .map(|superblock| superblock.drive());
+    let last = opened_last(state_dir);
     let dir = state_dir.display();
     if is_new {
         return Ok(crate::codec::key::random());
