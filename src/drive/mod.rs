@@ -52,6 +52,7 @@ mod names;
 mod neighbours;
 mod open;
 mod publish;
+mod put;
 mod read;
 mod readahead;
 mod rebuild;
