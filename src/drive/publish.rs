@@ -273,9 +273,7 @@ impl Drive {
     fn settle_index(&self, batch: &Batch) -> Result<(), Error> {
         match self.index.settle(batch.clone()) {
             Err(error) if error.is_full_disk() => {
-                log::warn!("the disk is full, so the cache is emptied");
-                self.cache.set_limit(0);
-                self.cache.set_limit(self.settings.cache_bytes_max);
+                self.empty_cache();
                 Ok(self.index.settle(batch.clone())?)
             }
             settled => Ok(settled?),

@@ -18,6 +18,7 @@ use crate::drive::control::Board;
 use crate::drive::control::Stop;
 use crate::id::Seq;
 use crate::size::Bytes;
+use crate::spool;
 
 /// How often whoever waits looks whether there is room.
 const LOOK: Duration = Duration::from_millis(200);
@@ -38,6 +39,9 @@ const ROW_MAX: Duration = Duration::from_secs(180);
 /// before all of it is on the store.
 const EPOCH_SHARE: u64 = 4;
 
+/// The longest body of a record, bytes: so far below its limit a spool is not full.
+const BODY_BYTES: u64 = spool::BODY_BYTES_MAX as u64;
+
 /// What there is no room in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::drive) enum Room {
@@ -53,6 +57,8 @@ pub(in crate::drive) struct Patience {
     longest: Duration,
     /// All that was published when the spool last gave back what it had to give.
     given_back: Option<Seq>,
+    /// Was the cache emptied for it?
+    is_cache_empty: bool,
 }
 
 impl Patience {
@@ -62,6 +68,7 @@ impl Patience {
             since: Instant::now(),
             longest,
             given_back: None,
+            is_cache_empty: false,
         }
     }
 
@@ -132,11 +139,32 @@ impl Drive {
         room: Room,
         patience: &mut Patience,
     ) -> Result<(), Error> {
+        if room == Room::Spool && self.cache_makes_room(patience) {
+            return Ok(());
+        }
         let waited = self.wait_a_little(patience);
         if let Err(Error::NoSpace) = waited {
             self.tell_refused(room);
         }
         waited
+    }
+
+    /// Where the disk is full and not the spool, what the cache keeps goes first: it is only copies.
+    fn cache_makes_room(&self, patience: &mut Patience) -> bool {
+        let spool = self.spool.usage();
+        let is_disk_full = spool.disk_bytes + BODY_BYTES < spool.limit_bytes;
+        let makes_room = is_disk_full && !patience.is_cache_empty && self.cache.usage().bytes > 0;
+        if makes_room {
+            patience.is_cache_empty = true;
+            self.empty_cache();
+        }
+        makes_room
+    }
+
+    pub(in crate::drive) fn empty_cache(&self) {
+        log::warn!("the disk is full, so the cache is emptied");
+        self.cache.set_limit(0);
+        self.cache.set_limit(self.settings.cache_bytes_max);
     }
 
     /// Says once, until there is room again, that changes are refused and what would help.
