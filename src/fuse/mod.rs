@@ -1,9 +1,10 @@
 //! The kernel's face: translate a request, call the filesystem, reply.
 //!
 //! Nothing is decided here but where the work is done ([`lane`]), what the kernel may remember
-//! ([`reply::TTL`]) and when it has to write what it remembers ([`pages`]). Not answered, so that the kernel does it by itself: locks (it keeps them for
-//! all processes of this machine, which is where the one mount of a drive is), `access` (it checks
-//! permissions), `ioctl`, `poll`, `bmap`. A reply that is dropped by a defect says EIO.
+//! ([`reply::TTL`]) and when it has to write what it remembers ([`pages`]). Not answered, so that the
+//! kernel does it by itself: locks (it keeps them for all processes of this machine, which is where the one
+//! mount of a drive is), `access` (it checks permissions), `bmap`. `ioctl` and `poll` are answered with no.
+//! A reply that is dropped by a defect says EIO.
 
 mod attribute;
 mod errno;
