@@ -662,32 +662,63 @@ async fn every_prefix_of_the_journal_is_a_state_the_drive_had() {
     assert!(journal(&*store).await.is_empty());
 }
 
+/// A drive that was killed while its segment was on its way, and its successor on the same state.
+struct Attempts {
+    killed: Arc<Drive>,
+    again: Arc<Drive>,
+    ino: InodeNo,
+    /// Lets the first attempt's request arrive.
+    gate: Arc<tokio::sync::Semaphore>,
+    _copy: TempDir,
+}
+
+impl Attempts {
+    async fn begin(store: &Arc<Faulty<Arc<Memory>>>, dir: &TempDir) -> Attempts {
+        let killed = open(dir.path(), store).await;
+        let ino = create(&killed);
+        publish(&killed, ino, 2).await;
+        write(&killed, ino, 0, b"the first attempt");
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        store.add(Rule::next(Verb::Put, Fault::Held(Arc::clone(&gate))));
+        assert!(flush_until_struck(&killed, store).await.is_err());
+        let copy = copied(dir);
+        let again = open(copy.path(), store).await;
+        write(&again, ino, 0, b"the second attempt");
+        Attempts {
+            killed,
+            again,
+            ino,
+            gate,
+            _copy: copy,
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_that_arrives_after_its_successor_is_passed_over() {
     let (store, dir) = (Arc::new(Faulty::new(store())), TempDir::new().unwrap());
-    let killed = open(dir.path(), &store).await;
-    let ino = create(&killed);
-    publish(&killed, ino, 2).await;
-    write(&killed, ino, 0, b"the first attempt");
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    store.add(Rule::next(Verb::Put, Fault::Held(Arc::clone(&gate))));
-    assert!(flush_until_struck(&killed, &store).await.is_err());
-    let copy = copied(&dir);
-    let again = open(copy.path(), &store).await;
-    write(&again, ino, 0, b"the second attempt");
-    flush(&again).await;
+    let attempts = Attempts::begin(&store, &dir).await;
+    let Attempts {
+        killed,
+        again,
+        ino,
+        gate,
+        ..
+    } = &attempts;
+    let ino = *ino;
+    flush(again).await;
     // Now the request of the one that was killed arrives.
     gate.add_permits(1);
-    flush(&killed).await;
+    flush(killed).await;
     killed.close().await;
     for text in [&b"the second attempt"[..], b"and what followed it"] {
         let fresh = TempDir::new().unwrap();
         let rebuilt = open_as(reading(fresh.path()), &store).await.unwrap();
-        assert_eq!(content(&rebuilt, ino).await, content(&again, ino).await);
+        assert_eq!(content(&rebuilt, ino).await, content(again, ino).await);
         assert_eq!(content(&rebuilt, ino).await[..text.len()], *text);
         rebuilt.close().await;
-        write(&again, ino, 0, b"and what followed it");
-        flush(&again).await;
+        write(again, ino, 0, b"and what followed it");
+        flush(again).await;
     }
     again.close().await;
 }
@@ -695,24 +726,23 @@ async fn a_segment_that_arrives_after_its_successor_is_passed_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_own_segment_that_arrives_late_and_damaged_keeps_nothing_from_the_store() {
     let (store, dir) = (Arc::new(Faulty::new(store())), TempDir::new().unwrap());
-    let killed = open(dir.path(), &store).await;
-    let ino = create(&killed);
-    publish(&killed, ino, 2).await;
-    write(&killed, ino, 0, b"the first attempt");
-    let gate = Arc::new(tokio::sync::Semaphore::new(0));
-    store.add(Rule::next(Verb::Put, Fault::Held(Arc::clone(&gate))));
-    assert!(flush_until_struck(&killed, &store).await.is_err());
-    let copy = copied(&dir);
-    let again = open(copy.path(), &store).await;
-    write(&again, ino, 0, b"the second attempt");
+    let attempts = Attempts::begin(&store, &dir).await;
+    let Attempts {
+        killed,
+        again,
+        ino,
+        gate,
+        ..
+    } = &attempts;
+    let ino = *ino;
     gate.add_permits(1);
-    flush(&killed).await;
+    flush(killed).await;
     let mut late = journal(&*store).await.into_iter();
     let late = late.rfind(|entry| entry.name.starts_with("s-")).unwrap();
     assert!(store.inner().tamper(&late.locator, |bytes| bytes[200] ^= 1));
     killed.close().await;
-    flush(&again).await;
-    let expected = content(&again, ino).await;
+    flush(again).await;
+    let expected = content(again, ino).await;
     again.close().await;
     let fresh = TempDir::new().unwrap();
     let rebuilt = open_as(reading(fresh.path()), &store).await.unwrap();

@@ -29,6 +29,7 @@ use crate::cli::secret::Typing;
 use crate::codec::key::Secret;
 use crate::codec::superblock::Cost;
 use crate::codec::superblock::Superblock;
+use crate::drive;
 use crate::drive::superblock;
 use crate::size::Bytes;
 use crate::store::discord::setup::Bot;
@@ -197,8 +198,7 @@ async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     if draft.site.journal != 0 {
         refuse_taken(&draft.site).await?;
     }
-    let names = ["identity", "identity.copy"];
-    if names.iter().any(|name| draft.state_dir.join(name).exists()) {
+    if drive::is_taken(&draft.state_dir) {
         return Err(fault(
             Code::State,
             format!(

@@ -67,6 +67,14 @@ fn read(path: &Path, drive: DriveId) -> Result<Found, Error> {
     }
 }
 
+/// Was a drive opened in this state directory, whichever it was?
+#[must_use]
+pub fn is_taken(state_dir: &Path) -> bool {
+    [NAME, COPY]
+        .iter()
+        .any(|name| state_dir.join(name).exists())
+}
+
 /// The drive that a state directory belongs to: none when no drive was opened there, or when it cannot be told.
 #[must_use]
 pub fn owner(state_dir: &Path) -> Option<DriveId> {

@@ -100,6 +100,7 @@ use crate::store::Store;
 pub use change::Change;
 pub use dirty::Source;
 pub use error::Error;
+pub use identity::is_taken;
 pub use identity::owner;
 pub use names::is_like_an_object;
 pub use read::FileState;
