@@ -307,6 +307,12 @@ fn bad_places_and_options_are_named() {
     machine
         .mount_at(&machine.path("config"), &[])
         .bad(22, &["not empty"]);
+    // Not there yet, so that the mount point is empty.
+    let inside = machine.mnt().join("deep/state");
+    let inside = inside.to_str().expect("text");
+    machine
+        .mount(&["--state", inside])
+        .bad(22, &["inside the mount point", inside]);
     machine.mount(&["-o", "frobnicate"]).bad(2, &["frobnicate"]);
     machine.mount(&["-o", "cache=lots"]).bad(2, &["cache=lots"]);
     machine.mount(&["--frobnicate"]).bad(2, &["--frobnicate"]);
@@ -367,10 +373,10 @@ fn what_is_gone_or_out_of_reach_is_told() {
     let waits = [
         "does not answer",
         "could not be reached",
-        "4 s at most",
+        "8 s at most",
         "14",
     ];
-    machine.mount(&["-o", "patience=4"]).bad(14, &waits);
+    machine.mount(&["-o", "patience=8"]).bad(14, &waits);
     machine.set("ODS_API_BASE", &world.emulator.base_url());
     let config = std::fs::read_to_string(machine.path("config/ods/config.toml"));
     let config = config.expect("readable");

@@ -14,6 +14,7 @@ use ods::codec::key::Secret;
 use ods::codec::superblock::Cost;
 use ods::codec::superblock::Superblock;
 use ods::drive::superblock;
+use ods::drive::superblock::Rivals;
 use ods::emulator::ErrorBody;
 use ods::emulator::Fault;
 use ods::emulator::FaultKind;
@@ -357,7 +358,12 @@ fn a_new_passphrase_that_looks_like_a_recovery_key_is_refused() {
     let kept = Superblock::decode(&kept).expect("whole");
     let master = kept.open(&secret(PASSPHRASE)).expect("it opens");
     let next = kept.with_passphrase(&master, &secret(lookalike), Cost::LEAST);
-    let put = superblock::put(&*store, next.as_ref().expect("in bounds"), &master);
+    let put = superblock::put(
+        &*store,
+        next.as_ref().expect("in bounds"),
+        &master,
+        Rivals::SameDrive,
+    );
     world.run(put).expect("put");
     machine.set("ODS_PASSPHRASE", lookalike);
     machine.mount(&[]).good();
@@ -454,7 +460,12 @@ fn a_machine_knows_its_own_drive_beside_another_superblock() {
     let store = store(&world, &made);
     let (theirs, master) = foreign(&made);
     world
-        .run(superblock::put(&*store, &theirs, &master))
+        .run(superblock::put(
+            &*store,
+            &theirs,
+            &master,
+            Rivals::SameDrive,
+        ))
         .expect("put");
     machine.ods(&["verify"]).good();
     machine.set("ODS_NEW_PASSPHRASE", ANOTHER);

@@ -1039,6 +1039,14 @@ fn settings_are_changed_and_comments_stay() {
         after.starts_with("# mine\n") && after.contains("\"cache=2G,names\" # small"),
         "{after}"
     );
+    let checked = machine.ods(&["config", "check", "--json"]).good().json();
+    assert_eq!(checked["drives"], 1, "{checked}");
+    let set = machine.ods(&["config", "set", "attachment_bytes", "9000000", "--json"]);
+    assert_eq!(set.good().json()["value"], 9_000_000);
+    let unset = machine.ods(&["config", "set", "attachment_bytes", "--json"]);
+    let unset = unset.good().json();
+    assert_eq!(unset["key"], "drive.main.attachment_bytes", "{unset}");
+    assert!(unset["value"].is_null(), "{unset}");
     machine.ods(&["config", "check"]).good();
     machine.ods(&["config", "set", "main.state_dir"]).good();
     machine

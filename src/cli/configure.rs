@@ -76,9 +76,16 @@ pub(crate) enum What {
         key: String,
         /// What it becomes; of a list, its parts with commas between them
         value: Option<String>,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Look whether the file is good, and its drives' options too
-    Check,
+    Check {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Runs the command.
@@ -86,8 +93,8 @@ pub(crate) fn run(args: &ConfigArgs, config: Option<&Path>) -> Result<()> {
     let path = Paths::find(config)?.config;
     match &args.what {
         What::Get { key, json } => get(&path, key.as_deref(), *json),
-        What::Set { key, value } => set(&path, key, value.as_deref()),
-        What::Check => check(&path),
+        What::Set { key, value, json } => set(&path, key, value.as_deref(), *json),
+        What::Check { json } => check(&path, *json),
     }
 }
 
@@ -182,11 +189,15 @@ fn get(path: &Path, key: Option<&str>, json: bool) -> Result<()> {
 
 /// What is at the end of this way, for scripts.
 fn as_json(text: &str, way: &[String]) -> Result<String> {
+    Ok(serde_json::to_string_pretty(&json_at(text, way)?)?)
+}
+
+fn json_at(text: &str, way: &[String]) -> Result<serde_json::Value> {
     let mut value: serde_json::Value = toml::from_str(text)?;
     for step in way {
         value = value[step.as_str()].take();
     }
-    Ok(serde_json::to_string_pretty(&value)?)
+    Ok(value)
 }
 
 fn parsed(text: &str) -> Result<DocumentMut> {
@@ -194,7 +205,7 @@ fn parsed(text: &str) -> Result<DocumentMut> {
         .map_err(|_| fault(Code::Config, "the configuration is damaged"))
 }
 
-fn set(path: &Path, key: &str, value: Option<&str>) -> Result<()> {
+fn set(path: &Path, key: &str, value: Option<&str>, json: bool) -> Result<()> {
     let (text, config) = read(path)?;
     let way = way(&config, key)?;
     let mut document = parsed(&text)?;
@@ -226,8 +237,19 @@ fn set(path: &Path, key: &str, value: Option<&str>) -> Result<()> {
     Config::parse(&changed, path)?;
     paths::write_private(path, changed.as_bytes())
         .or_fault(Code::Config, || format!("cannot write {}", path.display()))?;
-    progress::note("changed; a mounted drive keeps its settings until it is mounted again");
-    Ok(())
+    match json {
+        true => {
+            let now = match value {
+                Some(_) => json_at(&changed, &way)?,
+                None => serde_json::Value::Null,
+            };
+            progress::answer(&serde_json::json!({ "key": way.join("."), "value": now }).to_string())
+        }
+        false => {
+            progress::note("changed; a mounted drive keeps its settings until it is mounted again");
+            Ok(())
+        }
+    }
 }
 
 /// Puts a value where another was, with what is written behind it on the line.
@@ -271,7 +293,7 @@ fn typed(key: &str, value: &str) -> Result<Value> {
     Ok(Value::from(value))
 }
 
-fn check(path: &Path) -> Result<()> {
+fn check(path: &Path, json: bool) -> Result<()> {
     let (_, config) = read(path)?;
     if let Some(default) = &config.default {
         config.drive(Some(default))?;
@@ -292,12 +314,17 @@ fn check(path: &Path) -> Result<()> {
             })?;
         }
     }
-    progress::note(&format!(
-        "{}: {}, nothing is wrong",
-        path.display(),
-        counted(config.drive.len() as u64, "drive")
-    ));
-    Ok(())
+    let (file, drives) = (path.display(), config.drive.len());
+    match json {
+        true => progress::answer(
+            &serde_json::json!({ "file": file.to_string(), "drives": drives }).to_string(),
+        ),
+        false => {
+            let drives = counted(drives as u64, "drive");
+            progress::note(&format!("{file}: {drives}, nothing is wrong"));
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]

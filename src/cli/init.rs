@@ -31,6 +31,7 @@ use crate::codec::superblock::Cost;
 use crate::codec::superblock::Superblock;
 use crate::drive;
 use crate::drive::superblock;
+use crate::drive::superblock::Rivals;
 use crate::size::Bytes;
 use crate::store::discord::setup::Bot;
 use crate::store::discord::setup::Channels;
@@ -280,11 +281,22 @@ pub(crate) async fn make(site: &mut Site, secret: Secret) -> Result<Made> {
 }
 
 /// Writes the superblock: from now on the drive is there.
+///
+/// # Errors
+/// With code `Exists` when another `ods init` made a drive in the same channels at the same time: then there is none
+/// of this one.
 pub(crate) async fn put(site: &Site, made: &Made) -> Result<()> {
     let Unlocked {
         superblock, master, ..
     } = &made.unlocked;
-    Ok(superblock::put(&site.store()?, superblock, master).await?)
+    match superblock::put(&site.store()?, superblock, master, Rivals::All).await? {
+        true => Ok(()),
+        false => Err(fault(
+            Code::Exists,
+            "another `ods init` made a drive in the same channels at the same time, so this one was not made, and its \
+             recovery key opens nothing; `ods init --join` sets the other one up, or try again if there is none",
+        )),
+    }
 }
 
 /// Writes the configuration, and the secrets that are to be kept.

@@ -67,11 +67,24 @@ pub(crate) struct Plan {
     pub(crate) begin: Begin,
 }
 
-/// Looks at the mount point before anything else is done; gives its full path.
-pub(crate) fn check(mountpoint: &Path, options: &Options) -> Result<PathBuf> {
+/// Looks at the mount point before anything else is done; gives its full path. What the drive keeps on this
+/// machine cannot lie below it: the mount would wait for itself.
+pub(crate) fn check(mountpoint: &Path, state_dir: &Path, options: &Options) -> Result<PathBuf> {
     let path = mounts::resolve(mountpoint);
     if let Err(error) = mounts::clear_dead(&path) {
         log::debug!("{}: {error}", path.display());
+    }
+    let state_dir = mounts::resolve(state_dir);
+    if state_dir.starts_with(&path) {
+        return Err(fault(
+            Code::Mountpoint,
+            format!(
+                "the state directory {} is inside the mount point {}; choose another mount point, or another \
+                 state directory with `--state`",
+                state_dir.display(),
+                path.display()
+            ),
+        ));
     }
     Ok(fuse::check(&path, &options.mount)?)
 }
@@ -345,14 +358,18 @@ fn kept(daemon: &Daemon) -> anyhow::Error {
     fault(Code::Kept, format!("stopped at once: {left}"))
 }
 
-/// Closes the drive; gives up on what takes too long, because everything local is safe already.
+/// Closes the drive; gives up on what takes too long, because everything local is safe already. What changes are
+/// still in the spool is sealed in any case, so that the next mount can tell whether all of it is there.
 pub(crate) async fn close(drive: &Arc<Drive>) {
-    let drive = Arc::clone(drive);
-    let closing = tokio::spawn(async move { drive.close().await });
+    let closing = tokio::spawn({
+        let drive = Arc::clone(drive);
+        async move { drive.close().await }
+    });
     if tokio::time::timeout(LAST_REQUESTS_MAX, closing)
         .await
         .is_err()
     {
         log::warn!("Discord did not answer at the end; the lease stays until the next mount");
+        drive.seal_spool().await;
     }
 }

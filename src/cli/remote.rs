@@ -20,6 +20,7 @@ use crate::codec::key::Secret;
 use crate::codec::superblock::Superblock;
 use crate::drive;
 use crate::drive::superblock;
+use crate::drive::superblock::Rivals;
 use crate::id::DriveId;
 use crate::store::Locator;
 use crate::store::Store;
@@ -173,6 +174,33 @@ pub(crate) async fn unlock(
     secret: &Secret,
 ) -> Result<Unlocked> {
     let (superblock, locator) = find(store, site, state_dir).await?;
+    let opened = open(superblock.clone(), locator.clone(), secret).await;
+    let (Err(error), Some(own)) = (&opened, locator) else {
+        return opened;
+    };
+    if !is_of_secret(error) {
+        return opened;
+    }
+    for (twin, locator) in superblock::twins(store, &superblock, &own).await? {
+        match open(twin, Some(locator), secret).await {
+            Err(error) if is_of_secret(&error) => {}
+            decided => return decided,
+        }
+    }
+    opened
+}
+
+fn is_of_secret(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<crate::codec::Error>();
+    matches!(error, Some(crate::codec::Error::WrongKey))
+}
+
+/// Opens a superblock, which takes a second of work on purpose.
+async fn open(
+    superblock: Superblock,
+    locator: Option<Locator>,
+    secret: &Secret,
+) -> Result<Unlocked> {
     let secret = secret.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let master = superblock.open(&secret)?;
@@ -295,12 +323,18 @@ async fn fetch(
 
 /// Puts the next superblock, which is in effect from then on; then removes those of the drive before it, so that
 /// it opens at every moment. Gives why one of these is still there, in which an older secret still fits.
-pub(crate) async fn succeed(
-    store: &dyn Store,
-    next: &Unlocked,
-) -> Result<Option<drive::Error>, drive::Error> {
+///
+/// # Errors
+/// With code `Leased` when another machine put one at the same time: then this one is not in effect.
+pub(crate) async fn succeed(store: &dyn Store, next: &Unlocked) -> Result<Option<drive::Error>> {
     let before = superblock::find(store).await?;
-    superblock::put(store, &next.superblock, &next.master).await?;
+    if !superblock::put(store, &next.superblock, &next.master, Rivals::SameDrive).await? {
+        return Err(fault(
+            Code::Leased,
+            "another machine changed the passphrase, the recovery key or the channels of this drive at the same \
+             time; open it again and change it once more",
+        ));
+    }
     let mut left = None;
     for old in before {
         if let Err(error) = remove_old(store, next, &old).await {
@@ -369,7 +403,126 @@ pub(crate) fn keep_copy(state_dir: &Path, unlocked: &Unlocked) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::codec::superblock::Cost;
+    use crate::store::faulty::Fault;
+    use crate::store::faulty::Faulty;
+    use crate::store::faulty::Rule;
+    use crate::store::faulty::Verb;
+    use crate::store::memory::Memory;
+
+    fn secret(text: &str) -> Secret {
+        Secret::passphrase(text.into()).expect("long enough")
+    }
+
+    fn first() -> Unlocked {
+        let made = Superblock::create(&secret("the first one"), Cost::LEAST, Vec::new());
+        let (superblock, master, _) = made.expect("made");
+        Unlocked {
+            superblock,
+            master,
+            locator: None,
+        }
+    }
+
+    fn with_passphrase(from: &Unlocked, text: &str) -> Unlocked {
+        let (superblock, master) = (&from.superblock, &from.master);
+        let changed = superblock.with_passphrase(master, &secret(text), Cost::LEAST);
+        Unlocked {
+            superblock: changed.expect("sealed"),
+            master: master.clone(),
+            locator: None,
+        }
+    }
+
+    fn nowhere() -> Site {
+        Site {
+            token: Token::new("x.y.z").expect("a token"),
+            api_base: String::new(),
+            guild: 0,
+            journal: 0,
+            archives: 0,
+            attachment_bytes: None,
+            patience: None,
+        }
+    }
+
+    async fn opens(store: &dyn Store, text: &str) -> bool {
+        let state = tempfile::tempdir().expect("a directory");
+        unlock(store, &nowhere(), state.path(), &secret(text))
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_changes_at_the_same_time_one_at_most_is_in_effect_and_the_other_is_told() {
+        for verb in [Verb::Put, Verb::Pin] {
+            let store = Arc::new(Faulty::new(Memory::default()));
+            let first = first();
+            succeed(&*store, &first).await.expect("put");
+            let (one, two) = (
+                with_passphrase(&first, "this one"),
+                with_passphrase(&first, "that one"),
+            );
+            // Both have looked before either is there.
+            let gate = Arc::new(tokio::sync::Semaphore::new(0));
+            store.add(Rule::next(verb, Fault::Held(Arc::clone(&gate))));
+            let held = Arc::clone(&store);
+            let late = tokio::spawn(async move { succeed(&*held, &two).await });
+            while store.struck() == 0 {
+                tokio::task::yield_now().await;
+            }
+            succeed(&*store, &one).await.expect("it is alone");
+            gate.add_permits(1);
+            let told = late
+                .await
+                .expect("no panic")
+                .expect_err("the later one is told");
+            assert_eq!(crate::cli::exit::code_of(&told), Code::Leased);
+            assert!(opens(&*store, "this one").await);
+            assert!(!opens(&*store, "that one").await);
+            let left = superblock::find(&*store).await.expect("listed");
+            assert_eq!(left.len(), 1, "{verb:?} {left:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_change_that_died_before_it_was_taken_back_locks_nobody_out() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let first = first();
+        succeed(&*store, &first).await.expect("put");
+        let (one, two) = (
+            with_passphrase(&first, "this one"),
+            with_passphrase(&first, "that one"),
+        );
+        let (gate, shut) = (
+            Arc::new(tokio::sync::Semaphore::new(0)),
+            tokio::sync::Semaphore::new(0),
+        );
+        store.add(Rule::next(Verb::Pin, Fault::Held(Arc::clone(&gate))));
+        store.add(Rule::always(Verb::Remove, Fault::Held(Arc::new(shut))));
+        let held = Arc::clone(&store);
+        let late = tokio::spawn(async move { succeed(&*held, &two).await });
+        while store.struck() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let beside = Arc::clone(&store);
+        let early = tokio::spawn(async move { succeed(&*beside, &one).await });
+        while store.struck() < 2 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+        while store.struck() < 3 {
+            tokio::task::yield_now().await;
+        }
+        late.abort();
+        early.abort();
+        assert!(opens(&*store, "this one").await);
+        assert!(opens(&*store, "that one").await);
+        assert!(!opens(&*store, "the first one").await);
+    }
 
     #[test]
     fn a_token_goes_out_encrypted_or_not_at_all() {

@@ -284,7 +284,8 @@ impl Drive {
         self.seal_spool().await;
     }
 
-    async fn seal_spool(&self) {
+    /// Seals what the spool holds, so that every harm to it can be told from a write that never ended.
+    pub async fn seal_spool(&self) {
         let Some(drive) = self.shared() else { return };
         let sealing = tokio::task::spawn_blocking(move || {
             if let Err(error) = drive.spool.seal() {

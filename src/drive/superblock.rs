@@ -95,7 +95,18 @@ pub async fn is_of_another(
     }
 }
 
-/// Puts and pins a superblock. One that cannot be pinned is not in effect, and is removed again.
+/// Which superblocks beside a new one say that another machine changed the drive at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rivals {
+    /// Any: where a drive is made, there is none.
+    All,
+    /// Those of the same drive that are as new, or newer: they were made from the same one.
+    SameDrive,
+}
+
+/// Puts and pins a superblock, unless another machine does so at the same time. Gives whether it is in effect; if
+/// not, it is gone again. Of machines that pin at the same time, whoever pins last sees the others: so one of them
+/// at most succeeds, and it can be that none does. One that cannot be pinned is not in effect either.
 ///
 /// # Errors
 /// What the store says.
@@ -103,7 +114,8 @@ pub async fn put(
     store: &dyn Store,
     superblock: &Superblock,
     master: &MasterKey,
-) -> Result<(), Error> {
+    rivals: Rivals,
+) -> Result<bool, Error> {
     let name = Name::Superblock {
         generation: superblock.generation(),
         salt: crate::codec::key::random(),
@@ -113,14 +125,70 @@ pub async fn put(
         body: superblock.encode(master),
     };
     let put = store.put(&store.journal(), vec![object]).await?;
-    let locator = put.into_iter().next().ok_or(Error::Malformed)?;
-    let Err(error) = store.pin(&locator).await else {
-        return Ok(());
+    let own = put.into_iter().next().ok_or(Error::Malformed)?;
+    let settled = async {
+        store.pin(&own).await?;
+        Ok(!has_rival(store, superblock, &own, rivals).await?)
     };
-    if let Err(error) = store.remove(&[locator]).await {
+    let in_effect = settled.await;
+    if !matches!(in_effect, Ok(true))
+        && let Err(error) = store.remove(&[own]).await
+    {
         log::warn!("a superblock that is not in effect stays on the store: {error}");
     }
-    Err(error.into())
+    in_effect
+}
+
+/// Has another machine put a superblock beside the one at `own`, in the same moment?
+async fn has_rival(
+    store: &dyn Store,
+    superblock: &Superblock,
+    own: &Locator,
+    rivals: Rivals,
+) -> Result<bool, Error> {
+    for found in find(store).await? {
+        let is_older = found.generation < superblock.generation();
+        if found.locator == *own || (is_older && rivals == Rivals::SameDrive) {
+            continue;
+        }
+        match fetch(store, &found).await {
+            Ok(other) if rivals == Rivals::All || is_as_new(&other, superblock) => return Ok(true),
+            Ok(_) => {}
+            // It was taken back just now, or never counted.
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+fn is_as_new(other: &Superblock, than: &Superblock) -> bool {
+    other.drive() == than.drive() && other.generation() >= than.generation()
+}
+
+/// The other superblocks of this generation and drive. A machine that died before it could take its own back leaves
+/// one: then the secret of either opens the drive.
+///
+/// # Errors
+/// What the store says.
+pub async fn twins(
+    store: &dyn Store,
+    superblock: &Superblock,
+    own: &Locator,
+) -> Result<Vec<(Superblock, Locator)>, Error> {
+    let mut twins = Vec::new();
+    for found in find(store).await? {
+        if found.locator == *own || found.generation != superblock.generation() {
+            continue;
+        }
+        match fetch(store, &found).await {
+            Ok(other) if is_as_new(&other, superblock) => twins.push((other, found.locator)),
+            Ok(_) => {}
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(twins)
 }
 
 /// Name of the superblock's copy in a state directory.
