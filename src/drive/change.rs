@@ -106,12 +106,19 @@ impl<'d> Change<'d> {
         scan(&self.drive.index, from, to, limit)
     }
 
-    /// Where the bytes `start..end` of a file are, as they were before this change.
+    /// Where the bytes `start..end` of a file are, as they were before this change: at most so many parts of it
+    /// from the front.
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn resolve_before(&self, ino: InodeNo, start: u64, end: u64) -> Result<Vec<Part>, Error> {
-        resolve(&self.state, &self.drive.index, ino, start, end)
+    pub fn resolve_before(
+        &self,
+        ino: InodeNo,
+        start: u64,
+        end: u64,
+        most: usize,
+    ) -> Result<Vec<Part>, Error> {
+        resolve(&self.state, &self.drive.index, ino, start..end, most)
     }
 
     /// How many bytes of `start..end` were not holes before this change.
@@ -119,7 +126,7 @@ impl<'d> Change<'d> {
     /// # Errors
     /// When the index cannot be read.
     pub fn stored_before(&self, ino: InodeNo, start: u64, end: u64) -> Result<u64, Error> {
-        let parts = self.resolve_before(ino, start, end)?;
+        let parts = self.resolve_before(ino, start, end, usize::MAX)?;
         Ok(parts
             .iter()
             .filter(|part| !part.found.is_hole())

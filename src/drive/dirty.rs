@@ -167,22 +167,23 @@ impl Dirty {
     }
 
     /// The pieces inside `start..end`, cut to it, in order; what lies between them is not dirty.
-    pub(in crate::drive) fn within(&self, ino: InodeNo, start: u64, end: u64) -> Vec<(u64, Piece)> {
+    pub(in crate::drive) fn within(
+        &self,
+        ino: InodeNo,
+        start: u64,
+        end: u64,
+    ) -> impl Iterator<Item = (u64, Piece)> + '_ {
         let before = self.pieces.range((ino, 0)..(ino, start)).next_back();
         let first = before.map_or(start, |((_, at), _)| *at);
-        let mut found = Vec::new();
-        if first >= end {
-            return found;
-        }
-        for (&(_, at), piece) in self.pieces.range((ino, first)..(ino, end)) {
+        let pieces = self.pieces.range((ino, first.min(end))..(ino, end));
+        pieces.filter_map(move |(&(_, at), piece)| {
             let (from, to) = (at.max(start), at.saturating_add(piece.len).min(end));
-            if from < to {
+            (from < to).then(|| {
                 let source = piece.source.skipped(from - at);
                 let len = to - from;
-                found.push((from, Piece { len, source }));
-            }
-        }
-        found
+                (from, Piece { len, source })
+            })
+        })
     }
 
     /// Makes `start..end` of a file free of pieces, splitting those that reach over its borders.

@@ -116,7 +116,7 @@ impl<'d> Drain<'d> {
             .state
             .frozen
             .as_ref()
-            .map(|frozen| frozen.within(ino, 0, u64::MAX));
+            .map(|frozen| frozen.within(ino, 0, u64::MAX).collect());
         Ok(Work {
             archive,
             ino,
@@ -242,18 +242,18 @@ impl<'d> Drain<'d> {
         let floor = clean.end.saturating_sub(MERGE_BYTES_MAX + 1);
         let index = &self.drive.index;
         let before = extents(index, Layer::Frozen, work.ino, floor, clean.end)?;
-        let Some((at, extent)) = before.last() else {
+        let Some((at, extent)) = before.last().transpose()? else {
             return Ok(None);
         };
         let ends_here = at + extent.len() == clean.end;
-        if !ends_here || *at < clean.start || extent.len() > MERGE_BYTES_MAX {
+        if !ends_here || at < clean.start || extent.len() > MERGE_BYTES_MAX {
             return Ok(None);
         }
         let bytes = match extent {
-            Extent::Inline(bytes) => Some(bytes.clone()),
-            Extent::Chunk { id, skip, len } => self.drive.local_chunk_part(id, *skip, *len),
+            Extent::Inline(bytes) => Some(bytes),
+            Extent::Chunk { id, skip, len } => self.drive.local_chunk_part(&id, skip, len),
         };
-        Ok(bytes.map(|bytes| (*at, bytes)))
+        Ok(bytes.map(|bytes| (at, bytes)))
     }
 
     /// Takes as many chunks off the front of the run as there are. While more will follow, it waits until the

@@ -49,7 +49,7 @@ pub fn record(data: &[u8]) {
         dirty.put(InodeNo(1), change.start, change.piece(place));
         let end = change.start.saturating_add(change.len);
         let within = dirty.within(InodeNo(1), change.start, end);
-        let covered: u64 = within.iter().map(|(_, piece)| piece.len).sum();
+        let covered: u64 = within.map(|(_, piece)| piece.len).sum();
         assert_eq!(covered, change.len, "what was put is there");
     }
     let referred: u64 = dirty.references().map(|(_, _, len)| u64::from(len)).sum();

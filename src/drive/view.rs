@@ -1,13 +1,19 @@
 //! How the drive looks at one moment: typed look-ups in the index, and where the bytes of files are.
 
 use std::ops::Bound;
+use std::ops::ControlFlow;
+use std::ops::Range;
 use std::sync::RwLockReadGuard;
 
 use crate::drive::Error;
 use crate::drive::State;
+use crate::drive::dirty::Piece;
 use crate::drive::dirty::Source;
 use crate::id::InodeNo;
+use crate::index;
 use crate::index::Index;
+use crate::index::Key;
+use crate::index::Value;
 use crate::index::dirent::Dirent;
 use crate::index::inode::Inode;
 use crate::index::key;
@@ -88,6 +94,12 @@ impl Look for View<'_> {
 }
 
 impl View<'_> {
+    /// Look-ups in the index so far, and entries of it that were gone through.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> usize {
+        self.index.looks()
+    }
+
     /// The entries from `from` on that are below `to`, in key order, at most `limit` of them.
     ///
     /// # Errors
@@ -101,7 +113,31 @@ impl View<'_> {
     /// # Errors
     /// When the index cannot be read.
     pub fn resolve(&self, ino: InodeNo, start: u64, end: u64) -> Result<Vec<Part>, Error> {
-        resolve(&self.state, self.index, ino, start, end)
+        resolve(&self.state, self.index, ino, start..end, usize::MAX)
+    }
+
+    /// The first of the parts of `start..end` that is wanted. What lies behind it is not looked at, and two parts
+    /// that follow each other may be of one kind.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn find(
+        &self,
+        ino: InodeNo,
+        start: u64,
+        end: u64,
+        wanted: impl Fn(&Part) -> bool,
+    ) -> Result<Option<Part>, Error> {
+        let mut found = None;
+        let mut look = |part| {
+            if wanted(&part) {
+                found = Some(part);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        };
+        let _ended = Walk::new(&self.state, self.index, ino, &mut look).gathering(start..end)?;
+        Ok(found)
     }
 }
 
@@ -122,94 +158,128 @@ pub(in crate::drive) fn scan(
     Ok(found)
 }
 
-/// Where the bytes `start..end` of a file are: gathering pieces over frozen ones over the manifest.
+/// Where the bytes of a range of a file are, at most so many parts of it from the front.
 pub(in crate::drive) fn resolve(
     state: &State,
     index: &Index,
     ino: InodeNo,
-    start: u64,
-    end: u64,
+    range: Range<u64>,
+    most: usize,
 ) -> Result<Vec<Part>, Error> {
     let mut parts = Vec::new();
-    let mut at = start;
-    for (from, piece) in state.gathering.within(ino, start, end) {
-        below_gathering(state, index, ino, at, from, &mut parts)?;
-        parts.push(Part {
-            start: from,
-            len: piece.len,
-            found: Found::Source(piece.source),
-        });
-        at = from + piece.len;
-    }
-    below_gathering(state, index, ino, at, end, &mut parts)?;
+    let mut take = |part| {
+        parts.push(part);
+        match parts.len() < most {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    };
+    let _ended = Walk::new(state, index, ino, &mut take).gathering(range)?;
     Ok(parts)
 }
 
-fn below_gathering(
-    state: &State,
-    index: &Index,
+/// Goes through the parts of a file in order, gathering pieces over frozen ones over the manifest, until whoever
+/// is given them has enough. Each layer is asked for no more than is gone through.
+struct Walk<'w> {
+    state: &'w State,
+    index: &'w Index,
     ino: InodeNo,
-    start: u64,
-    end: u64,
-    parts: &mut Vec<Part>,
-) -> Result<(), Error> {
-    if start >= end {
-        return Ok(());
-    }
-    let mut at = start;
-    if let Some(frozen) = &state.frozen {
-        for (from, piece) in frozen.within(ino, start, end) {
-            below_frozen(index, ino, at, from, parts)?;
-            parts.push(Part {
-                start: from,
-                len: piece.len,
-                found: Found::Source(piece.source),
-            });
-            at = from + piece.len;
-        }
-    }
-    below_frozen(index, ino, at, end, parts)
+    take: &'w mut dyn FnMut(Part) -> ControlFlow<()>,
 }
 
-fn below_frozen(
-    index: &Index,
-    ino: InodeNo,
-    start: u64,
-    end: u64,
-    parts: &mut Vec<Part>,
-) -> Result<(), Error> {
-    let mut at = start;
-    if start >= end {
-        return Ok(());
-    }
-    for (from, extent) in extents(index, Layer::Newest, ino, start, end)? {
-        if from > at {
-            parts.push(Part {
-                start: at,
-                len: from - at,
-                found: Found::Source(Source::Zero),
-            });
+/// Does the walk go on?
+type Step = Result<ControlFlow<()>, Error>;
+
+/// The rest of a function that walks, where the walk goes on.
+macro_rules! step {
+    ($step:expr) => {
+        if $step.is_break() {
+            return Ok(ControlFlow::Break(()));
         }
-        let len = extent.len();
-        let found = match extent {
-            Extent::Chunk { id, skip, .. } => Found::Source(Source::Chunk { id, skip }),
-            Extent::Inline(bytes) => Found::Inline(bytes),
-        };
-        parts.push(Part {
-            start: from,
-            len,
-            found,
-        });
-        at = from + len;
+    };
+}
+
+impl<'w> Walk<'w> {
+    fn new(
+        state: &'w State,
+        index: &'w Index,
+        ino: InodeNo,
+        take: &'w mut dyn FnMut(Part) -> ControlFlow<()>,
+    ) -> Walk<'w> {
+        Walk {
+            state,
+            index,
+            ino,
+            take,
+        }
     }
-    if at < end {
-        parts.push(Part {
-            start: at,
-            len: end - at,
+
+    fn gathering(&mut self, range: Range<u64>) -> Step {
+        let mut at = range.start;
+        let state = self.state;
+        for (from, piece) in state.gathering.within(self.ino, range.start, range.end) {
+            step!(self.frozen(at..from)?);
+            step!(self.piece(from, piece));
+            at = from + piece.len;
+        }
+        self.frozen(at..range.end)
+    }
+
+    fn frozen(&mut self, range: Range<u64>) -> Step {
+        let mut at = range.start;
+        let state = self.state;
+        if let Some(frozen) = state.frozen.as_ref().filter(|_| !range.is_empty()) {
+            for (from, piece) in frozen.within(self.ino, range.start, range.end) {
+                step!(self.manifest(at..from)?);
+                step!(self.piece(from, piece));
+                at = from + piece.len;
+            }
+        }
+        self.manifest(at..range.end)
+    }
+
+    fn manifest(&mut self, range: Range<u64>) -> Step {
+        if range.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let mut at = range.start;
+        let (index, ino) = (self.index, self.ino);
+        for entry in extents(index, Layer::Newest, ino, range.start, range.end)? {
+            let (from, extent) = entry?;
+            step!(self.hole(at..from));
+            let len = extent.len();
+            let found = match extent {
+                Extent::Chunk { id, skip, .. } => Found::Source(Source::Chunk { id, skip }),
+                Extent::Inline(bytes) => Found::Inline(bytes),
+            };
+            step!((self.take)(Part {
+                start: from,
+                len,
+                found,
+            }));
+            at = from + len;
+        }
+        Ok(self.hole(at..range.end))
+    }
+
+    fn piece(&mut self, start: u64, piece: Piece) -> ControlFlow<()> {
+        (self.take)(Part {
+            start,
+            len: piece.len,
+            found: Found::Source(piece.source),
+        })
+    }
+
+    fn hole(&mut self, range: Range<u64>) -> ControlFlow<()> {
+        if range.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        (self.take)(Part {
+            start: range.start,
+            len: range.end - range.start,
             found: Found::Source(Source::Zero),
-        });
+        })
     }
-    Ok(())
 }
 
 /// Which state of the index to read.
@@ -221,41 +291,39 @@ pub(in crate::drive) enum Layer {
     Frozen,
 }
 
-/// The extents of a manifest inside `start..end`, cut to it, in order.
+/// The extents of a manifest inside `start..end`, cut to it, in order; looked up as they are taken.
 pub(in crate::drive) fn extents(
     index: &Index,
     layer: Layer,
     ino: InodeNo,
     start: u64,
     end: u64,
-) -> Result<Vec<(u64, Extent)>, Error> {
-    let mut found = Vec::new();
+) -> Result<impl Iterator<Item = Result<(u64, Extent), Error>> + '_, Error> {
     let (first, floor) = (key::extent(ino, start), key::extent(ino, 0));
-    let before = match layer {
-        Layer::Newest => index.last(Bound::Included(&floor), Bound::Excluded(&first))?,
-        Layer::Frozen => index.frozen_last(Bound::Included(&floor), Bound::Excluded(&first))?,
-    };
-    let mut keep = |key: &[u8], value: &[u8]| -> Result<(), Error> {
-        let at = key::extent_offset(key).ok_or(Error::Malformed)?;
-        let extent = Extent::decode(value)?;
-        let (from, to) = (at.max(start), (at + extent.len()).min(end));
-        if from < to {
-            found.push((from, extent.part(from - at, to - from)));
-        }
-        Ok(())
-    };
-    if let Some((key, value)) = before {
-        keep(&key, &value)?;
-    }
     let last = key::extent(ino, end);
+    let (lower, upper) = (Bound::Included(&floor[..]), Bound::Excluded(&first[..]));
+    let before = match layer {
+        Layer::Newest => index.last(lower, upper)?,
+        Layer::Frozen => index.frozen_last(lower, upper)?,
+    };
     let (from, to) = (Bound::Included(&first[..]), Bound::Excluded(&last[..]));
     let entries = match layer {
         Layer::Newest => index.scan(from, to),
         Layer::Frozen => index.frozen_scan(from, to),
     };
-    for entry in entries {
-        let (key, value) = entry?;
-        keep(&key, &value)?;
-    }
-    Ok(found)
+    let all = before.map(Ok).into_iter().chain(entries);
+    Ok(all.filter_map(move |entry| within(entry, start, end).transpose()))
+}
+
+/// What of a manifest's entry lies inside `start..end`.
+fn within(
+    entry: Result<(Key, Value), index::Error>,
+    start: u64,
+    end: u64,
+) -> Result<Option<(u64, Extent)>, Error> {
+    let (key, value) = entry?;
+    let at = key::extent_offset(&key).ok_or(Error::Malformed)?;
+    let extent = Extent::decode(&value)?;
+    let (from, to) = (at.max(start), (at + extent.len()).min(end));
+    Ok((from < to).then(|| (from, extent.part(from - at, to - from))))
 }

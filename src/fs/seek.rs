@@ -1,13 +1,10 @@
 //! `SEEK_DATA` and `SEEK_HOLE`.
 
+use crate::drive::view::Part;
 use crate::fs::Error;
 use crate::fs::Fs;
 use crate::fs::regular;
 use crate::id::InodeNo;
-
-/// Bytes looked at first; doubled while nothing is found, so that neither a file of small parts
-/// nor a hole of a tebibyte takes long.
-const FIRST_LOOK: u64 = 1 << 20;
 
 /// What to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,19 +26,115 @@ impl Fs {
         if offset >= size {
             return Err(Error::NoSuchOffset);
         }
-        let (mut at, mut look) = (offset, FIRST_LOOK);
-        while at < size {
-            let end = at.saturating_add(look).min(size);
-            let wanted = |is_hole| is_hole == (what == Seek::Hole);
-            let parts = view.resolve(ino, at, end)?;
-            if let Some(part) = parts.iter().find(|part| wanted(part.found.is_hole())) {
-                return Ok(part.start);
-            }
-            (at, look) = (end, look.saturating_mul(2));
+        let wanted = |part: &Part| part.found.is_hole() == (what == Seek::Hole);
+        if let Some(part) = view.find(ino, offset, size, wanted)? {
+            return Ok(part.start);
         }
         match what {
             Seek::Hole => Ok(size),
             Seek::Data => Err(Error::NoSuchOffset),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::drive::fixture;
+    use crate::fs::Caller;
+    use crate::fs::Copy;
+    use crate::fs::Name;
+    use crate::fs::Node;
+    use crate::fs::Opening;
+    use crate::fs::Options;
+    use crate::fs::Privileges;
+    use crate::index::inode::Kind;
+    use crate::store::memory::Memory;
+
+    const ISLANDS: u64 = 1000;
+    const ISLAND_BYTES: u64 = 4096;
+    const STEP_BYTES: u64 = 2 * ISLAND_BYTES;
+    /// Look-ups for an island and the hole behind it, and entries that a scan brings along: of two seeks, a page
+    /// each.
+    const LOOKS_MAX: u64 = 50;
+
+    fn make(fs: &Fs, name: &[u8]) -> InodeNo {
+        let at = Name {
+            parent: InodeNo::ROOT,
+            name,
+        };
+        let node = Node {
+            kind: Kind::File,
+            mode: 0o644,
+            umask: 0,
+            rdev: 0,
+        };
+        let root = Caller { uid: 0, gid: 0 };
+        let made = fs.create(&root, at, node, Opening::default());
+        made.expect("made").0.ino
+    }
+
+    fn islands(fs: &Fs, ino: InodeNo) {
+        for nth in 0..ISLANDS {
+            let content = [nth as u8 | 1; ISLAND_BYTES as usize];
+            fs.write(ino, nth * STEP_BYTES, &content, Privileges::Keep)
+                .expect("written");
+        }
+    }
+
+    /// Walks over a file as `cp --sparse` and `tar -S` do; tells how often the index was looked into.
+    fn walk(fs: &Fs, ino: InodeNo) -> u64 {
+        let before = fs.drive.view().looks();
+        let mut at = 0;
+        for nth in 0..ISLANDS {
+            let data = fs.seek(ino, at, Seek::Data).expect("an island");
+            assert_eq!(data, nth * STEP_BYTES);
+            at = fs.seek(ino, data, Seek::Hole).expect("its end");
+            assert_eq!(at, data + ISLAND_BYTES);
+        }
+        (fs.drive.view().looks() - before) as u64
+    }
+
+    fn copy(fs: &Fs, from: InodeNo, to: InodeNo) -> u64 {
+        let (before, mut at) = (fs.drive.view().looks(), 0);
+        loop {
+            let rest = Copy {
+                from,
+                from_offset: at,
+                to,
+                to_offset: at,
+                len: u64::MAX / 4,
+            };
+            match fs.copy(rest, Privileges::Keep).expect("copied") {
+                0 => break,
+                copied => at += u64::from(copied),
+            }
+        }
+        (fs.drive.view().looks() - before) as u64
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_lies_behind_the_next_island_is_not_looked_at() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Memory::default());
+        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+        let fs = Arc::new(Fs::new(opened.expect("a new drive"), Options::default()));
+        let ino = make(&fs, b"islands");
+        islands(&fs, ino);
+        let spooled = walk(&fs, ino);
+        assert!(spooled <= ISLANDS * LOOKS_MAX, "{spooled} for {ISLANDS}");
+        let copying = copy(&fs, ino, make(&fs, b"copy"));
+        assert!(copying <= ISLANDS * LOOKS_MAX, "{copying} for {ISLANDS}");
+        let drive = Arc::clone(fs.drive());
+        let flushed = tokio::task::spawn_blocking(move || drive.flush(|| true));
+        flushed.await.expect("no panic").expect("published");
+        let published = walk(&fs, ino);
+        assert!(
+            published <= ISLANDS * LOOKS_MAX,
+            "{published} for {ISLANDS}"
+        );
+        fs.drive.close().await;
     }
 }

@@ -94,6 +94,9 @@ pub struct Index {
     /// Held while the set of layers changes. Lock order: this, then `layers`.
     turn: Mutex<()>,
     layers: RwLock<Layers>,
+    /// Look-ups and entries of scans so far: what tests bound.
+    #[cfg(test)]
+    looks: std::sync::atomic::AtomicUsize,
 }
 
 #[derive(Default)]
@@ -123,7 +126,22 @@ impl Index {
             base,
             turn: Mutex::new(()),
             layers: RwLock::default(),
+            #[cfg(test)]
+            looks: std::sync::atomic::AtomicUsize::default(),
         }
+    }
+
+    /// Look-ups and entries of scans so far.
+    #[cfg(test)]
+    pub(crate) fn looks(&self) -> usize {
+        self.looks.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// A look-up, or a page of a scan with so many entries.
+    fn looked(&self, _entries: usize) {
+        #[cfg(test)]
+        self.looks
+            .fetch_add(1 + _entries, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// The present value of a key.
@@ -131,6 +149,7 @@ impl Index {
     /// # Errors
     /// [`Error::Damaged`] or [`Error::Io`].
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>, Error> {
+        self.looked(0);
         let layers = self.lock_shared();
         let publishing = || layers.publishing.as_ref()?.get(key);
         if let Some(change) = layers.gathering.get(key).or_else(publishing) {
@@ -162,6 +181,7 @@ impl Index {
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
     ) -> Result<Option<(Key, Value)>, Error> {
+        self.looked(0);
         self.layers(View::Now, |deltas, base| {
             scan::last(deltas, base, (from, to))
         })

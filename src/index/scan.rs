@@ -63,6 +63,7 @@ impl<'a> Scan<'a> {
             let next = self.index.layers(self.view, |deltas, base| {
                 page(deltas, base, range, self.page_len, &mut self.page)
             })?;
+            self.index.looked(self.page.len());
             match next {
                 Some(last) => self.from = Bound::Excluded(last),
                 None => self.end = End::Reached,
