@@ -283,6 +283,37 @@ fn fallocate_knows_its_modes() {
 }
 
 #[test]
+fn fallocate_refuses_what_there_is_no_room_for() {
+    let mounted = Mounted::new();
+    let path = mounted.path("file");
+    let file = read_write(&path);
+    file.write_all_at(&[9; 10_000], 0).expect("write");
+    let seen = || {
+        let meta = fs::metadata(&path).expect("stat");
+        (meta.len(), meta.mtime_nsec(), meta.ctime_nsec())
+    };
+    let told = sys::statvfs(mounted.root()).expect("statvfs");
+    let free = told.f_bavail * told.f_frsize;
+    let before = seen();
+    for mode in [0, libc::FALLOC_FL_KEEP_SIZE, libc::FALLOC_FL_ZERO_RANGE] {
+        for offset in [0, 10_000, 1 << 50] {
+            let answer = sys::fallocate(&file, mode, offset, free + 20_000);
+            assert_eq!(answer, Err(libc::ENOSPC), "mode {mode} at {offset}");
+        }
+        let answer = sys::fallocate(&file, mode, 1 << 53, 4096);
+        assert_eq!(answer, Err(libc::EFBIG), "mode {mode}");
+    }
+    assert_eq!(seen(), before, "nothing has changed");
+    // What is there already need not be found again; the free space is told in blocks.
+    sys::fallocate(&file, libc::FALLOC_FL_KEEP_SIZE, 0, free + 5_000).expect("as much as there is");
+    sys::fallocate(&file, 0, 1 << 52, 1 << 20).expect("a small range, however far out");
+    assert_eq!(seen().0, (1 << 52) + (1 << 20));
+    // Making holes takes no room.
+    let punch = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+    sys::fallocate(&file, punch, 0, 1 << 52).expect("punch");
+}
+
+#[test]
 fn a_copy_shares_what_is_stored() {
     let mut mounted = Mounted::new();
     let content = Dice(3).bytes(3 * MIB as usize);

@@ -169,6 +169,14 @@ pub struct Space {
     pub files: u64,
 }
 
+impl Space {
+    /// Bytes that the drive may hold besides.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.total_bytes.saturating_sub(self.used_bytes)
+    }
+}
+
 /// What `statfs` calls the size of the drive.
 const TOTAL_BYTES: u64 = 1 << 50;
 
