@@ -284,18 +284,18 @@ impl Filesystem for Face {
         position: u32, reply: ReplyEmpty,
     ) {
         let (caller, node, how) = (translate::caller(req), ino(node), translate::set_xattr(flags));
-        let (name, value) = (attribute::kept_as(name).into_owned(), value.to_vec());
+        let name = attribute::kept_as(name).into_owned();
+        let part = attribute::Part { bytes: value.to_vec(), position };
         let groups = translate::groups_for(req, &name);
         let set = move |fs: &Fs| {
             let caller = fs.as_member(caller, node, &groups);
-            let value = attribute::whole(fs, node, &name, value, position)?;
-            fs.setxattr(&caller, node, &name, &value, how?)
+            attribute::set(fs, &caller, node, &name, part, how?)
         };
         self.later(reply, set, reply::done);
     }
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let get = |fs: &Fs| Ok((fs.getxattr(ino(node), &attribute::kept_as(name))?, size));
+        let get = |fs: &Fs| Ok((attribute::get(fs, ino(node), &attribute::kept_as(name))?, size));
         self.now(reply, get, reply::xattr);
     }
 
@@ -310,7 +310,7 @@ impl Filesystem for Face {
 
     fn removexattr(&self, _: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = attribute::kept_as(name).into_owned();
-        self.later(reply, move |fs| fs.removexattr(ino(node), &name), reply::done);
+        self.later(reply, move |fs| attribute::remove(fs, ino(node), &name), reply::done);
     }
 
     fn fallocate(
