@@ -48,7 +48,8 @@ fn fio_reads_back_what_it_wrote() {
 fn dbench_finds_nothing_wrong() {
     let mut disk = Disk::new();
     let (clients, seconds) = (scaled(4, 8), scaled(3, 30));
-    let script = format!("dbench -D . -t {seconds} {clients} 2>&1");
+    // What it made is left there, to be compared.
+    let script = format!("dbench --skip-cleanup -D . -t {seconds} {clients} 2>&1");
     let told = shell(&script, disk.root(), &[]);
     assert!(told.contains("Throughput"), "{told}");
     let complaints = told
@@ -56,9 +57,17 @@ fn dbench_finds_nothing_wrong() {
         .filter(|line| line.to_lowercase().contains("fail") && !line.starts_with(NOT_OF_FILES));
     assert_eq!(complaints.count(), 0, "{told}");
     let before = sum(disk.root());
+    for client in 0..clients {
+        let mark = format!("clients/client{client}/~dmtmp/");
+        let left = before.lines().filter(|line| line.contains(&mark)).count();
+        assert!(left > FILES_LEFT_MIN, "{mark}: {left} lines\n{told}");
+    }
     disk.begin_again();
     assert_alike(&before, &sum(disk.root()));
 }
+
+/// Of each client of dbench there is more than this to compare: lines of the sum.
+const FILES_LEFT_MIN: usize = 20;
 
 /// What dbench says when its semaphore has the number 0, as the first one after a boot has: it takes that for an
 /// error, and goes on.
