@@ -7,8 +7,12 @@ use std::fs;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -103,6 +107,36 @@ fn a_read_that_waits_keeps_nobody_waiting() {
             assert!(reader.join().expect("no panic").as_ref() == Ok(&content));
         }
     });
+}
+
+/// With a signal that cannot be handled, or with one that nobody handles.
+#[test]
+fn a_process_that_is_killed_while_it_waits_for_the_store_ends() {
+    let (mounted, content) = with_far_and_near();
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Rule::always(Verb::Get, Fault::Held(gate.clone()));
+    mounted.store.add(held);
+    for (nth, signal) in [(1, libc::SIGKILL), (2, libc::SIGTERM)] {
+        let mut reader = {
+            let _no_lock_waits = sys::FORKS.read().unwrap_or_else(PoisonError::into_inner);
+            Command::new("dd")
+                .arg(format!("if={}", mounted.path("far").display()))
+                .args(["iflag=direct", "bs=64k", "of=/dev/null"])
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("dd runs")
+        };
+        while mounted.store.struck() < nth {
+            std::thread::yield_now();
+        }
+        sys::signal(reader.id() as i32, signal).expect("sent");
+        let ended = reader.wait().expect("it ends");
+        assert_eq!(ended.signal(), Some(signal));
+        let status = mounted.drive().status().expect("it is told");
+        assert_eq!(status.last_error, None, "it ended before the read failed");
+    }
+    gate.add_permits(Semaphore::MAX_PERMITS / 2);
+    assert!(read(&mounted.path("far")) == Ok(content));
 }
 
 /// More files than the kernel usually lets a filesystem have waiting.

@@ -46,6 +46,7 @@ use crate::fs::SetAttr;
 use crate::fuse::BACKGROUND_MAX;
 use crate::fuse::Face;
 use crate::fuse::WRITE_BYTES_MAX;
+use crate::fuse::asker;
 use crate::fuse::attribute;
 use crate::fuse::lane::guard;
 use crate::fuse::reply;
@@ -186,7 +187,7 @@ impl Filesystem for Face {
     }
 
     fn read(
-        &self, _: &Request, node: INodeNo, fh: FileHandle, offset: u64, size: u32, _: OpenFlags,
+        &self, req: &Request, node: INodeNo, fh: FileHandle, offset: u64, size: u32, _: OpenFlags,
         _: Option<LockOwner>, reply: ReplyData,
     ) {
         self.touch(ino(node));
@@ -194,11 +195,14 @@ impl Filesystem for Face {
             Ok(Some(data)) => reply.data(&data),
             Err(error) => reply.refuse(&error),
             Ok(None) => {
-                let fs = self.fs.clone();
+                let (fs, thread) = (self.fs.clone(), req.pid());
                 self.lane.wait(async move {
-                    match fs.read(fh.0, offset, size).await {
-                        Ok(data) => reply.data(&data),
-                        Err(error) => reply.refuse(&error),
+                    tokio::select! {
+                        read = fs.read(fh.0, offset, size) => match read {
+                            Ok(data) => reply.data(&data),
+                            Err(error) => reply.refuse(&error),
+                        },
+                        () = asker::killed(thread) => reply.error(Errno::EINTR),
                     }
                 });
             }

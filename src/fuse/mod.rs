@@ -6,6 +6,7 @@
 //! mount of a drive is), `access` (it checks permissions), `bmap`. `ioctl` and `poll` are answered with no.
 //! A reply that is dropped by a defect says EIO.
 
+mod asker;
 mod attribute;
 mod errno;
 mod face;

@@ -50,6 +50,10 @@ pub fn kill(pid: i32) -> Answer<i64> {
     check(unsafe { libc::kill(pid, libc::SIGKILL) })
 }
 
+pub fn signal(pid: i32, signal: i32) -> Answer<i64> {
+    check(unsafe { libc::kill(pid, signal) })
+}
+
 pub fn detach(path: &Path) -> Answer<i64> {
     check(unsafe { libc::umount2(c(path).as_ptr(), libc::MNT_DETACH) })
 }
@@ -251,6 +255,34 @@ pub fn as_member(
         };
         if became { f() } else { Err(255) }
     })
+}
+
+/// Does something as somebody else who is in these groups besides, in a thread of its own: what it opens stays
+/// open in this process.
+pub fn in_thread_as<T: Send>(
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    f: impl FnOnce() -> T + Send,
+) -> T {
+    // The library's functions would change all threads; the kernel knows of each alone.
+    let become_it = || unsafe {
+        libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) == 0
+            && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
+            && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            assert!(become_it(), "only root can be somebody else");
+            f()
+        });
+        thread.join().expect("the thread ends")
+    })
+}
+
+/// May the caller do this with a file?
+pub fn access(path: impl AsRef<OsStr>, how: i32) -> Answer<i64> {
+    check(unsafe { libc::faccessat(libc::AT_FDCWD, c(path).as_ptr(), how, libc::AT_EACCESS) })
 }
 
 /// The same as oneself. What touches mapped pages of a mount that this very process serves belongs here: the
