@@ -18,6 +18,7 @@ use ods::drive::Error;
 use ods::drive::FileState;
 use ods::drive::Settings;
 use ods::store::Limits;
+use ods::store::Locator;
 use ods::store::Mark;
 use ods::store::Shelf;
 use ods::store::Span;
@@ -186,6 +187,73 @@ async fn packs_that_were_sent_before_a_kill_are_found_and_not_sent_again() {
     );
     assert!(content(&again, ino).await == bytes);
     again.close().await;
+}
+
+/// Where all packs are.
+async fn locators(store: &Memory) -> Vec<Locator> {
+    let mut all = Vec::new();
+    for (shelf, _) in store.cards() {
+        let page = store.list(&shelf, Span::After(Mark(0))).await;
+        let entries = page.expect("the shelf can be listed").entries;
+        all.extend(entries.into_iter().map(|entry| entry.locator));
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_that_was_cut_while_its_end_was_read_at_a_kill_is_no_fact() {
+    let (store, dir, copy) = (faulty(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let bytes = noise(2, 3 << 20);
+    write(&drive, ino, 0, &bytes);
+    // Its end is asked for, and no answer comes.
+    let gate = Arc::new(Semaphore::new(0));
+    store.add(Rule::always(Verb::Get, Fault::Held(Arc::clone(&gate))));
+    let late = Arc::clone(&drive);
+    let flushing = tokio::task::spawn_blocking(move || late.flush(|| true));
+    while store.struck() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let packs = locators(store.inner()).await;
+    assert_eq!(packs.len(), 1);
+    assert!(store.inner().cut(&packs[0], 100));
+    copy_tree(dir.path(), copy.path());
+    store.clear();
+    let again = open(copy.path(), &store).await;
+    flush(&again).await;
+    again.close().await;
+    let (fresh, _dir) = rebuilt(&store).await;
+    assert!(content(&fresh, ino).await == bytes);
+    fresh.close().await;
+    gate.add_permits(1 << 10);
+    drop(flushing.await);
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_store_does_not_give_back_now_is_not_on_it_yet() {
+    let (store, dir) = (faulty(), TempDir::new().unwrap());
+    let drive = open(dir.path(), &store).await;
+    let ino = create(&drive);
+    let bytes = noise(4, 2 << 20);
+    write(&drive, ino, 0, &bytes);
+    store.add(Rule::always(Verb::Get, Fault::Unavailable));
+    let late = Arc::clone(&drive);
+    let waiting = tokio::task::spawn_blocking(move || {
+        let is_unaware = || late.status().unwrap().last_error.is_none();
+        late.flush(is_unaware)
+    });
+    assert!(matches!(waiting.await.unwrap(), Err(Error::Timeout(_))));
+    assert!(drive.status().unwrap().unpublished);
+    let packs = locators(store.inner()).await;
+    assert!(store.inner().cut(&packs[0], 100));
+    store.clear();
+    flush(&drive).await;
+    drive.close().await;
+    let (fresh, _dir) = rebuilt(&store).await;
+    assert!(content(&fresh, ino).await == bytes);
+    fresh.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

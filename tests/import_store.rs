@@ -192,8 +192,8 @@ fn write(fs: &Fs, name: Name<'_>, content: &[u8]) {
     };
     let opening = Opening {
         write: true,
-        truncate: false,
         exclusive: true,
+        ..Opening::default()
     };
     let (attr, handle) = fs
         .create(&CALLER, name, node, opening)

@@ -92,14 +92,16 @@ fn what_a_harmed_spool_has_lost_is_told_until_it_is_given_up() {
         assert!(found.contains(says), "{what}: {found}");
         // It is still told when the journal has gone on and the drive was closed.
         fs::write(machine.mnt().join("later"), "later").expect("written");
-        drop(machine.ods(&["flush"]));
+        machine
+            .ods(&["flush"])
+            .bad(19, &["lost", "repair --forget"]);
         let status = machine.ods(&["status", "--json"]).good().json();
         let is_told = !status["lost_records"].is_null()
             || status["damaged"]
                 .as_array()
                 .is_some_and(|all| !all.is_empty());
         assert!(is_told, "{what}: {status:#}");
-        drop(machine.ods(&["umount"]));
+        machine.ods(&["umount"]).bad(19, &["lost"]);
         machine.ods(&["verify"]).bad(19, &[]);
         machine.ods(&["repair", "--forget"]).good();
         machine.ods(&["verify"]).good();

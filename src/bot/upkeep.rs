@@ -234,7 +234,7 @@ pub(in crate::bot) fn flush(drive: &Drive, task: &Task<'_>) -> Result<u64, drive
     task.begin("uploading", 0, waited)?;
     let mut stopped = Ok(());
     let mut asked: Option<std::time::Instant> = None;
-    let flushed = drive.flush(|| {
+    let flushed = drive.flush_whole(|| {
         let is_due = asked.is_none_or(|at| at.elapsed() >= FLUSH_LOOK_EVERY);
         stopped = match is_due.then(|| drive.status()) {
             Some(Ok(status)) => {

@@ -144,7 +144,7 @@ async fn flush(drive: &Arc<Drive>, signals: &mut Signals) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let flushing = tokio::task::spawn_blocking({
         let (drive, stop) = (Arc::clone(drive), Arc::clone(&stop));
-        move || drive.flush(|| !stop.load(Ordering::SeqCst))
+        move || drive.flush_whole(|| !stop.load(Ordering::SeqCst))
     });
     let mut flushing = std::pin::pin!(flushing);
     tokio::select! {

@@ -294,7 +294,9 @@ async fn leave(
     listener.note("stopping: bringing everything to Discord; a second signal stops at once");
     let drained = drain(daemon, listener, signals).await;
     take_away(session, listener).await?;
-    drained?;
+    if daemon.waits() {
+        drained?;
+    }
     tokio::select! {
         _ = gone => drain(daemon, listener, signals).await,
         () = signals.next() => Err(kept(daemon)),

@@ -135,7 +135,7 @@ impl Daemon {
         // What lost its name a moment ago goes first, so that its end is on Discord too.
         self.desk.fs().sweep();
         let mut told_at: Option<Instant> = None;
-        let flushed = self.drive.flush(|| {
+        let flushed = self.drive.flush_whole(|| {
             if cancel.load(Ordering::SeqCst) {
                 return false;
             }
@@ -149,6 +149,12 @@ impl Daemon {
             }
         });
         Ok(flushed?)
+    }
+
+    /// Is there anything that is not on Discord yet?
+    pub(crate) fn waits(&self) -> bool {
+        let status = self.drive.status();
+        status.map_or(true, |status| status.unpublished)
     }
 
     /// A read-only mount uploads nothing, so what its spool holds waits on.
@@ -270,9 +276,13 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
         Request::Umount => {
             // A drive that is read-only, or was taken over, brings nothing to Discord any more: waiting is
             // of no use, and what it leaves behind is told at its end.
-            if daemon.drive.read_only().is_none() {
-                daemon.flush(&NEVER, |report| client.hear(report))?;
+            if daemon.drive.read_only().is_none()
+                && let Err(error) = daemon.flush(&NEVER, |report| client.hear(report))
+                && daemon.waits()
+            {
+                return Err(error);
             }
+            // What the disk has lost no waiting brings back: it is told at the end, too.
             until_ended(daemon, client, || take_away(daemon))
         }
         Request::Stop => until_ended(daemon, client, || {

@@ -44,6 +44,8 @@ pub(in crate::drive) struct Writing<'d> {
     /// The last key that was taken up.
     after: Vec<u8>,
     /// A part that is not put yet.
+    /// It is put, but the store has not given it back yet.
+    unproven: Option<(Locator, u64)>,
     ready: Option<Object>,
     bytes: u64,
 }
@@ -57,6 +59,7 @@ impl<'d> Writing<'d> {
             epoch: head.epoch,
             writer: Some(writer),
             after: Vec::new(),
+            unproven: None,
             ready: None,
             bytes: 0,
         }
@@ -119,9 +122,15 @@ impl Drive {
             _ => under_way.insert(Writing::new(self, &head)),
         };
         while let Some(object) = writing.next()? {
-            let part = self.put_part(object).await?;
+            let part = match writing.unproven.clone() {
+                Some(part) => part,
+                None => self.put_part(object).await?,
+            };
+            writing.unproven = Some(part.clone());
             // Older history goes on the strength of it.
-            if !self.is_kept(&[part]).await? {
+            let is_kept = self.is_kept(&[part]).await?;
+            writing.unproven = None;
+            if !is_kept {
                 return Err(not_kept());
             }
             writing.is_put();

@@ -63,6 +63,8 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) refusing: Option<(Room, String)>,
     /// Which records of the spool its disk has lost, in words.
     pub(in crate::drive) lost_records: Option<String>,
+    /// What content its disk could not give back when it was to go to the store, in words; the last of it.
+    pub(in crate::drive) lost_content: Option<String>,
     /// Why the last read from the store failed; cleared by the next that works.
     pub(in crate::drive) read_error: Option<String>,
     /// Will the error go away without help?

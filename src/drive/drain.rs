@@ -219,6 +219,10 @@ impl<'d> Drain<'d> {
         }
         let what = format!("bytes of inode {ino} in the spool cannot be read back: {error}");
         self.drive.note_damage(ino, &what);
+        let lost = format!("this machine's disk lost content: {what}");
+        self.drive
+            .control
+            .post(|board| board.lost_content = Some(lost));
         Ok(Extent::Chunk {
             id: LOST,
             skip: 0,

@@ -19,32 +19,50 @@ const LAST_BYTE_MAX: Duration = Duration::from_secs(10);
 
 impl Drive {
     /// Does the store give each of these objects, which are of these lengths, to its end? If it does not, all of
-    /// them are removed. A store that does not answer now is believed.
+    /// them are removed.
     ///
     /// # Errors
+    /// When the store does not say: then they are neither proven nor removed, and whoever put them asks again.
     /// When they cannot be removed.
     pub(in crate::drive) async fn is_kept(
         &self,
         objects: &[(Locator, u64)],
     ) -> Result<bool, Error> {
         let ends = objects.iter().map(|object| self.gives_end(object));
-        if join_all(ends).await.into_iter().all(|gives| gives) {
-            return Ok(true);
+        let mut unsure = None;
+        let mut whole = true;
+        for end in join_all(ends).await {
+            match end {
+                Ok(gives) => whole &= gives,
+                Err(error) => unsure = Some(error),
+            }
+        }
+        match (whole, unsure) {
+            (true, None) => return Ok(true),
+            (true, Some(error)) => return Err(error.into()),
+            (false, _) => {}
         }
         let all: Vec<Locator> = objects.iter().map(|(at, _)| at.clone()).collect();
         self.store.remove(&all).await?;
         Ok(false)
     }
 
-    async fn gives_end(&self, (locator, bytes): &(Locator, u64)) -> bool {
+    async fn gives_end(&self, (locator, bytes): &(Locator, u64)) -> Result<bool, store::Error> {
         let end = bytes.saturating_sub(1)..*bytes;
         let read = self.store.get(locator, end, Urgency::Background);
         match tokio::time::timeout(LAST_BYTE_MAX, read).await {
+            Ok(Ok(_)) => Ok(true),
             Ok(Err(error @ (store::Error::Broken { .. } | store::Error::Missing { .. }))) => {
                 log::warn!("what was sent was not kept whole, and is sent again: {error}");
-                false
+                Ok(false)
             }
-            _ => true,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(store::Error::Unavailable {
+                what: format!(
+                    "Discord's file server did not give back what was sent within {LAST_BYTE_MAX:?}"
+                ),
+                retry_after: None,
+            }),
         }
     }
 }

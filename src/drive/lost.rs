@@ -1,8 +1,10 @@
 //! Records that the spool's disk has lost: told at each opening and by each look, until somebody gives them up.
 //!
 //! The spool itself stops telling of them once the journal has passed their numbers. So they are kept in the
-//! state directory, as JSON.
+//! state directory, twice, as a line of JSON and one with the beginning of its BLAKE3 hash, which older files lack.
+//! When neither copy is whole, something was lost that nobody knows any more, and that is told.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -13,8 +15,8 @@ use crate::drive::Error;
 use crate::durable;
 use crate::id::Seq;
 
-/// Name of the file in the state directory.
-const NAME: &str = "lost-records";
+/// Names of the two files in the state directory.
+const NAMES: [&str; 2] = ["lost-records", "lost-records.copy"];
 
 /// What one opening found missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,21 +36,53 @@ struct Lost {
 
 impl Lost {
     fn read(state_dir: &Path) -> Lost {
-        let path = state_dir.join(NAME);
-        let Ok(bytes) = std::fs::read(&path) else {
-            return Lost::default();
+        let mut is_there = false;
+        for name in NAMES {
+            let path = state_dir.join(name);
+            let read = match std::fs::read(&path) {
+                Ok(bytes) => Lost::decode(&bytes),
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(_) => None,
+            };
+            if let Some(lost) = read {
+                return lost;
+            }
+            is_there = true;
+            log::warn!("{} is damaged", path.display());
+        }
+        let anything = Range {
+            first: 1,
+            last: None,
         };
-        serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            log::warn!("{} cannot be read: {error}", path.display());
-            Lost::default()
-        })
+        Lost {
+            ranges: is_there.then_some(anything).into_iter().collect(),
+            forgotten: Vec::new(),
+        }
     }
 
     fn write(&self, state_dir: &Path) -> Result<(), Error> {
-        let path = state_dir.join(NAME);
-        let bytes = serde_json::to_vec(self).map_err(|_| Error::Malformed)?;
-        durable::write_file(&path, &bytes)
-            .map_err(|error| Error::Disk(format!("cannot write {}: {error}", path.display())))
+        let bytes = self.encode()?;
+        for name in NAMES {
+            let path = state_dir.join(name);
+            durable::write_file(&path, &bytes).map_err(|error| {
+                Error::Disk(format!("cannot write {}: {error}", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, Error> {
+        let text = serde_json::to_string(self).map_err(|_| Error::Malformed)?;
+        Ok(format!("{text}\n{}\n", check(&text)).into_bytes())
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Lost> {
+        let text = str::from_utf8(bytes).ok()?;
+        let text = match text.split_once('\n') {
+            Some((text, rest)) => (rest.trim_end() == check(text)).then_some(text)?,
+            None => text,
+        };
+        serde_json::from_str(text).ok()
     }
 
     /// In words; none if nothing is lost.
@@ -63,6 +97,10 @@ impl Lost {
     }
 }
 
+fn check(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+}
+
 impl Range {
     fn told(&self) -> String {
         match self.last {
@@ -72,11 +110,40 @@ impl Range {
     }
 }
 
+fn refuse(lost: Option<&String>) -> Result<(), Error> {
+    match lost {
+        Some(lost) => Err(Error::Damaged(format!(
+            "what could be read is on Discord, but {lost}; `ods verify` tells what is affected, and `ods repair --forget` gives \
+             it up"
+        ))),
+        None => Ok(()),
+    }
+}
+
 impl Drive {
     /// Which records of the spool its disk has lost, in words, until they are given up.
     #[must_use]
     pub fn lost_records(&self) -> Option<String> {
         self.control.board().lost_records.clone()
+    }
+
+    /// [`Drive::flush`] for whoever goes by its answer: all that could be read is on Discord then, and it is an error
+    /// when this machine's disk has lost some of what was to be brought there, until that is given up.
+    ///
+    /// # Errors
+    /// As [`Drive::flush`], and [`Error::Damaged`].
+    pub fn flush_whole(&self, watch: impl FnMut() -> bool) -> Result<(), Error> {
+        self.flush(watch)?;
+        refuse(self.control.board().lost_records.as_ref())?;
+        self.refuse_lost_content()
+    }
+
+    /// An error when content was to go to the store since the drive was opened that the disk could not give back.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn refuse_lost_content(&self) -> Result<(), Error> {
+        refuse(self.control.board().lost_content.as_ref())
     }
 
     /// Tells again what was lost when the drive was opened before.
@@ -123,7 +190,10 @@ impl Drive {
             lost.forgotten.append(&mut lost.ranges);
             lost.write(&self.settings.state_dir)?;
         }
-        self.control.post(|board| board.lost_records = None);
+        self.control.post(|board| {
+            board.lost_records = None;
+            board.lost_content = None;
+        });
         Ok(())
     }
 }
@@ -135,6 +205,34 @@ mod tests {
     use super::*;
     use crate::drive::fixture;
     use crate::store::memory::Memory;
+
+    #[test]
+    fn what_was_lost_is_not_forgotten_when_its_file_is_damaged() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(Lost::read(dir.path()), Lost::default());
+        let range = |first, last| Range { first, last };
+        let lost = Lost {
+            ranges: vec![range(7, Some(9))],
+            forgotten: vec![range(2, Some(2))],
+        };
+        lost.write(dir.path()).expect("written");
+        let paths = NAMES.map(|name| dir.path().join(name));
+        let whole = std::fs::read(&paths[0]).expect("there");
+        for at in 0..whole.len() - 1 {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&paths[0], &bytes).expect("written");
+            assert_eq!(Lost::read(dir.path()), lost, "byte {at}");
+            std::fs::write(&paths[1], &bytes).expect("written");
+            let read = Lost::read(dir.path());
+            assert_eq!(read.ranges, [range(1, None)], "byte {at}");
+            std::fs::write(&paths[1], &whole).expect("written");
+        }
+        // As it was written before there was a check.
+        let old = serde_json::to_vec(&lost).expect("JSON");
+        std::fs::write(&paths[0], old).expect("written");
+        assert_eq!(Lost::read(dir.path()), lost);
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_is_lost_is_told_until_it_is_given_up() {

@@ -19,6 +19,7 @@ use crate::index::archive::Holding;
 use crate::index::chunk::PackPlace;
 use crate::index::key;
 use crate::spool::Replayed;
+use crate::store::Locator;
 use crate::store::Shelf;
 use crate::store::Span;
 
@@ -177,6 +178,7 @@ impl Drive {
         }
         for (shelf, mut wanted) in by_shelf {
             let (shelf, mut span) = (Shelf(shelf), Span::Newest);
+            let mut found = Vec::new();
             for _ in 0..LOST_PAGES_MAX {
                 let page = match self.store.list(&shelf, span).await {
                     Ok(page) => page,
@@ -188,7 +190,7 @@ impl Drive {
                         continue;
                     };
                     if entry.bytes == intent.bytes {
-                        self.keep_fact(&intent, entry.locator.0)?;
+                        found.push((intent, entry.locator));
                     }
                 }
                 match page.next {
@@ -196,8 +198,28 @@ impl Drive {
                     _ => break,
                 }
             }
+            self.keep_proven(found).await?;
         }
         Ok(())
+    }
+
+    /// What the store gives to the end is a fact; otherwise it is sent again. What it does not say now is left to
+    /// the collection of garbage.
+    async fn keep_proven(&self, found: Vec<(Intent, Locator)>) -> Result<(), Error> {
+        let objects: Vec<(Locator, u64)> = found
+            .iter()
+            .map(|(intent, locator)| (locator.clone(), intent.bytes))
+            .collect();
+        match self.is_kept(&objects).await {
+            Ok(true) => found
+                .into_iter()
+                .try_for_each(|(intent, locator)| self.keep_fact(&intent, locator.0)),
+            Ok(false) => Ok(()),
+            Err(error) => {
+                log::warn!("packs that were sent without an answer are sent again: {error}");
+                Ok(())
+            }
+        }
     }
 
     fn keep_fact(&self, intent: &Intent, locator: Vec<u8>) -> Result<(), Error> {

@@ -33,6 +33,7 @@ use crate::drive::lock;
 use crate::drive::names::Series;
 use crate::drive::open;
 use crate::drive::task::Task;
+use crate::durable;
 use crate::id::EpochNo;
 use crate::index::Batch;
 use crate::index::Index;
@@ -153,7 +154,7 @@ impl Drive {
         }
         put(&parts.finish()?.object.body.to_bytes())?;
         file.sync_all().map_err(disk(&beside))?;
-        std::fs::rename(&beside, path).map_err(disk(path))?;
+        durable::rename(&beside, path).map_err(disk(path))?;
         Ok(Kept {
             epoch: head.epoch.0,
             bytes,

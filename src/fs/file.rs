@@ -31,6 +31,8 @@ const CAPABILITY: &[u8] = b"security.capability";
 pub struct Opening {
     /// For writing.
     pub write: bool,
+    /// For reading and writing through the kernel, which is what a mapping that changes the file needs.
+    pub map: bool,
     /// Empty it.
     pub truncate: bool,
     /// When making it, fail if it is there.
@@ -97,12 +99,6 @@ impl Fs {
         self.open.is_open(ino)
     }
 
-    /// Has anybody this inode open for writing?
-    #[must_use]
-    pub fn is_open_for_writing(&self, ino: InodeNo) -> bool {
-        self.open.is_open_for_writing(ino)
-    }
-
     /// Makes a file and opens it; opens the one that is there unless `opening` is exclusive.
     ///
     /// # Errors
@@ -166,7 +162,7 @@ impl Fs {
         self.open.insert(Handle {
             ino,
             ahead,
-            writes: opening.write,
+            maps: opening.map,
         })
     }
 

@@ -18,8 +18,8 @@ pub(in crate::fs) struct Handle {
     pub(in crate::fs) ino: InodeNo,
     /// Read-ahead of this reader.
     pub(in crate::fs) ahead: ReadAhead,
-    /// May it write? Then the kernel may have pages of the file that it has not told us of.
-    pub(in crate::fs) writes: bool,
+    /// May the file be mapped through it and changed so? Then the kernel may have pages that it has not told us of.
+    pub(in crate::fs) maps: bool,
 }
 
 /// The tables. The lock is taken last and held for a look-up only.
@@ -33,8 +33,8 @@ struct Tables {
     handles: HashMap<u64, Arc<Handle>>,
     last_handle: u64,
     opens: HashMap<InodeNo, u32>,
-    /// How many handles of each inode may write.
-    writers: HashMap<InodeNo, u32>,
+    /// Of how many handles of each inode there may be a mapping that changes it.
+    mappers: HashMap<InodeNo, u32>,
     /// Inodes without names that somebody holds; a superset while a change is under way.
     orphans: HashSet<InodeNo>,
     /// Those of them that lost their last name through the kernel, which knows them still.
@@ -95,9 +95,9 @@ impl Open {
         is_held
     }
 
-    /// Has anybody this inode open for writing?
-    pub(in crate::fs) fn is_open_for_writing(&self, ino: InodeNo) -> bool {
-        self.tables().writers.contains_key(&ino)
+    /// May the kernel have changed pages of this inode that it has not told us of?
+    pub(in crate::fs) fn may_be_mapped(&self, ino: InodeNo) -> bool {
+        self.tables().mappers.contains_key(&ino)
     }
 
     /// Has anybody this inode open?
@@ -110,8 +110,8 @@ impl Open {
         let mut tables = self.tables();
         tables.last_handle += 1;
         let number = tables.last_handle;
-        if handle.writes {
-            *tables.writers.entry(handle.ino).or_default() += 1;
+        if handle.maps {
+            *tables.mappers.entry(handle.ino).or_default() += 1;
         }
         tables.handles.insert(number, Arc::new(handle));
         number
@@ -126,14 +126,10 @@ impl Open {
     pub(in crate::fs) fn remove(&self, handle: u64) -> Option<Arc<Handle>> {
         let mut tables = self.tables();
         let handle = tables.handles.remove(&handle)?;
-        if let Some(count) = tables
-            .writers
-            .get_mut(&handle.ino)
-            .filter(|_| handle.writes)
-        {
+        if let Some(count) = tables.mappers.get_mut(&handle.ino).filter(|_| handle.maps) {
             *count -= 1;
             if *count == 0 {
-                tables.writers.remove(&handle.ino);
+                tables.mappers.remove(&handle.ino);
             }
         }
         Some(handle)

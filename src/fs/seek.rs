@@ -1,4 +1,9 @@
 //! `SEEK_DATA` and `SEEK_HOLE`.
+//!
+//! A program that has mapped a file fills holes without a word: the kernel tells of those pages late, and asks for
+//! holes without telling of them first. It could be made to, by a notification, but that waits inside the kernel for
+//! requests that only this process can answer: killed there, the process never ends and the mount hangs. So a file
+//! of which there may be such a mapping is all data, which POSIX allows; when it is closed, its holes are found.
 
 use crate::drive::view::Part;
 use crate::fs::Error;
@@ -25,6 +30,12 @@ impl Fs {
         let size = regular(&view, ino)?.size;
         if offset >= size {
             return Err(Error::NoSuchOffset);
+        }
+        if self.open.may_be_mapped(ino) {
+            return Ok(match what {
+                Seek::Data => offset,
+                Seek::Hole => size,
+            });
         }
         let wanted = |part: &Part| part.found.is_hole() == (what == Seek::Hole);
         if let Some(part) = view.find(ino, offset, size, wanted)? {

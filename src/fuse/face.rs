@@ -331,10 +331,9 @@ impl Filesystem for Face {
         &self, _: &Request, node: INodeNo, _: FileHandle, offset: i64, whence: i32,
         reply: ReplyLseek,
     ) {
-        let pages = self.pages.clone();
         let seek = move |fs: &Fs| {
             let offset = u64::try_from(offset).map_err(|_| Error::NoSuchOffset)?;
-            pages.seek(fs, ino(node), offset, translate::seek(whence)?)
+            fs.seek(ino(node), offset, translate::seek(whence)?)
         };
         self.later(reply, seek, reply::offset);
     }

@@ -1,7 +1,7 @@
 //! The kernel's face: translate a request, call the filesystem, reply.
 //!
-//! Nothing is decided here but where the work is done ([`lane`]), what the kernel may remember
-//! ([`reply::TTL`]) and when it has to write what it remembers ([`pages`]). Not answered, so that the
+//! Nothing is decided here but where the work is done ([`lane`]) and what the kernel may remember
+//! ([`reply::TTL`]). Not answered, so that the
 //! kernel does it by itself: locks (it keeps them for all processes of this machine, which is where the one
 //! mount of a drive is), `access` (it checks permissions), `bmap`. `ioctl` and `poll` are answered with no.
 //! A reply that is dropped by a defect says EIO.
@@ -11,7 +11,6 @@ mod attribute;
 mod errno;
 mod face;
 mod lane;
-mod pages;
 mod reply;
 mod session;
 mod system;
@@ -27,7 +26,6 @@ use crate::fs::Fs;
 use crate::fs::Privileges;
 use crate::fuse::lane::Lane;
 use crate::fuse::lane::guard;
-use crate::fuse::pages::Pages;
 use crate::fuse::reply::Refuse;
 use crate::id::InodeNo;
 
@@ -51,7 +49,6 @@ const BACKGROUND_MAX: u16 = 16_384;
 struct Face {
     fs: Arc<Fs>,
     lane: Arc<Lane>,
-    pages: Arc<Pages>,
     wanted: InitFlags,
 }
 

@@ -27,7 +27,6 @@ use crate::fuse::Error;
 use crate::fuse::Face;
 use crate::fuse::lane;
 use crate::fuse::lane::Lane;
-use crate::fuse::pages::Pages;
 use crate::fuse::system;
 use crate::fuse::system::How;
 use crate::id::InodeNo;
@@ -119,11 +118,9 @@ pub fn mount(fs: Arc<Fs>, mountpoint: &Path, options: &MountOptions) -> Result<S
     let path = system::check(mountpoint, options)?;
     abort_on_panic();
     let lane = Lane::new(fs.drive().runtime().clone());
-    let pages = Arc::new(Pages::default());
     let face = Face {
         fs: Arc::clone(&fs),
         lane,
-        pages: Arc::clone(&pages),
         wanted: wanted(options),
     };
     let config = config(options);
@@ -143,7 +140,6 @@ pub fn mount(fs: Arc<Fs>, mountpoint: &Path, options: &MountOptions) -> Result<S
             system::explain(&path, error)
         }
     })?;
-    pages.reach(session.notifier());
     let background = session.spawn().map_err(fail)?;
     let notifier = background.notifier();
     let session = Session {

@@ -129,6 +129,7 @@ pub(in crate::fuse) fn names(names: Vec<Vec<u8>>) -> Vec<u8> {
 pub(in crate::fuse) fn opening(flags: OpenFlags) -> Opening {
     Opening {
         write: flags.acc_mode() != OpenAccMode::O_RDONLY,
+        map: flags.acc_mode() == OpenAccMode::O_RDWR,
         truncate: flags.0 & libc::O_TRUNC != 0,
         exclusive: flags.0 & libc::O_EXCL != 0,
     }

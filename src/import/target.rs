@@ -271,8 +271,8 @@ impl<'a> Target<'a> {
         };
         let opening = Opening {
             write: true,
-            truncate: false,
             exclusive: true,
+            ..Opening::default()
         };
         let (attr, handle) = self.hand.create(at, node, opening)?;
         Ok((attr.ino, handle))

@@ -13,10 +13,7 @@ use std::{
     fs::{File, OpenOptions},
     io,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
@@ -42,7 +39,7 @@ pub(super) struct Known {
 pub(super) struct End {
     data: Arc<dyn Data>,
     id: SpoolId,
-    synced: AtomicU64,
+    synced: Mutex<Seq>,
 }
 
 /// Opens the file of the note, and makes its name durable.
@@ -74,7 +71,7 @@ impl End {
         let end = End {
             data,
             id: known.id,
-            synced: AtomicU64::new(known.synced.0),
+            synced: Mutex::new(known.synced),
         };
         end.write(known.synced)?;
         end.data.sync()?;
@@ -83,9 +80,13 @@ impl End {
 
     /// Notes that everything up to a record is durable. Whether the note is, is left to the system.
     pub(super) fn note(&self, synced: Seq) {
-        if self.synced.fetch_max(synced.0, Ordering::AcqRel) < synced.0
-            && let Err(fault) = self.write(synced)
-        {
+        // Held while it is written: an older number must not come to lie over a newer one.
+        let mut noted = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if synced <= *noted {
+            return;
+        }
+        *noted = synced;
+        if let Err(fault) = self.write(synced) {
             log::debug!("spool: its end could not be noted: {fault}");
         }
     }

@@ -35,6 +35,8 @@ struct State {
     calls: BTreeMap<&'static str, u64>,
     sent_bytes: u64,
     received_bytes: u64,
+    /// Of what is kept shorter than it was sent: how long it is listed to be.
+    claimed: BTreeMap<(u64, usize), u64>,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +100,19 @@ impl Memory {
         true
     }
 
+    /// Keeps only so many bytes of an object from now on, and lists it as before. False if it is not there.
+    pub fn cut(&self, locator: &Locator, keep_bytes: usize) -> bool {
+        let mut before = 0;
+        let is_there = self.tamper(locator, |bytes| {
+            before = bytes.len() as u64;
+            bytes.truncate(keep_bytes);
+        });
+        if let (true, Some(at)) = (is_there, read_locator(locator)) {
+            self.state().claimed.insert(at, before);
+        }
+        is_there
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -157,6 +172,13 @@ impl Memory {
             .ok_or_else(|| Error::Missing {
                 what: "the object".into(),
             })?;
+        if read_locator(locator).is_some_and(|at| state.claimed.contains_key(&at))
+            && range.end > body.len() as u64
+        {
+            return Err(Error::Broken {
+                what: "the object is shorter than it was listed".into(),
+            });
+        }
         check_range(&range, body.len() as u64)?;
         state.received_bytes += range.end - range.start;
         let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
@@ -179,6 +201,10 @@ impl Memory {
         let mut entries = Vec::new();
         for mark in &marks {
             let mut together = entries_of(*mark, &kept.puts[mark]);
+            for (at, entry) in together.iter_mut().enumerate() {
+                let claimed = state.claimed.get(&(*mark, at));
+                entry.bytes = claimed.copied().unwrap_or(entry.bytes);
+            }
             if !matches!(span, Span::After(_)) {
                 together.reverse();
             }

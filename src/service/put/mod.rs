@@ -233,6 +233,6 @@ pub(in crate::service) fn until_stored(desk: &Desk, task: &Task<'_>) -> Result<(
     });
     match interrupted {
         Some(error) => Err(error.into()),
-        None => Ok(flushed?),
+        None => Ok(flushed.and_then(|()| drive.refuse_lost_content())?),
     }
 }
