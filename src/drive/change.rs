@@ -1,6 +1,7 @@
 //! The one way the drive's state changes: a closure over a [`Change`], committed whole or not at all.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::RwLockWriteGuard;
 
 use crate::clock::Time;
@@ -106,19 +107,25 @@ impl<'d> Change<'d> {
         scan(&self.drive.index, from, to, limit)
     }
 
-    /// Where the bytes `start..end` of a file are, as they were before this change: at most so many parts of it
-    /// from the front.
+    /// Where the bytes `start..end` of a file are, as they were before this change.
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn resolve_before(
+    pub fn resolve_before(&self, ino: InodeNo, start: u64, end: u64) -> Result<Vec<Part>, Error> {
+        self.parts_before(ino, start..end, usize::MAX)
+    }
+
+    /// The same, at most so many parts from the front.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn parts_before(
         &self,
         ino: InodeNo,
-        start: u64,
-        end: u64,
+        range: Range<u64>,
         most: usize,
     ) -> Result<Vec<Part>, Error> {
-        resolve(&self.state, &self.drive.index, ino, start..end, most)
+        resolve(&self.state, &self.drive.index, ino, range, most)
     }
 
     /// How many bytes of `start..end` were not holes before this change.
@@ -126,7 +133,7 @@ impl<'d> Change<'d> {
     /// # Errors
     /// When the index cannot be read.
     pub fn stored_before(&self, ino: InodeNo, start: u64, end: u64) -> Result<u64, Error> {
-        let parts = self.resolve_before(ino, start, end, usize::MAX)?;
+        let parts = self.resolve_before(ino, start, end)?;
         Ok(parts
             .iter()
             .filter(|part| !part.found.is_hole())

@@ -203,7 +203,7 @@ pub(in crate::fs) fn set_default(
     }
 }
 
-/// An inode without the ACL that is checked keeps its mode, so nothing else changes with it.
+/// Is this the name of an ACL?
 pub(in crate::fs) fn is_acl(name: &[u8]) -> bool {
     name == ACCESS || name == DEFAULT
 }

@@ -64,7 +64,7 @@ fn lay(c: &mut Change<'_>, copy: Copy, privileges: Privileges) -> Result<u32, Er
     if from == to && from_offset.abs_diff(to_offset) < len {
         return Err(Error::Invalid);
     }
-    let parts = c.resolve_before(from, from_offset, from_offset + len, PARTS_MAX)?;
+    let parts = c.parts_before(from, from_offset..from_offset + len, PARTS_MAX)?;
     let len: u64 = parts.iter().map(|part| part.len).sum();
     let hidden = c.stored_before(to, to_offset, to_offset + len)?;
     let mut laid = 0;

@@ -64,7 +64,7 @@ mod tests {
     use crate::index::inode::Kind;
     use crate::store::memory::Memory;
 
-    const ISLANDS: u64 = 1000;
+    const ISLANDS: u64 = 2000;
     const ISLAND_BYTES: u64 = 4096;
     const STEP_BYTES: u64 = 2 * ISLAND_BYTES;
     /// Look-ups for an island and the hole behind it, and entries that a scan brings along: of two seeks, a page
@@ -137,7 +137,8 @@ mod tests {
         let spooled = walk(&fs, ino);
         assert!(spooled <= ISLANDS * LOOKS_MAX, "{spooled} for {ISLANDS}");
         let copying = copy(&fs, ino, make(&fs, b"copy"));
-        assert!(copying <= ISLANDS * LOOKS_MAX, "{copying} for {ISLANDS}");
+        // Two for each hole, and some for each part of the copy.
+        assert!(copying <= ISLANDS * 3, "{copying} for {ISLANDS}");
         let drive = Arc::clone(fs.drive());
         let flushed = tokio::task::spawn_blocking(move || drive.flush(|| true));
         flushed.await.expect("no panic").expect("published");

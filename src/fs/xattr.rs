@@ -150,8 +150,10 @@ impl Fs {
         check(name)?;
         self.change(|c| {
             let mut inode = known(c, ino)?;
-            match remove(c, ino, &mut inode, name)? || acl::is_acl(name) {
+            match remove(c, ino, &mut inode, name)? {
                 true => {}
+                // As elsewhere it is gone then, and nothing has changed.
+                false if acl::is_acl(name) => return Ok(()),
                 false if name.starts_with(OURS) => return Err(Error::NotPermitted),
                 false => return Err(Error::NoAttribute),
             }
