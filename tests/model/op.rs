@@ -2,6 +2,9 @@
 
 use proptest::prelude::*;
 
+use crate::acl;
+use crate::acl::Acl;
+
 /// Open files that a sequence can hold at once.
 pub(crate) const SLOTS: usize = 4;
 
@@ -32,9 +35,19 @@ pub(crate) enum Stamp {
     Omit,
 }
 
+/// Somebody who is not root.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Who {
+    /// Is in the other's group besides.
+    One,
+    /// Is in its own group only.
+    Two,
+}
+
 /// One operation.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
+    As(Who, Box<Op>),
     Open(usize, Place, i32),
     Close(usize),
     Write(usize, u64, usize, u8),
@@ -64,15 +77,34 @@ pub(crate) enum Op {
     Utimens(Place, [Stamp; 2]),
     SetXattr(Place, u8, usize, i32),
     RemoveXattr(Place, u8),
+    SetAcl(Place, &'static str, Acl),
+    RemoveAcl(Place, &'static str),
+    Access(Place, i32),
+    Look(Place),
+    Map(usize),
+    MapStore(u64, usize, u8),
+    MapLoad(u64, usize),
+    MapSync,
+    Unmap,
 }
 
 impl Op {
+    pub(crate) fn is_of_acls(&self) -> bool {
+        match self {
+            Op::SetAcl(..) | Op::RemoveAcl(..) => true,
+            Op::As(_, op) => op.is_of_acls(),
+            _ => false,
+        }
+    }
+
     /// Must the same files have other times after it, in both worlds? `fallocate` and mapped pages are not
     /// comparable: filesystems may choose there. And ext4 changes the directory's times when a rename that is to
     /// leave a whiteout fails.
     pub(crate) fn keeps_times(&self) -> bool {
         match self {
-            Op::Fallocate(..) | Op::MapWrite(..) => false,
+            Op::Fallocate(..) | Op::MapWrite(..) | Op::MapStore(..) => false,
+            Op::Map(_) | Op::MapSync | Op::Unmap => false,
+            Op::As(_, op) => op.keeps_times(),
             Op::Rename(_, _, flags) => flags & libc::RENAME_WHITEOUT == 0,
             _ => true,
         }
@@ -208,6 +240,41 @@ fn on_attributes() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn which() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![acl::ACCESS, acl::ACCESS, acl::DEFAULT])
+}
+
+fn on_acls() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (place(), which(), acl::acl()).prop_map(|(p, which, acl)| Op::SetAcl(p, which, acl)),
+        1 => (place(), which()).prop_map(|(p, which)| Op::RemoveAcl(p, which)),
+    ]
+}
+
+fn on_the_mapping() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => slot().prop_map(Op::Map),
+        6 => (offset(), len(), any::<u8>()).prop_map(|(at, len, b)| Op::MapStore(at, len, b)),
+        3 => (offset(), len()).prop_map(|(at, len)| Op::MapLoad(at, len)),
+        1 => Just(Op::MapSync),
+        1 => Just(Op::Unmap),
+    ]
+}
+
+/// What somebody else does.
+fn as_others() -> impl Strategy<Value = Op> {
+    let who = prop::sample::select(vec![Who::One, Who::Two]);
+    let op = prop_oneof![
+        6 => on_names(),
+        3 => on_open_files(),
+        3 => on_attributes(),
+        1 => on_acls(),
+        2 => (place(), 0..8_i32).prop_map(|(p, how)| Op::Access(p, how)),
+        2 => place().prop_map(Op::Look),
+    ];
+    (who, op).prop_map(|(who, op)| Op::As(who, Box::new(op)))
+}
+
 /// What every sequence begins with, so that most of what follows finds something to work on.
 pub(crate) fn beginning() -> Vec<Op> {
     let create = libc::O_RDWR | libc::O_CREAT;
@@ -232,6 +299,9 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         30 => on_names().prop_map(Step::Op),
         30 => on_open_files().prop_map(Step::Op),
         15 => on_attributes().prop_map(Step::Op),
+        6 => on_acls().prop_map(Step::Op),
+        8 => on_the_mapping().prop_map(Step::Op),
+        25 => as_others().prop_map(Step::Op),
         2 => Just(Step::Flush),
         1 => Just(Step::Remount),
         1 => Just(Step::Rebuild),
@@ -239,7 +309,15 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Sequences that once told the worlds apart, as the test shrank them.
-pub(crate) const REGRESSIONS: &[fn() -> Vec<Op>] = &[removed_while_held];
+pub(crate) const REGRESSIONS: &[fn() -> Vec<Op>] = &[removed_while_held, no_acl_removed];
+
+/// What has no ACL is told to have none.
+fn no_acl_removed() -> Vec<Op> {
+    vec![
+        Op::RemoveAcl(vec![2], acl::ACCESS),
+        Op::RemoveAcl(vec![0], acl::DEFAULT),
+    ]
+}
 
 /// What is open in the kernel alone is changed after its last name went.
 fn removed_while_held() -> Vec<Op> {

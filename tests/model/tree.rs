@@ -125,7 +125,8 @@ impl Tree {
 
 fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut names = sys::list_xattr(path).expect("the list of attributes");
-    names.retain(|name| name.starts_with("user.") || name.starts_with("trusted."));
+    let spaces = ["user.", "trusted.", "system.posix_acl_"];
+    names.retain(|name| spaces.iter().any(|space| name.starts_with(space)));
     names.sort();
     let value = |name: &String| sys::get_xattr(path, name).expect("a listed attribute");
     names

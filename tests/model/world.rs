@@ -11,19 +11,22 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::path::PathBuf;
 
+use crate::mapping::Mapping;
 use crate::op::Op;
 use crate::op::Place;
 use crate::op::SLOTS;
 use crate::op::Stamp;
+use crate::op::Who;
 use crate::support::sys;
 use crate::support::sys::Answer;
 use crate::support::sys::Map;
 use crate::support::sys::code;
 
-/// A world: where it is, and what is open in it.
+/// A world: where it is, and what is open and mapped in it.
 pub(crate) struct World {
     root: PathBuf,
     slots: [Option<File>; SLOTS],
+    mapping: Option<Mapping>,
 }
 
 /// What an operation answers: what it read, or an errno.
@@ -62,6 +65,7 @@ impl World {
         World {
             root,
             slots: [const { None }; SLOTS],
+            mapping: None,
         }
     }
 
@@ -69,7 +73,13 @@ impl World {
         &self.root
     }
 
+    /// May a mapping hold something that is not in its file yet, whose time changes when it gets there?
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.mapping.as_ref().is_some_and(Mapping::is_dirty)
+    }
+
     pub(crate) fn close_all(&mut self) {
+        self.mapping = None;
         self.slots = [const { None }; SLOTS];
     }
 
@@ -91,6 +101,7 @@ impl World {
     /// Does it.
     pub(crate) fn run(&mut self, op: &Op) -> Told {
         match op {
+            Op::As(who, op) => self.run_as(*who, op),
             Op::Open(slot, place, flags) => {
                 let file = sys::open(self.path(place), *flags | libc::O_NONBLOCK, 0o640)?;
                 self.slots[*slot] = Some(file);
@@ -100,11 +111,68 @@ impl World {
                 self.slots[*slot] = None;
                 Ok(Vec::new())
             }
-            op => match self.on_names(op) {
+            op => match self.on_mapping(op).or_else(|| self.on_names(op)) {
                 Some(told) => told,
                 None => self.on_files(op),
             },
         }
+    }
+
+    fn run_as(&mut self, who: Who, op: &Op) -> Told {
+        if self.is_special(op) {
+            return Ok(Vec::new());
+        }
+        let (id, groups): (_, &[u32]) = match who {
+            Who::One => (1, &[2]),
+            Who::Two => (2, &[]),
+        };
+        sys::in_thread_as(id, id, groups, || self.run(op))
+    }
+
+    /// Does it change the content of a file with a set-group-id bit but no group-execute? FUSE leaves that bit,
+    /// other filesystems take it away (see the README).
+    fn is_special(&self, op: &Op) -> bool {
+        let meta = match op {
+            Op::Write(slot, ..)
+            | Op::MapWrite(slot, ..)
+            | Op::SetLen(slot, _)
+            | Op::Fallocate(slot, ..)
+            | Op::CopyRange(_, _, slot, ..) => {
+                let file = self.slots[*slot].as_ref();
+                file.and_then(|file| file.metadata().ok())
+            }
+            Op::Truncate(place, _) | Op::Open(_, place, _) => self.path(place).metadata().ok(),
+            _ => None,
+        };
+        meta.is_some_and(|meta| meta.is_file() && meta.mode() & 0o2010 == 0o2000)
+    }
+
+    fn on_mapping(&mut self, op: &Op) -> Option<Told> {
+        let mapping = self.mapping.as_mut().ok_or(libc::EBADF);
+        let told = match op {
+            Op::Map(slot) => {
+                self.mapping = None;
+                let file = self.slots[*slot].as_ref().ok_or(libc::EBADF);
+                let mapped = file.and_then(Mapping::of);
+                mapped.map(|mapping| self.mapping = Some(mapping))
+            }
+            Op::MapStore(at, len, seed) => {
+                mapping.and_then(|mapping| mapping.store(*at, &noise(*seed, *len)))
+            }
+            Op::MapLoad(at, len) => return Some(mapping.and_then(|map| map.load(*at, *len))),
+            Op::MapSync => mapping.and_then(Mapping::sync),
+            Op::Unmap => {
+                self.mapping = None;
+                Ok(())
+            }
+            // What gets into the file after that would change its time once more.
+            Op::Utimens(..) if self.is_dirty() => {
+                let synced = self.mapping.as_mut().map(Mapping::sync);
+                return synced.and_then(Result::err).map(Err);
+            }
+            _ => return None,
+        };
+        Some(told.map(|()| Vec::new()))
     }
 
     fn on_names(&self, op: &Op) -> Option<Told> {
@@ -136,6 +204,12 @@ impl World {
                 sys::set_xattr(self.path(place), &attribute(*name), &value, *flags)
             }
             Op::RemoveXattr(place, name) => sys::remove_xattr(self.path(place), &attribute(*name)),
+            Op::SetAcl(place, which, acl) => {
+                sys::set_xattr(self.path(place), which, &acl.value(), 0)
+            }
+            Op::RemoveAcl(place, which) => sys::remove_xattr(self.path(place), which),
+            Op::Access(place, how) => sys::access(self.path(place), *how),
+            Op::Look(place) => return Some(look(&self.path(place))),
             Op::LinkOpen(slot, place) => match &self.slots[*slot] {
                 Some(file) => sys::link_open(file, self.path(place)),
                 None => Err(libc::EBADF),
@@ -179,6 +253,24 @@ impl World {
             _ => unreachable!("done by name"),
         }
     }
+}
+
+/// What can be seen at a path: the mode, and names if it is a directory.
+fn look(path: &Path) -> Told {
+    let mode = code(path.metadata())?.mode();
+    let mut seen = mode.to_le_bytes().to_vec();
+    if mode & libc::S_IFMT == libc::S_IFDIR {
+        let list: Result<Vec<_>, _> = code(std::fs::read_dir(path))?.collect();
+        let mut names: Vec<_> = code(list)?
+            .iter()
+            .map(std::fs::DirEntry::file_name)
+            .collect();
+        names.sort();
+        names
+            .iter()
+            .for_each(|name| seen.extend([b"/", name.as_bytes()].concat()));
+    }
+    Ok(seen)
 }
 
 /// What an open file says of itself, whether it has a name or not.
