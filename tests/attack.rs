@@ -30,7 +30,6 @@ use ods::codec::superblock::Superblock;
 use ods::drive::Drive;
 use ods::drive::Error;
 use ods::drive::superblock;
-use ods::drive::superblock::Rivals;
 use ods::emulator::Emulator;
 use ods::emulator::Limits;
 use ods::emulator::MessageContent;
@@ -88,7 +87,7 @@ impl Open {
         };
         let (block, master, _) = Superblock::create(&secret, cost, Vec::new()).expect("made");
         let store = open.store();
-        superblock::put(&*store, &block, &master, Rivals::SameDrive)
+        superblock::put(&*store, &block, &master)
             .await
             .expect("put");
         open.superblock = block.generation();

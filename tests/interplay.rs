@@ -23,7 +23,6 @@ use ods::drive::Settings;
 use ods::drive::repair;
 use ods::drive::scope::Scope;
 use ods::drive::superblock;
-use ods::drive::superblock::Rivals;
 use ods::drive::task::Go;
 use ods::drive::task::Task;
 use ods::drive::verify::Depth;
@@ -297,9 +296,7 @@ async fn a_repair_does_not_bring_an_old_passphrase_back() {
     let (store, dir) = (store(), TempDir::new().unwrap());
     let (old, master, _) =
         Superblock::create(&secret("the old one"), Cost::LEAST, Vec::new()).unwrap();
-    superblock::put(&*store, &old, &master, Rivals::SameDrive)
-        .await
-        .unwrap();
+    superblock::put(&*store, &old, &master).await.unwrap();
     let keys = Keys::derive(&master, old.drive());
     let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
     let drive = Drive::open(settings(dir.path()), old.drive(), keys, shared, &|_| {});
@@ -313,7 +310,7 @@ async fn a_repair_does_not_bring_an_old_passphrase_back() {
     let copy = copy.await.unwrap();
     std::fs::write(dir.path().join(superblock::COPY), copy).unwrap();
     let new = old.with_passphrase(&master, &secret("the new one"), Cost::LEAST);
-    superblock::put(&*store, &new.unwrap(), &master, Rivals::SameDrive)
+    superblock::put(&*store, &new.unwrap(), &master)
         .await
         .unwrap();
     for found in superblocks(&*store).await {

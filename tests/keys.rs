@@ -1,6 +1,8 @@
 //! Passphrase and recovery key: changed without touching data, also while the drive is mounted, and typed by
 //! a person.
 
+#[path = "support/moment.rs"]
+mod moment;
 #[path = "support/pty.rs"]
 mod pty;
 #[path = "support/ods.rs"]
@@ -10,14 +12,16 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
+use moment::Moment;
+use moment::kill_at;
 use ods::codec::key::Secret;
 use ods::codec::superblock::Cost;
 use ods::codec::superblock::Superblock;
 use ods::drive::superblock;
-use ods::drive::superblock::Rivals;
 use ods::emulator::ErrorBody;
 use ods::emulator::Fault;
 use ods::emulator::FaultKind;
+use ods::emulator::When;
 use ods::store::Object;
 use ods::store::Store;
 use ods::store::discord::Discord;
@@ -358,12 +362,7 @@ fn a_new_passphrase_that_looks_like_a_recovery_key_is_refused() {
     let kept = Superblock::decode(&kept).expect("whole");
     let master = kept.open(&secret(PASSPHRASE)).expect("it opens");
     let next = kept.with_passphrase(&master, &secret(lookalike), Cost::LEAST);
-    let put = superblock::put(
-        &*store,
-        next.as_ref().expect("in bounds"),
-        &master,
-        Rivals::SameDrive,
-    );
+    let put = superblock::put(&*store, next.as_ref().expect("in bounds"), &master);
     world.run(put).expect("put");
     machine.set("ODS_PASSPHRASE", lookalike);
     machine.mount(&[]).good();
@@ -460,12 +459,7 @@ fn a_machine_knows_its_own_drive_beside_another_superblock() {
     let store = store(&world, &made);
     let (theirs, master) = foreign(&made);
     world
-        .run(superblock::put(
-            &*store,
-            &theirs,
-            &master,
-            Rivals::SameDrive,
-        ))
+        .run(superblock::put(&*store, &theirs, &master))
         .expect("put");
     machine.ods(&["verify"]).good();
     machine.set("ODS_NEW_PASSPHRASE", ANOTHER);
@@ -523,4 +517,24 @@ fn joining_leaves_the_state_of_another_drive_alone() {
     machine.mount(&[]).good();
     assert!(machine.mnt().join("note").exists());
     machine.ods(&["umount"]).good();
+}
+
+/// The superblock of a change that was killed stays in the journal, without a pin.
+#[test]
+fn a_change_that_was_killed_stays_without_effect_when_the_pins_are_gone_too() {
+    let world = World::new();
+    let mut machine = world.machine();
+    let made = machine.ods(&["init", "--json"]).good().json();
+    let sent = Moment {
+        when: When::After,
+        ..Moment::first("POST")
+    };
+    machine.set("ODS_NEW_PASSPHRASE", "killed");
+    let killed = kill_at(&world, &machine, &["passphrase"], sent);
+    killed.expect("a superblock is sent");
+    assert!(opens(&world, PASSPHRASE) && !opens(&world, "killed"));
+    machine.set("ODS_NEW_PASSPHRASE", ANOTHER);
+    machine.ods(&["passphrase"]).good();
+    unpin(&world, &*store(&world, &made));
+    assert!(!opens(&world, "killed") && opens(&world, ANOTHER));
 }

@@ -17,7 +17,6 @@ mod chaos;
 mod lossy;
 
 use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -29,12 +28,13 @@ use chaos::Trap;
 use chaos::machine::Foreground;
 use chaos::machine::Machine;
 use chaos::machine::World;
-use chaos::sys;
 use chaos::worker::Promise;
 use chaos::worker::Worker;
 use lossy::Forget;
 use lossy::Lossy;
 use lossy::Names;
+use lossy::on_a_lossy_disk;
+use lossy::sync;
 
 /// Cuts of one drive before another one is made.
 const CUTS_PER_DRIVE: u64 = 20;
@@ -82,20 +82,6 @@ struct Life {
     world: World,
     workers: Vec<Worker>,
     dice: Dice,
-}
-
-/// A machine whose configuration and state lie on a disk that forgets.
-fn on_a_lossy_disk(names: Names) -> (World, Machine, Lossy) {
-    let world = World::new();
-    let mut machine = world.machine();
-    let disk = machine.path("disk");
-    std::fs::create_dir(&disk).expect("a directory");
-    let lossy = Lossy::start("a_disk_that_forgets", &disk, names);
-    for (variable, below) in [("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state")] {
-        let path = disk.join(below);
-        machine.set(variable, path.to_str().expect("text"));
-    }
-    (world, machine, lossy)
 }
 
 impl Life {
@@ -149,7 +135,7 @@ impl Life {
                 self.dice.next();
                 let mut mount = self.start();
                 self.lossy.has_tripped(TRIP_MAX);
-                self.power_off(&mut mount);
+                self.lossy.off_under(&mut mount);
                 Ok(())
             }
             moment => {
@@ -193,7 +179,7 @@ impl Life {
             if let Moment::Change | Moment::Sending = moment {
                 let has_tripped = self.until(moment);
                 let is_early = !has_tripped && work.iter().any(|one| one.is_finished());
-                self.power_off(&mut mount);
+                self.lossy.off_under(&mut mount);
                 let mut told: Vec<_> = join(work);
                 if is_early {
                     told.push(Err(String::from(
@@ -214,14 +200,14 @@ impl Life {
             Moment::Flushed => {
                 self.machine.ods(&["flush"]).good();
                 self.workers.iter_mut().for_each(Worker::synced);
-                self.power_off(&mut mount);
+                self.lossy.off_under(&mut mount);
             }
             Moment::Leaving => {
                 self.workers.iter_mut().for_each(Worker::let_go);
                 self.lossy.arm(self.dice.below(80));
                 mount.signal("INT");
                 self.lossy.has_tripped(TRIP_MAX);
-                self.power_off(&mut mount);
+                self.lossy.off_under(&mut mount);
             }
             Moment::Change | Moment::Sending | Moment::Mounting => {}
         }
@@ -238,13 +224,6 @@ impl Life {
         let changes = [40, 400, 4000][self.dice.below(3) as usize];
         self.lossy.arm(self.dice.below(changes));
         self.lossy.has_tripped(TRIP_MAX)
-    }
-
-    /// Whoever waits for the disk dies waiting.
-    fn power_off(&mut self, mount: &mut Foreground) {
-        let _ = sys::kill(mount.pid());
-        self.lossy.off();
-        mount.stop();
     }
 }
 
@@ -277,11 +256,6 @@ fn what_was_synced_survives_the_power_and_nothing_is_torn() {
         "power: {} cuts, {} operations, {} not synced and gone, 0 differences, seeds {seeds:?}; {:?}",
         tally.cuts, tally.operations, tally.lost, tally.moments
     );
-}
-
-fn sync(path: &Path) {
-    let file = std::fs::File::open(path).expect("there");
-    file.sync_all().expect("synced");
 }
 
 /// Nothing has been synced by anybody but the programs themselves: what they return on must be enough.

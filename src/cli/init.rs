@@ -31,7 +31,6 @@ use crate::codec::superblock::Cost;
 use crate::codec::superblock::Superblock;
 use crate::drive;
 use crate::drive::superblock;
-use crate::drive::superblock::Rivals;
 use crate::size::Bytes;
 use crate::store::discord::setup::Bot;
 use crate::store::discord::setup::Channels;
@@ -274,7 +273,7 @@ pub(crate) async fn make(site: &mut Site, secret: Secret) -> Result<Made> {
         unlocked: Unlocked {
             superblock,
             master,
-            locator: None,
+            found: None,
         },
         recovery: Zeroizing::new(recovery.to_string()),
     })
@@ -283,18 +282,21 @@ pub(crate) async fn make(site: &mut Site, secret: Secret) -> Result<Made> {
 /// Writes the superblock: from now on the drive is there.
 ///
 /// # Errors
-/// With code `Exists` when another `ods init` made a drive in the same channels at the same time: then there is none
+/// With code `Exists` when another `ods init` made a drive in the same channel at the same time: then there is none
 /// of this one.
 pub(crate) async fn put(site: &Site, made: &Made) -> Result<()> {
     let Unlocked {
         superblock, master, ..
     } = &made.unlocked;
-    match superblock::put(&site.store()?, superblock, master, Rivals::All).await? {
+    match superblock::put_first(&site.store()?, superblock, master).await? {
         true => Ok(()),
         false => Err(fault(
             Code::Exists,
-            "another `ods init` made a drive in the same channels at the same time, so this one was not made, and its \
-             recovery key opens nothing; `ods init --join` sets the other one up, or try again if there is none",
+            format!(
+                "another drive was made in channel {} meanwhile, and is the one that stays; this one's recovery key \
+                 opens nothing. `ods init --join` sets the other one up on this machine",
+                site.journal
+            ),
         )),
     }
 }

@@ -1,6 +1,7 @@
 //! `ods init --join`: an existing drive on this machine, from token, passphrase and server alone.
 //!
-//! Nothing is changed on Discord, and no lease is taken: the drive may be mounted elsewhere meanwhile.
+//! Nothing is changed on Discord, but that a superblock without a pin gets one, and no lease is taken: the drive may
+//! be mounted elsewhere meanwhile.
 //! Interrupted, it goes on with the next try, or with the first mount.
 
 use std::path::Path;
@@ -45,6 +46,7 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     permissions::check_in(&draft.site.setup()?, &draft.site, seen).await?;
     let (files, bytes) =
         rebuild(&args.name, &draft.state_dir, &unlocked, draft.site.store()?).await?;
+    remote::keep_pinned(&store, &unlocked).await;
     remote::keep_copy(&draft.state_dir, &unlocked)?;
     init::keep(args, &mut draft, &passphrase)?;
     if args.json {

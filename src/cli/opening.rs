@@ -112,7 +112,10 @@ async fn unlock_and_open(
         listener.warn(&format!("{lost}; see `ods verify`"));
     }
     let unlocked = match drive.settings().access {
-        Access::Write => remote::follow_places(&store, &plan.site, unlocked).await?,
+        Access::Write => {
+            remote::keep_pinned(&store, &unlocked).await;
+            remote::follow_places(&store, &plan.site, unlocked).await?
+        }
         Access::Read => unlocked,
     };
     if let Err(error) = remote::keep_copy(&plan.state_dir, &unlocked) {

@@ -20,9 +20,8 @@ use crate::codec::key::Secret;
 use crate::codec::superblock::Superblock;
 use crate::drive;
 use crate::drive::superblock;
-use crate::drive::superblock::Rivals;
+use crate::drive::superblock::Found;
 use crate::id::DriveId;
-use crate::store::Locator;
 use crate::store::Store;
 use crate::store::discord::API_BASE;
 use crate::store::discord::Discord;
@@ -126,7 +125,7 @@ pub(crate) struct Unlocked {
     pub(crate) superblock: Superblock,
     pub(crate) master: MasterKey,
     /// Where on Discord this superblock was found, or the one that it takes the place of.
-    pub(crate) locator: Option<Locator>,
+    pub(crate) found: Option<Found>,
 }
 
 impl Unlocked {
@@ -173,16 +172,16 @@ pub(crate) async fn unlock(
     state_dir: &Path,
     secret: &Secret,
 ) -> Result<Unlocked> {
-    let (superblock, locator) = find(store, site, state_dir).await?;
-    let opened = open(superblock.clone(), locator.clone(), secret).await;
-    let (Err(error), Some(own)) = (&opened, locator) else {
+    let (superblock, found) = find(store, site, state_dir).await?;
+    let opened = open(superblock.clone(), found.clone(), secret).await;
+    let (Err(error), Some(own)) = (&opened, found) else {
         return opened;
     };
     if !is_of_secret(error) {
         return opened;
     }
-    for (twin, locator) in superblock::twins(store, &superblock, &own).await? {
-        match open(twin, Some(locator), secret).await {
+    for (twin, found) in superblock::twins(store, &superblock, &own).await? {
+        match open(twin, Some(found), secret).await {
             Err(error) if is_of_secret(&error) => {}
             decided => return decided,
         }
@@ -196,18 +195,14 @@ fn is_of_secret(error: &anyhow::Error) -> bool {
 }
 
 /// Opens a superblock, which takes a second of work on purpose.
-async fn open(
-    superblock: Superblock,
-    locator: Option<Locator>,
-    secret: &Secret,
-) -> Result<Unlocked> {
+async fn open(superblock: Superblock, found: Option<Found>, secret: &Secret) -> Result<Unlocked> {
     let secret = secret.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let master = superblock.open(&secret)?;
         Ok::<_, crate::codec::Error>(Unlocked {
             superblock,
             master,
-            locator,
+            found,
         })
     });
     Ok(opened.await.context("opening the superblock")??)
@@ -219,7 +214,7 @@ async fn find(
     store: &dyn Store,
     site: &Site,
     state_dir: &Path,
-) -> Result<(Superblock, Option<Locator>)> {
+) -> Result<(Superblock, Option<Found>)> {
     let owner = drive::owner(state_dir);
     let kept = copy_in(state_dir).filter(|kept| owner.is_none_or(|owner| owner == kept.drive()));
     let owner = owner.or(kept.as_ref().map(Superblock::drive));
@@ -235,8 +230,8 @@ async fn find(
             );
             Ok((copy, None))
         }
-        (Ok(Some((fetched, locator))), _) if owner.is_none_or(|owner| owner == fetched.drive()) => {
-            Ok((fetched, Some(locator)))
+        (Ok(Some((fetched, found))), _) if owner.is_none_or(|owner| owner == fetched.drive()) => {
+            Ok((fetched, Some(found)))
         }
         (Ok(Some(_)), Some(copy)) if is_at(&copy, site) => {
             log::warn!(
@@ -295,14 +290,14 @@ fn is_at(superblock: &Superblock, site: &Site) -> bool {
 async fn fetch(
     store: &dyn Store,
     drive: Option<DriveId>,
-) -> Result<Option<(Superblock, Locator)>, drive::Error> {
+) -> Result<Option<(Superblock, Found)>, drive::Error> {
     let (mut other, mut damage) = (None, None);
     for found in superblock::find(store).await? {
         match superblock::fetch(store, &found).await {
             Ok(fetched) if drive.is_none_or(|drive| drive == fetched.drive()) => {
-                return Ok(Some((fetched, found.locator)));
+                return Ok(Some((fetched, found)));
             }
-            Ok(fetched) => drop(other.get_or_insert((fetched, found.locator))),
+            Ok(fetched) => drop(other.get_or_insert((fetched, found))),
             Err(
                 error @ (drive::Error::Damaged(_)
                 | drive::Error::Store(
@@ -328,7 +323,7 @@ async fn fetch(
 /// With code `Leased` when another machine put one at the same time: then this one is not in effect.
 pub(crate) async fn succeed(store: &dyn Store, next: &Unlocked) -> Result<Option<drive::Error>> {
     let before = superblock::find(store).await?;
-    if !superblock::put(store, &next.superblock, &next.master, Rivals::SameDrive).await? {
+    if !superblock::put(store, &next.superblock, &next.master).await? {
         return Err(fault(
             Code::Leased,
             "another machine changed the passphrase, the recovery key or the channels of this drive at the same \
@@ -344,17 +339,26 @@ pub(crate) async fn succeed(store: &dyn Store, next: &Unlocked) -> Result<Option
     Ok(left)
 }
 
-async fn remove_old(
-    store: &dyn Store,
-    next: &Unlocked,
-    old: &superblock::Found,
-) -> Result<(), drive::Error> {
-    let is_known = next.locator.as_ref() == Some(&old.locator);
+async fn remove_old(store: &dyn Store, next: &Unlocked, old: &Found) -> Result<(), drive::Error> {
+    let before = next.found.as_ref();
+    let is_known = before.is_some_and(|before| before.locator == old.locator);
     if is_known || !superblock::is_of_another(store, old, next.drive()).await? {
         // Its pin goes with it: without it, it would not be found again if it stayed.
         store.remove(std::slice::from_ref(&old.locator)).await?;
     }
     Ok(())
+}
+
+/// Pins the superblock where none is pinned: whoever put it was killed before, or somebody took the pin away. It is
+/// found without it too, so what keeps it from being pinned is a warning.
+pub(crate) async fn keep_pinned(store: &dyn Store, unlocked: &Unlocked) {
+    let Some(found) = unlocked.found.as_ref().filter(|found| !found.is_pinned) else {
+        return;
+    };
+    match store.pin(&found.locator).await {
+        Ok(()) => log::info!("the superblock was not pinned, and is now"),
+        Err(error) => log::warn!("the superblock is not pinned, and cannot be: {error}"),
+    }
 }
 
 /// Tells the superblock where the drive is now, if the configuration says something else: somebody
@@ -377,7 +381,7 @@ pub(crate) async fn follow_places(
             .superblock
             .with_places(&unlocked.master, places.encode()?)?,
         master: unlocked.master,
-        locator: unlocked.locator,
+        found: unlocked.found,
     };
     if let Some(error) = succeed(store, &next).await? {
         log::warn!("an older superblock stays on Discord: {error}");
@@ -423,7 +427,7 @@ mod tests {
         Unlocked {
             superblock,
             master,
-            locator: None,
+            found: None,
         }
     }
 
@@ -433,7 +437,7 @@ mod tests {
         Unlocked {
             superblock: changed.expect("sealed"),
             master: master.clone(),
-            locator: None,
+            found: None,
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Found {
     pub locator: Locator,
     /// Greater is newer.
     pub generation: u64,
+    /// One that is not was found by looking through the journal.
+    pub is_pinned: bool,
     bytes: u64,
 }
 
@@ -33,17 +35,18 @@ fn generation(name: &str) -> Option<u64> {
     }
 }
 
-fn newest(entries: Vec<Entry>) -> Vec<Found> {
+/// Of several of one generation, the one that was put last: whoever put another was killed before it was in effect.
+fn newest(mut entries: Vec<Entry>, is_pinned: bool) -> Vec<Found> {
+    entries.sort_by_key(|entry| std::cmp::Reverse((generation(&entry.name), entry.mark)));
     let found = entries.into_iter().filter_map(|entry| {
         Some(Found {
             generation: generation(&entry.name)?,
             locator: entry.locator,
+            is_pinned,
             bytes: entry.bytes,
         })
     });
-    let mut found: Vec<Found> = found.collect();
-    found.sort_by_key(|found| std::cmp::Reverse(found.generation));
-    found
+    found.collect()
 }
 
 /// The superblocks of the drive, newest first; none if there is no drive. When somebody removed the pin, all of
@@ -52,7 +55,7 @@ fn newest(entries: Vec<Entry>) -> Vec<Found> {
 /// # Errors
 /// What the store says.
 pub async fn find(store: &dyn Store) -> Result<Vec<Found>, Error> {
-    let pinned = newest(store.pinned().await?);
+    let pinned = newest(store.pinned().await?, true);
     if !pinned.is_empty() {
         return Ok(pinned);
     }
@@ -63,7 +66,7 @@ pub async fn find(store: &dyn Store) -> Result<Vec<Found>, Error> {
         entries.extend(superblocks.filter(|entry| generation(&entry.name).is_some()));
         match page.next {
             Some(next) => span = Span::After(next),
-            None => return Ok(newest(entries)),
+            None => return Ok(newest(entries, false)),
         }
     }
 }
@@ -95,18 +98,10 @@ pub async fn is_of_another(
     }
 }
 
-/// Which superblocks beside a new one say that another machine changed the drive at the same time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rivals {
-    /// Any: where a drive is made, there is none.
-    All,
-    /// Those of the same drive that are as new, or newer: they were made from the same one.
-    SameDrive,
-}
-
-/// Puts and pins a superblock, unless another machine does so at the same time. Gives whether it is in effect; if
-/// not, it is gone again. Of machines that pin at the same time, whoever pins last sees the others: so one of them
-/// at most succeeds, and it can be that none does. One that cannot be pinned is not in effect either.
+/// Puts and pins a superblock, unless another machine puts one of the same drive that is as new at the same time.
+/// Gives whether it is in effect; if not, it is gone again. Of machines that pin at the same time, whoever pins last
+/// sees the others: so one of them at most succeeds, and it can be that none does. One that cannot be pinned is not
+/// in effect either.
 ///
 /// # Errors
 /// What the store says.
@@ -114,8 +109,49 @@ pub async fn put(
     store: &dyn Store,
     superblock: &Superblock,
     master: &MasterKey,
-    rivals: Rivals,
 ) -> Result<bool, Error> {
+    let own = send(store, superblock, master).await?;
+    let settled = async {
+        store.pin(&own).await?;
+        Ok(!has_rival(store, superblock, &own).await?)
+    };
+    let in_effect = settled.await;
+    if !matches!(in_effect, Ok(true)) {
+        withdraw(store, own).await;
+    }
+    in_effect
+}
+
+/// Puts and pins the superblock of a new drive, unless the shelf has one already; was it put? Of two drives that are
+/// made at once, the one whose superblock arrives first is there, and the other never was.
+///
+/// # Errors
+/// What the store says.
+pub async fn put_first(
+    store: &dyn Store,
+    superblock: &Superblock,
+    master: &MasterKey,
+) -> Result<bool, Error> {
+    let locator = send(store, superblock, master).await?;
+    let pin_first = async {
+        let is_first = oldest(store).await?.as_ref() == Some(&locator);
+        if is_first {
+            store.pin(&locator).await?;
+        }
+        Ok(is_first)
+    };
+    let put = pin_first.await;
+    if !matches!(put, Ok(true)) {
+        withdraw(store, locator).await;
+    }
+    put
+}
+
+async fn send(
+    store: &dyn Store,
+    superblock: &Superblock,
+    master: &MasterKey,
+) -> Result<Locator, Error> {
     let name = Name::Superblock {
         generation: superblock.generation(),
         salt: crate::codec::key::random(),
@@ -125,34 +161,27 @@ pub async fn put(
         body: superblock.encode(master),
     };
     let put = store.put(&store.journal(), vec![object]).await?;
-    let own = put.into_iter().next().ok_or(Error::Malformed)?;
-    let settled = async {
-        store.pin(&own).await?;
-        Ok(!has_rival(store, superblock, &own, rivals).await?)
-    };
-    let in_effect = settled.await;
-    if !matches!(in_effect, Ok(true))
-        && let Err(error) = store.remove(&[own]).await
-    {
-        log::warn!("a superblock that is not in effect stays on the store: {error}");
-    }
-    in_effect
+    put.into_iter().next().ok_or(Error::Malformed)
 }
 
-/// Has another machine put a superblock beside the one at `own`, in the same moment?
+async fn withdraw(store: &dyn Store, locator: Locator) {
+    if let Err(error) = store.remove(&[locator]).await {
+        log::warn!("a superblock that is not in effect stays on the store: {error}");
+    }
+}
+
+/// Has another machine put a superblock as new as this one, beside the one at `own`?
 async fn has_rival(
     store: &dyn Store,
     superblock: &Superblock,
     own: &Locator,
-    rivals: Rivals,
 ) -> Result<bool, Error> {
     for found in find(store).await? {
-        let is_older = found.generation < superblock.generation();
-        if found.locator == *own || (is_older && rivals == Rivals::SameDrive) {
+        if found.locator == *own || found.generation < superblock.generation() {
             continue;
         }
         match fetch(store, &found).await {
-            Ok(other) if rivals == Rivals::All || is_as_new(&other, superblock) => return Ok(true),
+            Ok(other) if is_as_new(&other, superblock) => return Ok(true),
             Ok(_) => {}
             // It was taken back just now, or never counted.
             Err(error) if error.is_damage() => {}
@@ -174,21 +203,37 @@ fn is_as_new(other: &Superblock, than: &Superblock) -> bool {
 pub async fn twins(
     store: &dyn Store,
     superblock: &Superblock,
-    own: &Locator,
-) -> Result<Vec<(Superblock, Locator)>, Error> {
+    own: &Found,
+) -> Result<Vec<(Superblock, Found)>, Error> {
     let mut twins = Vec::new();
     for found in find(store).await? {
-        if found.locator == *own || found.generation != superblock.generation() {
+        if found.locator == own.locator || found.generation != superblock.generation() {
             continue;
         }
         match fetch(store, &found).await {
-            Ok(other) if is_as_new(&other, superblock) => twins.push((other, found.locator)),
+            Ok(other) if is_as_new(&other, superblock) => twins.push((other, found)),
             Ok(_) => {}
             Err(error) if error.is_damage() => {}
             Err(error) => return Err(error),
         }
     }
     Ok(twins)
+}
+
+/// The superblock that arrived before all others, of whatever drive.
+async fn oldest(store: &dyn Store) -> Result<Option<Locator>, Error> {
+    let mut span = Span::After(Mark(0));
+    loop {
+        let page = store.list(&store.journal(), span).await?;
+        let mut entries = page.entries.into_iter();
+        if let Some(first) = entries.find(|entry| generation(&entry.name).is_some()) {
+            return Ok(Some(first.locator));
+        }
+        match page.next {
+            Some(next) => span = Span::After(next),
+            None => return Ok(None),
+        }
+    }
 }
 
 /// Name of the superblock's copy in a state directory.

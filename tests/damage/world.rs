@@ -20,7 +20,6 @@ use ods::drive::repair::Losses;
 use ods::drive::repair::Mode;
 use ods::drive::scope::Scope;
 use ods::drive::superblock;
-use ods::drive::superblock::Rivals;
 use ods::drive::task::Go;
 use ods::drive::task::Task;
 use ods::drive::verify;
@@ -266,7 +265,7 @@ impl World {
         runtime.block_on(async {
             for superblock in [&first, &superblock] {
                 let before = superblock::find(&store).await.expect("listed");
-                superblock::put(&store, superblock, &master, Rivals::SameDrive)
+                superblock::put(&store, superblock, &master)
                     .await
                     .expect("put");
                 for old in before {

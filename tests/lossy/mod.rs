@@ -22,6 +22,11 @@ use std::time::Duration;
 pub(crate) use disk::Forget;
 pub(crate) use disk::Names;
 
+use crate::chaos::machine::Foreground;
+use crate::chaos::machine::Machine;
+use crate::chaos::machine::World;
+use crate::chaos::sys;
+
 /// Names the mount point to the process that is to be a disk.
 const MOUNTPOINT: &str = "ODS_TEST_LOSSY";
 /// Says how its names become durable.
@@ -103,6 +108,15 @@ impl Lossy {
         self.hear("is off");
     }
 
+    /// The same while a program runs: whoever waits for the disk dies waiting.
+    pub(crate) fn off_under(&mut self, running: &mut Foreground) {
+        if running.is_running() {
+            let _ = sys::kill(running.pid());
+        }
+        self.off();
+        running.stop();
+    }
+
     /// Forgets, and works again.
     pub(crate) fn cut(&mut self, forget: Forget, seed: u64) {
         self.order(&format!("cut {forget:?} {seed}"));
@@ -115,6 +129,26 @@ impl Drop for Lossy {
         drop(self.orders.take());
         drop(self.child.wait());
     }
+}
+
+/// A machine whose configuration and state lie on a disk that forgets.
+pub(crate) fn on_a_lossy_disk(names: Names) -> (World, Machine, Lossy) {
+    let world = World::new();
+    let mut machine = world.machine();
+    let disk = machine.path("disk");
+    std::fs::create_dir(&disk).expect("a directory");
+    let lossy = Lossy::start("a_disk_that_forgets", &disk, names);
+    for (variable, below) in [("XDG_CONFIG_HOME", "config"), ("XDG_STATE_HOME", "state")] {
+        let path = disk.join(below);
+        machine.set(variable, path.to_str().expect("text"));
+    }
+    (world, machine, lossy)
+}
+
+/// Makes a file or a directory durable.
+pub(crate) fn sync(path: &Path) {
+    let file = std::fs::File::open(path).expect("there");
+    file.sync_all().expect("synced");
 }
 
 /// In the other process: serves until standard input ends.

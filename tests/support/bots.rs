@@ -19,7 +19,6 @@ use ods::codec::superblock::Cost;
 use ods::codec::superblock::Superblock;
 use ods::drive::Drive;
 use ods::drive::superblock;
-use ods::drive::superblock::Rivals;
 use ods::drive::task::Go;
 use ods::drive::task::Task;
 use ods::emulator::permission;
@@ -73,7 +72,7 @@ async fn open(state: &std::path::Path, store: &Arc<Discord>) -> Arc<Drive> {
     let secret = Secret::passphrase("correct horse battery staple".into()).expect("a secret");
     let made = Superblock::create(&secret, Cost::LEAST, Vec::new());
     let (block, master, _) = made.expect("a superblock");
-    superblock::put(&**store, &block, &master, Rivals::SameDrive)
+    superblock::put(&**store, &block, &master)
         .await
         .expect("it is taken");
     let keys = Keys::derive(&master, block.drive());
