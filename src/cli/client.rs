@@ -158,10 +158,8 @@ fn next(lines: &mut BufReader<UnixStream>, begun: &mut Vec<u8>) -> Result<Option
             begun.clear();
             Ok(Some(answer))
         }
-        Ok(_) => Err(fault(
-            Code::Other,
-            "the daemon ended without an answer; its log says why",
-        )),
+        Ok(_) => Err(ended()),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Err(ended()),
         Err(error)
             if matches!(
                 error.kind(),
@@ -172,6 +170,13 @@ fn next(lines: &mut BufReader<UnixStream>, begun: &mut Vec<u8>) -> Result<Option
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn ended() -> anyhow::Error {
+    fault(
+        Code::Other,
+        "the daemon ended without an answer; its log says why",
+    )
 }
 
 /// Calls with a path that is short enough for a socket's address, by a link if need be.
@@ -191,4 +196,20 @@ pub(crate) fn with_short<T>(
     let result = call(&link.join(name));
     drop(std::fs::remove_file(&link));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_is_killed_while_it_is_asked_ended_without_an_answer() {
+        let (stream, daemon) = UnixStream::pair().expect("a pair");
+        let mut client = Client { stream };
+        let mut lines = client.say(&Request::Status).expect("said");
+        // With the question unread, which resets the connection.
+        drop(daemon);
+        let error = next(&mut lines, &mut Vec::new()).expect_err("no answer");
+        assert!(error.to_string().contains("its log says why"), "{error}");
+    }
 }
