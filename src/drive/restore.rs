@@ -250,11 +250,11 @@ fn load(dir: &Path, keys: &Keys, instance: &[u8; 8], backup: &mut Backup) -> Res
     };
     let share = index.base_get(&Share::key(instance))?;
     let share = share.and_then(|value| Share::decode(&value));
+    // That the store has a checkpoint of this epoch is not said.
     let head = Head {
         epoch,
         hash,
         mark: Mark::default(),
-        checkpoint_bytes: bytes,
         through: share.unwrap_or_default().through,
         ..Head::default()
     };
