@@ -13,6 +13,8 @@ mod desk;
 mod dice;
 #[path = "support/discord.rs"]
 mod discord;
+#[path = "support/past.rs"]
+mod past;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -53,12 +55,8 @@ async fn emulator(data: &Path) -> Emulator {
 }
 
 impl Past {
-    fn log(&self) -> Vec<u8> {
-        std::fs::read(self.data.path().join("state.log")).expect("a log")
-    }
-
     fn lines(&self) -> usize {
-        self.log().iter().filter(|byte| **byte == b'\n').count()
+        past::lines(self.data.path())
     }
 
     fn store(&self, emulator: &Emulator) -> Arc<Discord> {
@@ -68,28 +66,8 @@ impl Past {
 
     /// Discord as it was when so many things had happened.
     async fn until(&self, lines: usize) -> (Emulator, TempDir) {
-        let then = TempDir::new().unwrap();
-        let log = self.log();
-        let ends = log.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
-        let end = ends.map(|(at, _)| at + 1).nth(lines - 1).expect("a line");
-        std::fs::write(then.path().join("state.log"), &log[..end]).unwrap();
-        let (from, to) = (
-            self.data.path().join("attachments"),
-            then.path().join("attachments"),
-        );
-        link_all(&from, &to);
+        let then = past::until(self.data.path(), lines);
         (emulator(then.path()).await, then)
-    }
-}
-
-fn link_all(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => link_all(&entry.path(), &target),
-            false => std::fs::hard_link(entry.path(), target).unwrap(),
-        }
     }
 }
 

@@ -83,16 +83,32 @@ impl World {
         })
     }
 
+    /// One in a directory from which nothing goes that was ever there, so that its past can be had again.
+    pub(crate) fn with_a_past(data: &Path) -> World {
+        World::start(Settings {
+            data: Some(data.to_owned()),
+            limits: Limits {
+                cdn_keep_deleted_s: 1 << 30,
+                ..Limits::unlimited_rates()
+            },
+            ..Settings::default()
+        })
+    }
+
     fn with(settings: Settings) -> World {
+        World::start(Settings {
+            limits: Limits::unlimited_rates(),
+            ..settings
+        })
+    }
+
+    fn start(settings: Settings) -> World {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
-        let emulator = runtime.block_on(Emulator::start(Settings {
-            limits: Limits::unlimited_rates(),
-            ..settings
-        }));
+        let emulator = runtime.block_on(Emulator::start(settings));
         World {
             runtime,
             emulator: emulator.expect("an emulator"),
