@@ -6,7 +6,11 @@
 //!
 //! `ODS_CUTS` and `ODS_SEED` choose how much and where to begin.
 
-#![allow(unreachable_pub, reason = "modules that other tests use too")]
+#![allow(
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    reason = "modules that other tests use too"
+)]
 
 mod chaos;
 mod lossy;
