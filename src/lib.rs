@@ -70,7 +70,8 @@
 //! `drive/publish.rs`. A machine's loss: `drive/rebuild.rs`. The bytes themselves: `codec/format.md`.
 //! Where this differs from what one would expect, the room's own page says why: [`index`] (layers
 //! instead of a database that is written on every operation), [`index::manifest`] (extents that split
-//! instead of chunks that are cut again), `drive/lease.rs` (leases that time alone does not end).
+//! instead of chunks that are cut again), `drive/lease.rs` (leases that time alone does not end), `drive/lineage.rs` (a
+//! machine that takes another name at each mount).
 
 pub mod bot;
 pub mod cache;

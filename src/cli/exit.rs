@@ -43,7 +43,7 @@ codes! {
     Newer = 15, "the drive was written by a newer ods";
     Forked = 16, "the drive went on elsewhere while changes waited here";
     Leased = 17, "the drive is in use on another machine";
-    State = 18, "the state directory is in use, or belongs to another drive";
+    State = 18, "the state directory is in use, of another drive, or a copy in which changes wait";
     Damaged = 19, "data is damaged";
     Disk = 20, "the local disk failed or is full";
     Fuse = 21, "FUSE is missing or not allowed";

@@ -158,12 +158,12 @@ fn lease_advice(is_ours: bool, their_dir: &Path, local: &Settings) -> String {
         );
     }
     if their_dir == local.state_dir {
-        let spool = local.spool_dir.clone();
-        let spooled = bytes_in(&spool.unwrap_or_else(|| their_dir.join("spool")));
+        let spooled = bytes_in(&local.spool_dir());
         if spooled > 0 {
             return format!(
-                "that was this machine, or one of the same name, before {dir} lost its name; the spool in it holds {}, and \
-                 what of that is not on Discord yet is kept and goes there when you mount with `-o takeover`",
+                "that was this machine before {dir} lost its name, or it is one of the same name that has it too, as a copy or \
+                 as the original: if so, unmount it there. If not, the spool in it holds {}, and what of that is not on \
+                 Discord yet is kept and goes there when you mount with `-o takeover`",
                 Bytes(spooled)
             );
         }

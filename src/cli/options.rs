@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::drive::Access;
+use crate::drive::Copies;
 use crate::drive::Names;
 use crate::drive::Settings;
 use crate::drive::Takeover;
@@ -246,6 +247,7 @@ impl Options {
         settings.write_timeout = self.write_timeout.unwrap_or(settings.write_timeout);
         settings.names = self.names;
         settings.takeover = self.takeover;
+        settings.copies = Copies::Notice;
         settings.gc = self.gc;
         settings.gc_delay = self.gc_delay.unwrap_or(settings.gc_delay);
         if self.mount.read_only {

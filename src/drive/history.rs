@@ -11,6 +11,8 @@ use crate::drive::Error;
 use crate::drive::journal::Head;
 use crate::drive::journal::Preamble;
 use crate::drive::journal::Share;
+use crate::drive::lineage::Sender;
+use crate::drive::lineage::are_kin;
 use crate::drive::names::Name;
 use crate::drive::names::Series;
 use crate::id::EpochNo;
@@ -211,7 +213,7 @@ impl Drive {
             }
             let covers_more = |(_, other): &(&Found, Opened)| {
                 let (this, other) = (&opened.preamble, &other.preamble);
-                this.instance == other.instance && this.through > other.through
+                are_kin(&this.instance, &other.instance) && this.through > other.through
             };
             if chosen.as_ref().is_none_or(covers_more) {
                 chosen = Some((found, opened));
@@ -268,8 +270,9 @@ impl Drive {
             return Ok(false);
         }
         let opened = self.open_segment(found).await?;
-        let follows = opened.previous == head.hash && opened.preamble.through <= share.through;
-        Ok(follows && opened.preamble.instance == self.instance)
+        let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
+        let is_ours = matches!(self.lineage.sender(&sender, covers), Sender::This(_));
+        Ok(is_ours && opened.previous == head.hash && covers <= share.through)
     }
 
     /// Splits the first part of a checkpoint into what it says and its batch.

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! `check` is the beginning of the BLAKE3 hash of what is before it; older files have none. There are two such
-//! files. The name is what the lease on the store goes by: with another one this machine would be a stranger.
+//! files. The name is what the lease on the store goes by: with another one this machine would be a stranger. Each
+//! opening for changes takes a new one, and [`crate::drive::lineage`] notes those before.
 
 use std::path::Path;
 
@@ -96,7 +97,7 @@ fn opened_last(state_dir: &Path) -> Option<DriveId> {
     Some(Superblock::decode(&bytes).ok()?.drive())
 }
 
-/// The random name of this state directory, made with it, and a check that it is this drive's.
+/// The random name of this state directory, at first made with it, and a check that it is this drive's.
 pub(in crate::drive) fn of(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], Error> {
     let paths = [state_dir.join(NAME), state_dir.join(COPY)];
     let mut found = [Found::Nothing; 2];
@@ -117,11 +118,27 @@ pub(in crate::drive) fn of(state_dir: &Path, drive: DriveId) -> Result<[u8; 8], 
             log::warn!("{} is damaged and is written again", path.display());
         }
         if std::fs::read(path).ok().as_deref() != Some(&right) {
-            durable::write_file(path, &right)
-                .map_err(|error| Error::State(format!("{}: {error}", path.display())))?;
+            write(path, &right)?;
         }
     }
     Ok(name)
+}
+
+/// Gives a state directory of this drive another name.
+pub(in crate::drive) fn rename(
+    state_dir: &Path,
+    drive: DriveId,
+    name: [u8; 8],
+) -> Result<(), Error> {
+    for file in [NAME, COPY] {
+        write(&state_dir.join(file), &encode(drive, name))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    durable::write_file(path, bytes)
+        .map_err(|error| Error::State(format!("{}: {error}", path.display())))
 }
 
 /// A new name for a directory that has none, or has lost it but can be told to be this drive's.

@@ -170,7 +170,7 @@ impl<'d> PartWriter<'d> {
     ) -> PartWriter<'d> {
         let preamble = Preamble {
             time: drive.now(),
-            instance: drive.instance,
+            instance: drive.lineage.name(),
             through,
         };
         PartWriter {

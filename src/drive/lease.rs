@@ -85,6 +85,7 @@ pub(in crate::drive) fn read(text: &[u8]) -> Option<Told> {
 impl Drive {
     /// Takes the lease, or says who has it. What is taken over stays until [`Drive::displace_others`].
     pub(in crate::drive) async fn take_lease(&self, watch: Watch<'_>) -> Result<(), Error> {
+        self.refuse_copy()?;
         let (own, foreign) = self.leases().await?;
         if !foreign.is_empty() {
             *self.lock_lease() = Some(Held {
@@ -97,6 +98,7 @@ impl Drive {
             self.catch_up(watch).await?;
         }
         self.note_lease(!own.is_empty() && foreign.is_empty())?;
+        self.take_name()?;
         self.put_lease(self.now()).await?;
         if !own.is_empty() {
             self.store.remove(&own).await?;
@@ -158,7 +160,7 @@ impl Drive {
         entry: &Entry,
     ) -> Result<Option<Error>, Error> {
         match Name::parse(&entry.name) {
-            Some(Name::Lease { instance, .. }) if instance != self.instance => {}
+            Some(Name::Lease { instance, .. }) if !self.lineage.has(&instance) => {}
             _ => return Ok(None),
         }
         let opened = match self.open_lease(entry).await {
@@ -227,7 +229,7 @@ impl Drive {
         // The length of a note shows, and would tell how long the names of machine and user are.
         text.resize(text.len().next_multiple_of(TEXT_STEP), b' ');
         let name = Name::Lease {
-            instance: self.instance,
+            instance: self.lineage.name(),
             salt: codec::key::random(),
         }
         .text();
@@ -292,7 +294,7 @@ impl Drive {
     }
 
     fn is_own_lease(&self, entry: &Entry) -> bool {
-        matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if instance == self.instance)
+        matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if self.lineage.has(&instance))
     }
 
     /// Has this machine had the lease since before it last followed the journal, and has it still? Then nobody
@@ -392,6 +394,32 @@ mod tests {
         let change =
             |change: &mut crate::drive::Change<'_>| crate::drive::archive::create_first(change);
         drive.change(change).expect("there is room");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_spool_that_cannot_be_read_for_a_moment_gives_no_lease_away() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let first = first.expect("a new drive");
+        flush(&first).await;
+        note(&first);
+        first.close().await;
+        drop(first);
+        // The index is made anew, and while it is, the spool's disk goes away.
+        std::fs::remove_dir_all(dirs[0].path().join("index")).expect("removed");
+        let [spool, away] = ["spool", "away"].map(|name| dirs[0].path().join(name));
+        let hide = |_| drop(std::fs::rename(&spool, &away));
+        let settings = fixture::settings(dirs[0].path());
+        let failed = fixture::open_watched(settings, &store, &hide).await;
+        assert!(matches!(failed, Err(Error::Disk(_))), "{failed:?}");
+        std::fs::rename(&away, &spool).expect("it is back");
+        let refused = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        assert!(matches!(refused, Err(Error::Leased { .. })), "{refused:?}");
+        let again = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let again = again.expect("the lease is its own");
+        flush(&again).await;
+        again.close().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

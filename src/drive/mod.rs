@@ -43,6 +43,7 @@ mod identity;
 mod journal;
 mod kept;
 mod lease;
+mod lineage;
 mod lock;
 mod losses;
 mod lost;
@@ -109,6 +110,7 @@ pub use rebuild::Progress as RebuildProgress;
 pub use rebuild::Watch;
 pub use settings::Access;
 pub use settings::Begin;
+pub use settings::Copies;
 pub use settings::Names;
 pub use settings::Settings;
 pub use settings::Takeover;
@@ -155,7 +157,8 @@ pub struct Drive {
     damaged: Mutex<HashMap<InodeNo, String>>,
     /// What damaged files were called when they were last looked for; none for one without a name.
     damaged_paths: Mutex<HashMap<InodeNo, Option<String>>>,
-    instance: [u8; 8],
+    /// What this state directory is and was called.
+    lineage: lineage::Lineage,
     /// Those of this drive. Each holds it, and with it the state directory, until its very end.
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     /// The epoch of the index that one made anew replaces.

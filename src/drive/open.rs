@@ -21,6 +21,7 @@ use crate::drive::control::Stop;
 use crate::drive::fetch;
 use crate::drive::identity;
 use crate::drive::journal::Head;
+use crate::drive::lineage::Lineage;
 use crate::drive::lock::lock;
 use crate::drive::memory;
 use crate::drive::names::Name;
@@ -42,7 +43,7 @@ use crate::store::Store;
 const FAREWELL_MAX: Duration = Duration::from_secs(10);
 
 /// Name of the note of how far the spool was durable, in the state directory.
-const SPOOL_END: &str = "spool.end";
+pub(in crate::drive) const SPOOL_END: &str = "spool.end";
 
 /// Segments that a full spool has at least.
 const SEGMENTS_MIN: u64 = 8;
@@ -123,7 +124,8 @@ impl Drive {
             let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
             let goes_on_there = is_rival || drive.is_taking_over();
             let through = drive.journal_head().through;
-            if goes_on_there || !matches!(drive.unpublished(through), Ok(Some(_))) {
+            // A spool that cannot be read may hold changes that wait.
+            if goes_on_there || matches!(drive.unpublished(through), Ok(None)) {
                 drop(drive.drop_lease().await);
             }
             return Err((error, drive.index.damage()));
@@ -148,13 +150,10 @@ impl Drive {
         store: Arc<dyn Store>,
     ) -> Result<Drive, Error> {
         let lock = lock(&settings.state_dir)?;
-        let instance = identity::of(&settings.state_dir, id)?;
+        let name = identity::of(&settings.state_dir, id)?;
         let epoch_aside = aside::begin(&settings)?;
         let (index, head) = open_index(&aside::in_use(&settings.state_dir))?;
-        let spool_dir = settings
-            .spool_dir
-            .clone()
-            .unwrap_or_else(|| settings.state_dir.join("spool"));
+        let spool_dir = settings.spool_dir();
         let segment_bytes = spool::Settings::default().segment_bytes;
         let spool = spool::Settings {
             // Space comes back by the segment, so a small spool needs small ones.
@@ -164,6 +163,8 @@ impl Drive {
             least_free_bytes: least_free(&settings.state_dir),
         };
         let spool = Spool::open_noted(&spool_dir, &settings.state_dir.join(SPOOL_END), spool)?;
+        let last = spool.usage().appended;
+        let lineage = Lineage::read(&settings.state_dir, name, last, settings.copies)?;
         let cache_dir = settings
             .cache_dir
             .clone()
@@ -205,7 +206,7 @@ impl Drive {
             lease_kept: AtomicBool::new(false),
             damaged: Mutex::default(),
             damaged_paths: Mutex::default(),
-            instance,
+            lineage,
             epoch_aside,
             settings,
             _lock: lock,

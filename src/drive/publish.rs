@@ -241,7 +241,10 @@ impl Drive {
             epoch: epoch.number,
         };
         let mut batch = Batch::default();
-        batch.put(Share::key(&self.instance), share.encode())?;
+        if let Some(forgotten) = self.lineage.outgrown(&self.index)? {
+            batch.delete(Share::key(&forgotten));
+        }
+        batch.put(Share::key(&self.lineage.name()), share.encode())?;
         self.index.amend(batch)?;
         let head = self.journal_head();
         let mut writer = PartWriter::new(

@@ -18,6 +18,7 @@ use crate::drive::Error;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
+use crate::drive::lineage::Sender;
 use crate::drive::names::Series;
 use crate::drive::unsettled;
 use crate::id::EpochNo;
@@ -233,10 +234,14 @@ impl Drive {
                 Err(error) if error.is_damage() => continue,
                 opened => opened?,
             };
-            if opened.preamble.instance == self.instance {
-                through = through.max(opened.preamble.through);
-            } else {
-                foreign = true;
+            let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
+            match self.lineage.sender(&sender, covers) {
+                Sender::This(covered) => through = through.max(covered),
+                Sender::Original(covered) => {
+                    through = through.max(covered);
+                    foreign = true;
+                }
+                Sender::Other => foreign = true,
             }
         }
         if foreign && self.unpublished(through)?.is_some() {
@@ -320,7 +325,8 @@ impl Drive {
             }
             let Some((found, opened)) = self.choose(candidates, later, head).await? else {
                 return Err(Error::Damaged(format!(
-                    "epoch {} of the journal does not follow the one before it",
+                    "epoch {} of the journal does not follow the one before it; if two machines published at the same time, \
+                     `ods sync --reset` makes this one's index again, without what it published last",
                     first.epoch
                 )));
             };
@@ -331,8 +337,11 @@ impl Drive {
             head.hash = opened.hash;
             head.tail_segments += 1;
             head.tail_bytes += found.bytes();
-            if opened.preamble.instance == self.instance {
-                head.through = head.through.max(opened.preamble.through);
+            let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
+            if let Sender::This(covered) | Sender::Original(covered) =
+                self.lineage.sender(&sender, covers)
+            {
+                head.through = head.through.max(covered);
             }
             self.keep_head(head)?;
             for found in candidates {

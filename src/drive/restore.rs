@@ -22,19 +22,21 @@ use crate::codec::key::Keys;
 use crate::codec::segment;
 use crate::codec::segment::Kind;
 use crate::codec::superblock::Superblock;
+use crate::drive::Copies;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::aside;
 use crate::drive::identity;
 use crate::drive::journal::Head;
 use crate::drive::journal::PartWriter;
-use crate::drive::journal::Share;
+use crate::drive::lineage::Lineage;
 use crate::drive::lock;
 use crate::drive::names::Series;
 use crate::drive::open;
 use crate::drive::task::Task;
 use crate::durable;
 use crate::id::EpochNo;
+use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::Index;
 use crate::index::key;
@@ -223,13 +225,14 @@ fn record(file: &mut impl Read) -> Result<Option<Vec<u8>>, Error> {
 /// not whole or not of these keys, [`Error::Disk`].
 pub fn restore(state_dir: &Path, keys: &Keys, backup: &mut Backup) -> Result<Kept, Error> {
     let _lock = lock::lock(state_dir)?;
-    let instance = identity::of(state_dir, backup.superblock.drive())?;
-    let kept = load(&aside::beside(state_dir)?, keys, &instance, backup)?;
+    let name = identity::of(state_dir, backup.superblock.drive())?;
+    let lineage = Lineage::read(state_dir, name, Seq(u64::MAX), Copies::Ignore)?;
+    let kept = load(&aside::beside(state_dir)?, keys, &lineage, backup)?;
     aside::take(state_dir)?;
     Ok(kept)
 }
 
-fn load(dir: &Path, keys: &Keys, instance: &[u8; 8], backup: &mut Backup) -> Result<Kept, Error> {
+fn load(dir: &Path, keys: &Keys, lineage: &Lineage, backup: &mut Backup) -> Result<Kept, Error> {
     let index = Index::open(dir, open::INDEX_CACHE_BYTES)?;
     let (mut bytes, mut last): (u64, Option<(EpochNo, [u8; 32], bool)>) = (0, None);
     for number in 0_u32.. {
@@ -248,14 +251,12 @@ fn load(dir: &Path, keys: &Keys, instance: &[u8; 8], backup: &mut Backup) -> Res
     let Some((epoch, hash, true)) = last else {
         return Err(cut_short());
     };
-    let share = index.base_get(&Share::key(instance))?;
-    let share = share.and_then(|value| Share::decode(&value));
     // That the store has a checkpoint of this epoch is not said.
     let head = Head {
         epoch,
         hash,
         mark: Mark::default(),
-        through: share.unwrap_or_default().through,
+        through: lineage.share(&index)?.through,
         ..Head::default()
     };
     let mut batch = Batch::default();

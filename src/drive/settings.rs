@@ -57,6 +57,8 @@ pub struct Settings {
     pub begin: Begin,
     /// What to do when another machine holds the lease.
     pub takeover: Takeover,
+    /// Is it noticed that the state directory is a copy?
+    pub copies: Copies,
     /// Is garbage collected unasked?
     pub gc: gc::Collecting,
     /// How long what nothing refers to stays on the store.
@@ -106,7 +108,24 @@ pub enum Takeover {
     Force,
 }
 
+/// Is it noticed that the state directory is a copy of another one, or was moved?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Copies {
+    /// It is taken for what it is a copy of, until one of the two publishes something.
+    #[default]
+    Ignore,
+    /// It is told when it is opened for changes, where the system tells one directory from another.
+    Notice,
+}
+
 impl Settings {
+    /// Where the spool is.
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        let chosen = self.spool_dir.clone();
+        chosen.unwrap_or_else(|| self.state_dir.join("spool"))
+    }
+
     /// The defaults, with everything under `state_dir`.
     #[must_use]
     pub fn new(state_dir: PathBuf) -> Settings {
@@ -135,6 +154,7 @@ impl Settings {
             access: Access::Write,
             begin: Begin::Kept,
             takeover: Takeover::Refuse,
+            copies: Copies::Ignore,
             gc: gc::Collecting::Auto,
             gc_delay: gc::DELAY,
             clock: Clock::System,

@@ -11,6 +11,7 @@ use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::Share;
 use crate::drive::names::Series;
+use crate::drive::open::SPOOL_END;
 use crate::drive::rebuild::Progress;
 use crate::drive::rebuild::Watch;
 use crate::drive::rebuild::lead_to;
@@ -31,11 +32,6 @@ pub(in crate::drive) fn key() -> Vec<u8> {
 pub(in crate::drive) fn unfollowed() -> Vec<u8> {
     key::local("unfollowed")
 }
-
-/// What whoever reads a forked drive is told.
-const FORKED_SIDE: &str = "the drive went on from another machine while changes waited here: this machine's side is shown, with \
-     those changes; what the other machine published since is not. Copy what you need of it elsewhere, then remove the \
-     `spool` directory of this state directory: the next mount shows the other side";
 
 impl Drive {
     /// Notes, before a lease is put, whether this machine's own was still there, and no other.
@@ -119,8 +115,11 @@ impl Drive {
         segments.retain(|found| found.epoch > from && found.epoch <= own);
         if !lead_to(&segments, from, own) {
             return Err(Error::Forked(format!(
-                "this drive was changed from another machine while {} held changes that were never published, and its index                  is lost: the journal does not reach back to epoch {own}, which they follow, so they cannot be shown; give them                  up by removing its `spool` directory",
-                self.settings.state_dir.display()
+                "this drive was changed from another machine while {} held changes that were never published, and its index is \
+                 lost: the journal does not reach back to epoch {own}, which they follow, so they cannot be shown; to give them \
+                 up, {}",
+                self.settings.state_dir.display(),
+                self.how_to_give_up()
             )));
         }
         let mut progress = Progress::default();
@@ -139,23 +138,37 @@ impl Drive {
     }
 
     pub(in crate::drive) fn tell_forked(&self) {
-        self.control
-            .post(|board| board.forked = Some(String::from(FORKED_SIDE)));
+        let text = format!(
+            "the drive went on from another machine while changes waited here: this machine's side is shown, with those changes; \
+             what the other machine published since is not. Copy what you need of it elsewhere, then unmount and {}: the next mount shows \
+             the other side",
+            self.how_to_give_up()
+        );
+        self.control.post(|board| board.forked = Some(text));
+    }
+
+    /// What to do to be rid of the changes that wait: without the note of its end, the spool is not missed.
+    pub(in crate::drive) fn how_to_give_up(&self) -> String {
+        let (spool, dir) = (self.settings.spool_dir(), &self.settings.state_dir);
+        let end = dir.join(SPOOL_END);
+        format!(
+            "remove both the directory {} and the file {}",
+            spool.display(),
+            end.display()
+        )
     }
 
     pub(in crate::drive) fn forked(&self) -> Error {
         Error::Forked(format!(
-            "this drive was changed from another machine while {} held changes that were never published; \
-             keep them with `ods-mount -o ro` and copy what you need, or give them up by removing its `spool` directory",
-            self.settings.state_dir.display()
+            "this drive was changed from another machine while {} held changes that were never published; mount with \
+             `-o ro` and copy what you need of them elsewhere, then unmount and give them up: {}",
+            self.settings.state_dir.display(),
+            self.how_to_give_up()
         ))
     }
 
     pub(in crate::drive) fn share(&self) -> Result<Share, Error> {
-        let share = self.index.base_get(&Share::key(&self.instance))?;
-        Ok(share
-            .and_then(|value| Share::decode(&value))
-            .unwrap_or_default())
+        self.lineage.share(&self.index)
     }
 
     /// Attempts at the epoch after the head that the store did not keep whole are this machine's own if it had
