@@ -7,9 +7,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use anyhow::Result;
 
 use crate::cli::args;
+use crate::cli::exit;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::cli::init;
@@ -24,6 +26,7 @@ use crate::cli::secret;
 use crate::cli::secret::Typing;
 use crate::drive::Access;
 use crate::drive::Drive;
+use crate::drive::Halt;
 use crate::drive::RebuildProgress;
 use crate::drive::Settings;
 use crate::drive::superblock;
@@ -44,15 +47,29 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     draft.site.archives = Places::of(&unlocked.superblock)?.archives_channel;
     let seen = (&draft.guild, &draft.channels);
     permissions::check_in(&draft.site.setup()?, &draft.site, seen).await?;
-    let (files, bytes) =
-        rebuild(&args.name, &draft.state_dir, &unlocked, draft.site.store()?).await?;
+    let rebuilt = rebuild(&args.name, &draft.state_dir, &unlocked, draft.site.store()?).await;
+    // A harmed journal may be put right from here too, or at least be read up to there.
+    if let Err(error) = &rebuilt
+        && exit::code_of(error) != Code::Damaged
+    {
+        return rebuilt.map(drop);
+    }
     remote::keep_pinned(&store, &unlocked).await;
     remote::keep_copy(&draft.state_dir, &unlocked)?;
     init::keep(args, &mut draft, &passphrase)?;
+    let Rebuilt { files, bytes, halt } = rebuilt.with_context(|| set_up_all_the_same(args))?;
+    if let Some(halt) = &halt {
+        if !halt.is_newest() {
+            let text = format!("{}: {}", set_up_all_the_same(args), halt.told());
+            return Err(fault(Code::Damaged, text));
+        }
+        progress::note(&halt.told());
+    }
     if args.json {
         let mut answer = init::told(args, &draft, &unlocked);
         answer["files"] = files.into();
         answer["file_bytes"] = bytes.into();
+        answer["halt"] = halt.map(|halt| halt.told()).into();
         progress::answer(&answer.to_string())?;
     } else {
         progress::answer(&format!(
@@ -65,16 +82,29 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     Ok(())
 }
 
+fn set_up_all_the_same(args: &args::Init) -> String {
+    let name = &args.name;
+    format!("the drive `{name}` is set up here, but its journal on Discord is harmed")
+}
+
+/// What came of reading the drive's history.
+#[derive(Default)]
+struct Rebuilt {
+    files: u64,
+    bytes: u64,
+    halt: Option<Halt>,
+}
+
 /// Reads the drive's history, so that the first mount has nothing left to do.
 async fn rebuild(
     name: &str,
     state_dir: &Path,
     unlocked: &Unlocked,
     store: Arc<dyn Store>,
-) -> Result<(u64, u64)> {
+) -> Result<Rebuilt> {
     if !superblock::has_history(&store).await? {
         crate::cli::paths::make_private(state_dir)?;
-        return Ok((0, 0));
+        return Ok(Rebuilt::default());
     }
     let mut settings = Settings::new(state_dir.to_owned());
     settings.access = Access::Read;
@@ -82,8 +112,12 @@ async fn rebuild(
     let opened = Drive::open(settings, unlocked.drive(), unlocked.keys(), store, &watch).await;
     progress::clear();
     let drive = opened?;
-    let space = drive.space();
+    let (space, halt) = (drive.space(), drive.halt());
     drive.close().await;
     let space = space?;
-    Ok((space.files, space.used_bytes))
+    Ok(Rebuilt {
+        files: space.files,
+        bytes: space.used_bytes,
+        halt,
+    })
 }

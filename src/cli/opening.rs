@@ -111,6 +111,9 @@ async fn unlock_and_open(
     if let Some(lost) = drive.lost_records() {
         listener.warn(&format!("{lost}; see `ods verify`"));
     }
+    if let Some(halt) = drive.halt() {
+        listener.warn(&halt.told());
+    }
     let unlocked = match drive.settings().access {
         Access::Write => {
             remote::keep_pinned(&store, &unlocked).await;

@@ -77,6 +77,9 @@ pub(crate) fn page(report: &Report) -> String {
     if let Some(why) = &status.forked {
         line("forked", why.clone());
     }
+    if let Some(why) = &status.halt {
+        line("journal", why.clone());
+    }
     if let Some(why) = &status.refusing {
         line("full", why.clone());
     }

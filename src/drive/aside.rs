@@ -5,6 +5,7 @@
 //! | `index` | the index in use, or one that is being made again from the journal |
 //! | `index.old` | the one from before that; whoever finds it brings it back |
 //! | `index.new` | what is being loaded from a backup |
+//! | `index.damaged` | one that cannot be used, until another is made from all of the journal |
 //! | `index.gone` | what is being removed |
 //!
 //! The journal may be gone, and then the index of this machine is all there is. All of this needs the state
@@ -26,6 +27,7 @@ use crate::index::Index;
 
 const OLD: &str = "index.old";
 const NEW: &str = "index.new";
+const DAMAGED: &str = "index.damaged";
 const GONE: &str = "index.gone";
 
 /// The index in use.
@@ -66,6 +68,22 @@ pub(in crate::drive) fn bring_back(state_dir: &Path) -> Result<(), Error> {
     }
     discard(state_dir, &index)?;
     durable::rename(&old, &index).map_err(failed(&old))
+}
+
+/// The index in use is damaged, and another is to be made. It stays until that is done, as it may know what nothing
+/// else does; of two that were damaged one after the other the first stays.
+pub(in crate::drive) fn set_damaged_aside(state_dir: &Path) -> Result<(), Error> {
+    let (from, to) = (in_use(state_dir), state_dir.join(DAMAGED));
+    match to.exists() {
+        true => discard(state_dir, &from),
+        false => durable::rename(&from, &to).map_err(failed(&from)),
+    }
+}
+
+/// The damaged index that is kept, if one is.
+fn damaged(state_dir: &Path) -> Option<PathBuf> {
+    let path = state_dir.join(DAMAGED);
+    path.exists().then_some(path)
 }
 
 /// The index in use is whole: the old one goes.
@@ -115,6 +133,11 @@ impl Drive {
             return Ok(());
         }
         let (now, before) = (self.journal_head().epoch, self.epoch_aside);
+        // Of one that cannot be read nobody knows what it knew.
+        let is_unknown = before == EpochNo(0) && self.settings.state_dir.join(OLD).exists();
+        if is_unknown && let Some(halt) = self.halt().filter(|_| self.is_halted()) {
+            return Err(halt.refusal());
+        }
         if now < before {
             return Err(Error::Damaged(format!(
                 "the journal leads to epoch {} only, and this machine's index is that of epoch {}: it stays as \
@@ -123,6 +146,26 @@ impl Drive {
             )));
         }
         keep(&self.settings.state_dir)
+    }
+
+    /// All of the journal was followed: a damaged index knows nothing that this one does not.
+    pub(in crate::drive) fn drop_damaged_index(&self) -> Result<(), Error> {
+        let is_partial = self.is_halted() || self.control.board().forked.is_some();
+        match damaged(&self.settings.state_dir) {
+            Some(dir) if !is_partial => discard(&self.settings.state_dir, &dir),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// An error of making the index, with where the damaged one is kept that it was to replace.
+    pub(in crate::drive) fn with_damaged_index(&self, error: Error) -> Error {
+        match (error, damaged(&self.settings.state_dir)) {
+            (Error::Damaged(why), Some(dir)) => Error::Damaged(format!(
+                "{why}. This machine's own index is damaged, too, and could not be made again; it is kept in {} until it is",
+                dir.display()
+            )),
+            (error, _) => error,
+        }
     }
 
     /// The old index is in use again.

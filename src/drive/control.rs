@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::Halt;
 use crate::drive::room::Pace;
 use crate::drive::room::Room;
 use crate::drive::status::Phase;
@@ -53,6 +54,8 @@ pub(in crate::drive) struct Board {
     /// Why what is shown is not what the store has, when it was opened to be read although history has gone
     /// on elsewhere.
     pub(in crate::drive) forked: Option<String>,
+    /// Where the journal could not be followed further.
+    pub(in crate::drive) halt: Option<Halt>,
     /// Counts the times somebody asked for a flush: whoever asks may have mended what was wrong.
     pub(in crate::drive) asked: u64,
     /// Why the last attempt to reach the store failed; cleared by the next success.

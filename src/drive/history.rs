@@ -15,6 +15,7 @@ use crate::drive::lineage::Sender;
 use crate::drive::lineage::are_kin;
 use crate::drive::names::Name;
 use crate::drive::names::Series;
+use crate::drive::parts::Part;
 use crate::id::EpochNo;
 use crate::index::Batch;
 use crate::store;
@@ -24,7 +25,7 @@ use crate::store::Mark;
 use crate::store::Span;
 
 /// A complete set of parts found on the journal shelf.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::drive) struct Found {
     pub(in crate::drive) epoch: EpochNo,
     pub(in crate::drive) parts: Vec<Entry>,
@@ -83,10 +84,12 @@ impl Gatherer {
     }
 
     /// The greatest mark up to `newest` before which nothing is missing: a set of a later epoch that
-    /// is not whole may still become so, and is to be listed again then.
+    /// is not whole may still become so, and a segment that was not followed may get a better one; both are to be
+    /// listed again then.
     pub(in crate::drive) fn whole_up_to(&self, newest: Mark, epoch: EpochNo) -> Mark {
-        let parts = self.sets.iter().filter(|((_, of, _), _)| *of > epoch);
-        let unfinished = parts.filter(|(_, parts)| !is_complete(parts));
+        let later = self.sets.iter().filter(|((_, of, _), _)| *of > epoch);
+        let unfinished =
+            later.filter(|((series, ..), parts)| *series == Series::Segment || !is_complete(parts));
         let marks = unfinished.flat_map(|(_, parts)| parts.values().map(|(entry, _)| entry.mark.0));
         marks
             .min()
@@ -154,30 +157,24 @@ impl Drive {
 
     /// Reads a whole segment back.
     pub(in crate::drive) async fn open_segment(&self, found: &Found) -> Result<Opened, Error> {
-        let (mut hashes, mut batches, mut start) = (Vec::new(), Vec::new(), None);
-        for (number, entry) in (0_u32..).zip(&found.parts) {
-            let (header, plain, hash) = self.open_part(entry).await?;
-            if header.kind != Kind::Segment || header.epoch != found.epoch || header.part != number
-            {
-                return Err(Error::Damaged(format!(
-                    "journal object {} is not what its name says",
-                    entry.name
-                )));
-            }
-            let batch = if number == 0 {
-                let (preamble, rest) = Preamble::decode(&plain)?;
-                start = Some((preamble, header.previous));
-                rest
-            } else {
-                &plain[..]
+        let (mut hashes, mut batches, mut preamble) = (Vec::new(), Vec::new(), None);
+        let take = |part: Part<'_>| {
+            let batch = match part.number {
+                0 => {
+                    let (first, rest) = Preamble::decode(&part.plain)?;
+                    preamble = Some(first);
+                    rest
+                }
+                _ => &part.plain[..],
             };
             batches.push(Batch::decode(batch).map_err(|_| Error::Malformed)?);
-            hashes.push(hash);
-        }
-        let (preamble, previous) = start.ok_or(Error::Malformed)?;
+            hashes.push(part.hash);
+            Ok(())
+        };
+        let first = self.read_set(found, Kind::Segment, take).await?;
         Ok(Opened {
-            preamble,
-            previous,
+            preamble: preamble.ok_or(Error::Malformed)?,
+            previous: first.previous,
             hash: segment::segment_hash(&hashes),
             batches,
         })
@@ -186,7 +183,7 @@ impl Drive {
     /// Of several attempts at an epoch, the one that history went on with. If it did not yet: of one
     /// machine's attempts the one that covers more of its changes, since that is what it went on with
     /// after it was killed; of those that cover the same, and of different machines', the first. One that does
-    /// not open is passed over if there is another.
+    /// not open is passed over; that is an error when none does. None when none follows the head.
     pub(in crate::drive) async fn choose<'f>(
         &self,
         candidates: &'f [Found],
@@ -194,7 +191,7 @@ impl Drive {
         head: &Head,
     ) -> Result<Option<(&'f Found, Opened)>, Error> {
         let mut chosen: Option<(&Found, Opened)> = None;
-        let mut unreadable = None;
+        let (mut unreadable, mut is_any_read) = (None, false);
         for found in candidates {
             let opened = match self.open_segment(found).await {
                 Err(error) if error.is_damage() => {
@@ -205,6 +202,7 @@ impl Drive {
                 }
                 opened => opened?,
             };
+            is_any_read = true;
             if opened.previous != head.hash {
                 continue;
             }
@@ -220,7 +218,7 @@ impl Drive {
             }
         }
         match (chosen, unreadable) {
-            (None, Some(error)) => Err(error),
+            (None, Some(error)) if !is_any_read => Err(error),
             (chosen, _) => Ok(chosen),
         }
     }
@@ -247,10 +245,14 @@ impl Drive {
         opened: &Opened,
         later: &[Found],
     ) -> Result<bool, Error> {
+        let is_next = |header: &PartHeader| {
+            let is_segment = header.kind == Kind::Segment && header.epoch.0 == epoch.0 + 1;
+            is_segment && header.part == 0 && header.previous == opened.hash
+        };
         let next = later.iter().filter(|found| found.epoch.0 == epoch.0 + 1);
         for first in next.filter_map(|found| found.parts.first()) {
             match self.open_part(first).await {
-                Ok((header, ..)) if header.previous == opened.hash => return Ok(true),
+                Ok((header, ..)) if is_next(&header) => return Ok(true),
                 Err(error) if !error.is_damage() => return Err(error),
                 Ok(_) | Err(_) => {}
             }
@@ -293,6 +295,7 @@ mod tests {
     use super::*;
     use crate::codec::note;
     use crate::drive::Access;
+    use crate::drive::Halt;
     use crate::drive::Settings;
     use crate::drive::fixture;
     use crate::drive::names::PartName;
@@ -319,15 +322,16 @@ mod tests {
         put.expect("taken");
     }
 
-    async fn read(store: &Arc<Faulty<Memory>>) -> Result<EpochNo, Error> {
+    /// How far another machine can read, and whether it is told of more.
+    async fn read(store: &Arc<Faulty<Memory>>) -> (EpochNo, Option<Halt>) {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = Settings {
             access: Access::Read,
             ..fixture::settings(dir.path())
         };
-        let drive = fixture::open(settings, store).await?;
+        let drive = fixture::open(settings, store).await.expect("it opens");
         drive.close().await;
-        Ok(drive.journal_head().epoch)
+        (drive.journal_head().epoch, drive.halt())
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -341,15 +345,12 @@ mod tests {
         flushed.expect("no panic").expect("it is published");
         let epoch = drive.journal_head().epoch;
         pretend(&drive, epoch).await;
-        assert_eq!(read(&store).await.expect("the other is whole"), epoch);
+        assert_eq!(read(&store).await, (epoch, None), "the other is whole");
         pretend(&drive, EpochNo(epoch.0 + 1)).await;
-        let refused = read(&store).await.expect_err("there is no other");
-        assert!(
-            refused
-                .to_string()
-                .contains(&format!("epoch {}", epoch.0 + 1)),
-            "{refused}"
-        );
+        let (read, halt) = read(&store).await;
+        let told = halt.expect("there is no other").told();
+        assert_eq!(read, epoch);
+        assert!(told.contains(&format!("epoch {}", epoch.0 + 1)), "{told}");
         drive.close().await;
     }
 }

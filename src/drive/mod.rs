@@ -18,6 +18,7 @@
 
 pub mod archive;
 mod aside;
+mod base;
 mod card;
 mod cards;
 pub mod catalogue;
@@ -38,6 +39,7 @@ mod freeze;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gc;
+mod halt;
 mod history;
 mod identity;
 mod journal;
@@ -52,6 +54,7 @@ mod memory;
 mod names;
 mod neighbours;
 mod open;
+mod parts;
 mod publish;
 mod put;
 mod read;
@@ -101,6 +104,7 @@ use crate::store::Store;
 pub use change::Change;
 pub use dirty::Source;
 pub use error::Error;
+pub use halt::Halt;
 pub use identity::is_taken;
 pub use identity::owner;
 pub use names::is_like_an_object;

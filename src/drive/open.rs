@@ -67,7 +67,8 @@ fn least_free(state_dir: &Path) -> u64 {
 }
 
 /// Opens the index, and tells how far it has followed the journal.
-fn open_index(dir: &Path) -> Result<(Index, Head), Error> {
+fn open_index(state_dir: &Path) -> Result<(Index, Head), Error> {
+    let dir = &aside::in_use(state_dir);
     let open = || {
         let index = Index::open(dir, INDEX_CACHE_BYTES)?;
         let head = index.get(&Head::key())?;
@@ -77,7 +78,7 @@ fn open_index(dir: &Path) -> Result<(Index, Head), Error> {
     match open() {
         Err(index::Error::Damaged(why)) => {
             log::warn!("the index cannot be used ({why}); it is rebuilt from the journal");
-            std::fs::remove_dir_all(dir).map_err(|error| Error::Disk(error.to_string()))?;
+            aside::set_damaged_aside(state_dir)?;
             Ok(open()?)
         }
         result => Ok(result?),
@@ -128,7 +129,7 @@ impl Drive {
             if goes_on_there || matches!(drive.unpublished(through), Ok(None)) {
                 drop(drive.drop_lease().await);
             }
-            return Err((error, drive.index.damage()));
+            return Err((drive.with_damaged_index(error), drive.index.damage()));
         }
         drive.start();
         Ok(drive)
@@ -140,7 +141,9 @@ impl Drive {
         }
         self.recover(watch).await?;
         self.end_anew()?;
-        self.displace_others().await
+        self.drop_damaged_index()?;
+        self.displace_others().await?;
+        self.drop_given_up().await
     }
 
     fn assemble(
@@ -152,7 +155,7 @@ impl Drive {
         let lock = lock(&settings.state_dir)?;
         let name = identity::of(&settings.state_dir, id)?;
         let epoch_aside = aside::begin(&settings)?;
-        let (index, head) = open_index(&aside::in_use(&settings.state_dir))?;
+        let (index, head) = open_index(&settings.state_dir)?;
         let spool_dir = settings.spool_dir();
         let segment_bytes = spool::Settings::default().segment_bytes;
         let spool = spool::Settings {

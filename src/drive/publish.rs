@@ -317,6 +317,8 @@ impl Drive {
             board.published = board.published.max(epoch.through);
             board.epochs += 1;
             board.refusing = None;
+            // What was to be sent again is.
+            board.halt = None;
             let seconds = board.epoch_started.map_or(0, |at| at.elapsed().as_secs());
             if board.epoch_done_bytes > 0 {
                 board.last_rate = board.epoch_done_bytes / seconds.max(1);

@@ -5,6 +5,8 @@
 //! against the hash of the one before it. Everything lands in the index, and applying twice is harmless,
 //! so an interrupted walk goes on from the last whole segment, or begins the checkpoint again.
 //!
+//! Where the walk cannot go on, `halt.rs` says what becomes of that.
+//!
 //! A listing that lacks an epoch before a later one is asked for again. One that lacks only the last cannot be
 //! told from one that is whole: a machine that begins with it shows the state before, and is stopped as a fork
 //! when it publishes.
@@ -15,6 +17,8 @@ use std::time::Duration;
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::Halt;
+use crate::drive::base::bases;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
@@ -24,9 +28,7 @@ use crate::drive::unsettled;
 use crate::id::EpochNo;
 use crate::index::Batch;
 use crate::store;
-use crate::store::Entry;
 use crate::store::Mark;
-use crate::store::Span;
 
 /// How far a rebuild has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +41,18 @@ pub struct Progress {
     pub bytes: u64,
     /// Bytes of all.
     pub bytes_total: u64,
+}
+
+impl Progress {
+    /// Of these, none was fetched yet.
+    pub(in crate::drive) fn before<'f>(sets: impl Iterator<Item = &'f Found>) -> Progress {
+        let mut progress = Progress::default();
+        for found in sets {
+            progress.parts_total += found.parts.len() as u64;
+            progress.bytes_total += found.bytes();
+        }
+        progress
+    }
 }
 
 /// Keys removed at once when the index is emptied.
@@ -58,13 +72,6 @@ pub(in crate::drive) fn lead_to(segments: &[Found], from: EpochNo, to: EpochNo) 
         next += u64::from(found.epoch.0 == next);
     }
     next > to.0
-}
-
-/// The checkpoint to begin with, if one is needed: from nothing, or when the segments do not lead there.
-fn base(checkpoint: Option<Found>, segments: &[Found], head: EpochNo) -> Option<Found> {
-    let is_new = head == EpochNo(0);
-    checkpoint
-        .filter(|found| found.epoch > head && (is_new || !lead_to(segments, head, found.epoch)))
 }
 
 /// Is called now and then while a rebuild goes on.
@@ -112,19 +119,14 @@ impl Drive {
             }
             listed => listed?,
         };
-        let checkpoint = gatherer.complete(Series::Checkpoint).pop();
         let mut segments = gatherer.complete(Series::Segment);
-        let mut progress = Progress::default();
-        let base = base(checkpoint, &segments, head.epoch);
+        let base = self.base(&gatherer, &segments, head.epoch).await?;
         let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
         segments.retain(|found| found.epoch > from);
         if base.is_none() && !is_anew {
             self.drop_own_broken(&mut segments).await?;
         }
-        for found in base.iter().chain(&segments) {
-            progress.parts_total += found.parts.len() as u64;
-            progress.bytes_total += found.bytes();
-        }
+        let mut progress = Progress::before(base.iter().chain(&segments));
         if progress.parts_total > 0 && !is_anew {
             match self.refuse_fork(&head, &segments, base.is_some()).await {
                 Err(Error::Forked(why)) if self.settings.access == Access::Read => {
@@ -141,17 +143,33 @@ impl Drive {
                 segments = self.apply_older(&newest, error, &mut head, watch).await?;
             }
         }
-        self.apply_segments(&segments, &mut head, &mut progress, watch)
+        let halt = self
+            .apply_segments(&segments, &mut head, &mut progress, watch)
             .await?;
         head.mark = gatherer.whole_up_to(newest, head.epoch);
-        if is_anew && let Some(own) = self.find_share(&mut head)? {
-            return self.stop_at_fork(own, head.through, watch).await;
+        let fork = match is_anew {
+            true => self.find_share(&mut head)?,
+            false => None,
+        };
+        if let Some(halt) = halt {
+            self.go_on_before(halt, &head)?;
         }
+        match fork {
+            Some(own) => self.stop_at_fork(own, head.through, watch).await,
+            None => self.keep_followed(&head),
+        }
+    }
+
+    /// The journal was followed as far as that is possible. If it was not to its end, what it is to be looked for
+    /// in the rest of it is noted still.
+    fn keep_followed(&self, head: &Head) -> Result<(), Error> {
         let mut batch = Batch::default();
         batch.put(Head::key(), head.encode())?;
-        batch.delete(unsettled::key());
-        batch.delete(unsettled::unfollowed());
-        self.keep(&batch, &head)
+        if !self.is_halted() {
+            batch.delete(unsettled::key());
+            batch.delete(unsettled::unfollowed());
+        }
+        self.keep(&batch, head)
     }
 
     /// What is on the journal shelf and new here, and the greatest mark of it. Listed again for a
@@ -166,11 +184,7 @@ impl Drive {
             let mut gatherer = Gatherer::default();
             listed.iter().for_each(|entry| gatherer.add(entry));
             let segments = gatherer.complete(Series::Segment);
-            let base = base(
-                gatherer.complete(Series::Checkpoint).pop(),
-                &segments,
-                head.epoch,
-            );
+            let base = bases(&gatherer, &segments, head.epoch).pop();
             let from = base.map_or(head.epoch, |found| found.epoch);
             let to = segments.last().map_or(from, |found| found.epoch.max(from));
             if last || lead_to(&segments, from, to) {
@@ -182,38 +196,6 @@ impl Drive {
             pause *= 2;
         }
         Err(Error::Malformed)
-    }
-
-    /// The newest checkpoint cannot be read: begins with an older one. Gives the segments since then.
-    async fn apply_older(
-        &self,
-        newest: &Found,
-        error: Error,
-        head: &mut Head,
-        watch: Watch<'_>,
-    ) -> Result<Vec<Found>, Error> {
-        if !error.is_damage() {
-            return Err(error);
-        }
-        log::warn!("the newest checkpoint cannot be read ({error}); an older one is tried");
-        let mut gatherer = Gatherer::default();
-        let all = self.journal_after(Mark(0)).await?;
-        all.iter().for_each(|entry| gatherer.add(entry));
-        let checkpoints = gatherer.complete(Series::Checkpoint);
-        let older = checkpoints
-            .iter()
-            .rev()
-            .filter(|found| found.epoch < newest.epoch);
-        for found in older {
-            let mut progress = Progress::default();
-            let applied = self.apply_checkpoint(found, head, &mut progress, watch);
-            if applied.await.is_ok() {
-                let mut segments = gatherer.complete(Series::Segment);
-                segments.retain(|segment| segment.epoch > found.epoch);
-                return Ok(segments);
-            }
-        }
-        Err(error)
     }
 
     /// History that went on without us is followed only if nothing of ours would be lost.
@@ -250,65 +232,15 @@ impl Drive {
         Ok(())
     }
 
-    /// Lists the journal newest first, until a complete checkpoint and all that follows it are seen.
-    async fn journal_since_checkpoint(&self) -> Result<Vec<Entry>, Error> {
-        let shelf = self.store.journal();
-        let (mut found, mut span) = (Vec::new(), Span::Newest);
-        let mut gatherer = Gatherer::default();
-        loop {
-            let page = self.store.list(&shelf, span).await?;
-            page.entries.iter().for_each(|entry| gatherer.add(entry));
-            found.extend(page.entries);
-            // Segments that follow a checkpoint were put after it, so they have been listed by now.
-            let enough = !gatherer.complete(Series::Checkpoint).is_empty();
-            match page.next {
-                Some(next) if !enough => span = Span::Before(next),
-                _ => return Ok(found),
-            }
-        }
-    }
-
-    pub(in crate::drive) async fn apply_checkpoint(
-        &self,
-        found: &Found,
-        head: &mut Head,
-        progress: &mut Progress,
-        watch: Watch<'_>,
-    ) -> Result<(), Error> {
-        self.wipe_but_for_notes()?;
-        let mut previous = [0; 32];
-        for (number, entry) in (0_u32..).zip(&found.parts) {
-            let (header, plain, _) = self.open_part(entry).await?;
-            if header.epoch != found.epoch || header.part != number {
-                return Err(Error::Damaged(format!(
-                    "checkpoint object {} is not what its name says",
-                    entry.name
-                )));
-            }
-            self.index.load(&Drive::checkpoint_batch(number, &plain)?)?;
-            previous = header.previous;
-            progress.parts += 1;
-            progress.bytes += entry.bytes;
-            watch(*progress);
-        }
-        *head = Head {
-            epoch: found.epoch,
-            hash: previous,
-            mark: Mark::default(),
-            checkpoint_bytes: found.bytes(),
-            through: head.through,
-            ..Head::default()
-        };
-        self.keep_head(head)
-    }
-
+    /// Applies segments one after the other, up to an epoch that is missing or that none of them can be read for;
+    /// gives that.
     pub(in crate::drive) async fn apply_segments(
         &self,
         segments: &[Found],
         head: &mut Head,
         progress: &mut Progress,
         watch: Watch<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Halt>, Error> {
         let mut rest = segments;
         while let Some(first) = rest.first() {
             let alike = rest
@@ -318,17 +250,26 @@ impl Drive {
             let (candidates, later) = rest.split_at(alike);
             rest = later;
             if first.epoch.0 != head.epoch.0 + 1 {
-                return Err(Error::Damaged(format!(
-                    "the journal lacks epoch {}; later ones are there",
-                    head.epoch.0 + 1
-                )));
+                return Ok(Some(Halt::before(first.epoch, head.epoch)));
             }
-            let Some((found, opened)) = self.choose(candidates, later, head).await? else {
-                return Err(Error::Damaged(format!(
-                    "epoch {} of the journal does not follow the one before it; if two machines published at the same time, \
-                     `ods sync --reset` makes this one's index again, without what it published last",
-                    first.epoch
-                )));
+            let (found, opened) = match self.choose(candidates, later, head).await {
+                Ok(Some(chosen)) => chosen,
+                Ok(None) => {
+                    let epoch = first.epoch;
+                    let why = format!(
+                        "epoch {epoch} of the journal does not follow the one before it; if two machines published at \
+                         the same time, `ods sync --reset` makes this one's index again, without what it published last"
+                    );
+                    return Ok(Some(Halt::at(head.epoch, why)));
+                }
+                Err(error) if error.is_damage() => {
+                    let halt = Halt::at(head.epoch, error.to_string());
+                    return Ok(Some(match later.is_empty() {
+                        true => halt.at_the_end(candidates),
+                        false => halt,
+                    }));
+                }
+                Err(error) => return Err(error),
             };
             for batch in opened.batches {
                 self.index.load(&batch)?;
@@ -350,7 +291,7 @@ impl Drive {
             }
             watch(*progress);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Empties the index; the head goes first, so that an interrupted emptying is begun again.
@@ -375,7 +316,7 @@ impl Drive {
         }
     }
 
-    fn keep_head(&self, head: &Head) -> Result<(), Error> {
+    pub(in crate::drive) fn keep_head(&self, head: &Head) -> Result<(), Error> {
         let mut batch = Batch::default();
         batch.put(Head::key(), head.encode())?;
         self.keep(&batch, head)

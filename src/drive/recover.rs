@@ -36,6 +36,9 @@ impl Drive {
         let intents = self.replay(through)?;
         self.find_lost_packs(intents).await?;
         if self.view().inode(InodeNo::ROOT)?.is_none() {
+            if let Some(halt) = self.halt().filter(|_| self.is_halted()) {
+                return Err(halt.refusal());
+            }
             self.make_root()
                 .map_err(|error| self.explain_no_space(error))?;
         }
@@ -80,6 +83,9 @@ impl Drive {
 
     /// Applies what the spool holds beyond the journal; gives the packs whose fate is unknown.
     fn replay(&self, through: Seq) -> Result<Vec<Intent>, Error> {
+        let is_halted = self.is_halted();
+        // What the epochs held that are missing in the journal is missing in the spool too, from where they took over.
+        let mut is_cut = false;
         let mut state = self
             .state
             .write()
@@ -93,8 +99,14 @@ impl Drive {
         };
         self.spool.replay(|replayed| -> Result<(), Error> {
             let (seq, head, place) = match replayed {
-                Replayed::Record { seq, head, place } if seq > through => (seq, head, place),
+                Replayed::Record { seq, head, place } if seq > through && !is_cut => {
+                    (seq, head, place)
+                }
                 Replayed::Record { .. } => return Ok(()),
+                Replayed::Missing { last, .. } if is_halted => {
+                    is_cut |= last.is_none_or(|last| last > through);
+                    return Ok(());
+                }
                 Replayed::Missing { first, last } => return self.miss(first, last, through),
             };
             match Entry::decode(head).map_err(malformed)? {
@@ -126,15 +138,20 @@ impl Drive {
             }
             Ok(())
         })?;
-        self.spool.accept_loss()?;
+        if !is_halted {
+            self.spool.accept_loss()?;
+        }
         for (ino, place, len) in state.gathering.references() {
             if let Err(error) = self.spool.retain(&place, u64::from(len)) {
                 self.note_damage(ino, &error.to_string());
             }
         }
-        self.spool.reclaim();
-        self.spool.cut(through)?;
-        self.spool.number_after(through)?;
+        // Whoever comes after the journal was put right may need all of it.
+        if !is_halted {
+            self.spool.reclaim();
+            self.spool.cut(through)?;
+            self.spool.number_after(through)?;
+        }
         let next = self.index.get(&key::root("next"))?;
         if let Some(next) =
             next.and_then(|value| Some(u64::from_le_bytes(value[..].try_into().ok()?)))

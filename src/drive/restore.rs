@@ -33,9 +33,9 @@ use crate::drive::lineage::Lineage;
 use crate::drive::lock;
 use crate::drive::names::Series;
 use crate::drive::open;
+use crate::drive::parts::Whole;
 use crate::drive::task::Task;
 use crate::durable;
-use crate::id::EpochNo;
 use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::Index;
@@ -234,28 +234,26 @@ pub fn restore(state_dir: &Path, keys: &Keys, backup: &mut Backup) -> Result<Kep
 
 fn load(dir: &Path, keys: &Keys, lineage: &Lineage, backup: &mut Backup) -> Result<Kept, Error> {
     let index = Index::open(dir, open::INDEX_CACHE_BYTES)?;
-    let (mut bytes, mut last): (u64, Option<(EpochNo, [u8; 32], bool)>) = (0, None);
+    let (mut bytes, mut whole) = (0, Whole::of(Kind::Checkpoint));
     for number in 0_u32.. {
         let Some(part) = record(&mut backup.file)? else {
             break;
         };
         let (header, plain) = segment::open_part(keys, &part)?;
-        let epoch = last.as_ref().map_or(header.epoch, |(epoch, ..)| *epoch);
-        if header.kind != Kind::Checkpoint || header.part != number || header.epoch != epoch {
+        if !whole.goes_on_with(&header) {
             return Err(cut_short());
         }
         index.load(&Drive::checkpoint_batch(number, &plain)?)?;
         bytes += part.len() as u64;
-        last = Some((header.epoch, header.previous, header.parts == number + 1));
     }
-    let Some((epoch, hash, true)) = last else {
-        return Err(cut_short());
-    };
-    // That the store has a checkpoint of this epoch is not said.
+    let first = whole.end().ok_or_else(cut_short)?;
+    let (epoch, hash) = (first.epoch, first.previous);
     let head = Head {
         epoch,
         hash,
         mark: Mark::default(),
+        // None of its epoch may be on the store.
+        checkpoint_bytes: 0,
         through: lineage.share(&index)?.through,
         ..Head::default()
     };

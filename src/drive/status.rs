@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::Halt;
 use crate::drive::Look;
 use crate::drive::control::Board;
 use crate::drive::dirty::Dirty;
@@ -63,6 +64,9 @@ pub struct Status {
     /// Which side is shown, when history has gone on elsewhere without the changes that wait here.
     #[serde(default)]
     pub forked: Option<String>,
+    /// Where the journal could not be followed further when the drive was opened, and what that means, if it was so.
+    #[serde(default)]
+    pub halt: Option<String>,
     /// Why changes are refused for want of room, if they are.
     #[serde(default)]
     pub refusing: Option<String>,
@@ -244,6 +248,7 @@ impl Drive {
             epoch: self.journal_head().epoch.0,
             read_only: self.read_only(),
             forked: board.forked.clone(),
+            halt: board.halt.as_ref().map(Halt::told),
             refusing: board.refusing.as_ref().map(|(_, what)| what.clone()),
             last_error: self
                 .index_damage()

@@ -122,19 +122,16 @@ impl Drive {
                 self.how_to_give_up()
             )));
         }
-        let mut progress = Progress::default();
-        for found in base.iter().chain(&segments) {
-            progress.parts_total += found.parts.len() as u64;
-            progress.bytes_total += found.bytes();
-        }
+        let mut progress = Progress::before(base.iter().chain(&segments));
         let mut head = Head::default();
         if let Some(base) = base {
             self.apply_checkpoint(&base, &mut head, &mut progress, watch)
                 .await?;
         }
-        self.apply_segments(&segments, &mut head, &mut progress, watch)
+        let halt = self
+            .apply_segments(&segments, &mut head, &mut progress, watch)
             .await?;
-        Ok(head)
+        halt.map_or(Ok(head), |halt| Err(halt.refusal()))
     }
 
     pub(in crate::drive) fn tell_forked(&self) {

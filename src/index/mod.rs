@@ -28,7 +28,7 @@
 //!
 //! Opening reads `sums` (2 to 4 thousandths of the pages) and a few pages: it takes milliseconds whatever the
 //! number of files, also after a crash. [`Index::verify`] reads everything. Damage that is noticed while the index
-//! is used leaves a mark, with which the next open fails: then the directory is removed and the index rebuilt.
+//! is used leaves a mark, with which the next open fails: then the directory is set aside and the index rebuilt.
 //!
 //! # Why redb
 //!
@@ -111,7 +111,7 @@ impl Index {
     /// Opens the index in `dir`, makes it if it is not there, and finishes what a crash interrupted.
     ///
     /// # Errors
-    /// [`Error::Damaged`]: remove the directory and rebuild. [`Error::Io`]: nothing is wrong with the content.
+    /// [`Error::Damaged`]: set the directory aside and rebuild. [`Error::Io`]: nothing is wrong with the content.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<Index, Error> {
         std::fs::create_dir_all(dir).map_err(kv::io("opening the index"))?;
         Ok(Index::over(Box::new(Redb::open(

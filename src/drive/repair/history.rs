@@ -3,7 +3,6 @@
 use crate::codec::key::random;
 use crate::drive::Drive;
 use crate::drive::Error;
-use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::names::Name;
 use crate::drive::names::Series;
@@ -100,41 +99,27 @@ impl Drive {
         Ok(())
     }
 
-    /// Can all of a checkpoint be read? When the store cannot say, neither can this.
-    async fn is_sound(&self, found: &Found) -> Result<bool, Error> {
-        match self.checkpoint_hash(found).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_damage() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Removes parts that no rebuild can use: those from which the present cannot be reached.
     async fn drop_broken(&self, broken: EpochNo) -> Result<u64, Error> {
         let mut gatherer = Gatherer::default();
         for entry in self.journal_after(Mark(0)).await? {
             gatherer.add(&entry);
         }
-        let checkpoints = gatherer.complete(Series::Checkpoint);
-        let Some(newest) = checkpoints.last() else {
-            return Err(Error::Damaged(String::from(
-                "the new checkpoint is not on the store",
-            )));
-        };
-        if newest.epoch < broken {
-            return Ok(0);
-        }
-        self.checkpoint_hash(newest).await?;
         let mut useless: Vec<Locator> = Vec::new();
-        let mut sound = newest.epoch;
-        for found in &checkpoints {
+        let mut sound = None;
+        for found in gatherer.complete(Series::Checkpoint).iter().rev() {
             if found.epoch >= broken && self.is_sound(found).await? {
-                sound = sound.min(found.epoch);
+                sound = Some(found.epoch);
                 continue;
             }
             let parts = found.parts.iter();
             useless.extend(parts.map(|part| part.locator.clone()));
         }
+        let Some(sound) = sound else {
+            return Err(Error::Damaged(String::from(
+                "the new checkpoint is not on the store, or not whole; try again",
+            )));
+        };
         // Segments before the oldest sound checkpoint lead to nothing that is not in it.
         useless.extend(gatherer.below(sound));
         let segments = gatherer.complete(Series::Segment);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::codec::segment::Kind;
 use crate::codec::superblock::Superblock;
 use crate::drive::Drive;
 use crate::drive::Error;
@@ -9,6 +10,7 @@ use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::names::Series;
+use crate::drive::parts::Part;
 use crate::drive::superblock;
 use crate::drive::task::Task;
 use crate::drive::verify::Depth;
@@ -22,6 +24,36 @@ struct Shelved {
     checkpoints: Vec<Found>,
     /// By epoch; more than one when an answer was lost.
     segments: BTreeMap<EpochNo, Vec<Found>>,
+}
+
+impl Shelved {
+    /// Is there less of the newest checkpoint, or of the segments since, than this machine knows there was? Names
+    /// alone can make a few parts look like all of them.
+    fn ill_length(&self, head: &Head) -> Option<String> {
+        let base = EpochNo(head.epoch.0.saturating_sub(u64::from(head.tail_segments)));
+        let mut alike = self.checkpoints.iter().filter(|found| found.epoch == base);
+        let is_known = head.checkpoint_bytes > 0 && alike.clone().next().is_some();
+        if is_known && !alike.any(|found| found.bytes() == head.checkpoint_bytes) {
+            return Some(format!(
+                "the checkpoint of epoch {base} is not as long as it was"
+            ));
+        }
+        let tail: Vec<&Vec<Found>> = self
+            .segments
+            .range(EpochNo(base.0 + 1)..)
+            .map(|(_, found)| found)
+            .collect();
+        // Of several attempts nobody can tell by their lengths which one was counted.
+        let is_plain = tail.iter().all(|found| found.len() == 1)
+            && tail.len() as u64 == u64::from(head.tail_segments);
+        let bytes: u64 = tail
+            .iter()
+            .flat_map(|found| found.iter())
+            .map(Found::bytes)
+            .sum();
+        (is_plain && bytes != head.tail_bytes)
+            .then(|| format!("the segments after epoch {base} are not as long as they were"))
+    }
 }
 
 impl Drive {
@@ -90,6 +122,8 @@ impl Drive {
             ill.what.retain(|what| again.what.contains(what));
             ill.broken_up_to = ill.broken_up_to.min(again.broken_up_to);
         }
+        let halt = self.halt().filter(|_| self.is_halted());
+        ill.what.extend(halt.map(|halt| halt.told()));
         (findings.counts.checkpoints, findings.counts.segments) = counts;
         findings.history = ill;
         Ok(())
@@ -111,6 +145,7 @@ impl Drive {
             0 => EpochNo(0),
             _ => EpochNo(head.epoch.0.saturating_sub(u64::from(head.tail_segments))),
         };
+        ill.what.extend(shelved.ill_length(&head));
         if newest.unwrap_or_default() < expected {
             ill.what.push(format!(
                 "the checkpoint of epoch {expected} is missing or has lost parts"
@@ -214,18 +249,20 @@ impl Drive {
 
     /// Opens all of a checkpoint; gives the hash of the segment of its epoch.
     pub(in crate::drive) async fn checkpoint_hash(&self, found: &Found) -> Result<[u8; 32], Error> {
-        let mut hash = [0; 32];
-        for (number, entry) in (0_u32..).zip(&found.parts) {
-            let (header, plain, _) = self.open_part(entry).await?;
-            let is_right = header.kind == crate::codec::segment::Kind::Checkpoint
-                && header.epoch == found.epoch
-                && header.part == number;
-            if !is_right {
-                return Err(Error::Malformed);
-            }
-            Drive::checkpoint_batch(number, &plain)?;
-            hash = header.previous;
+        let take = |part: Part<'_>| {
+            Drive::checkpoint_batch(part.number, &part.plain)?;
+            Ok(())
+        };
+        let first = self.read_set(found, Kind::Checkpoint, take).await?;
+        Ok(first.previous)
+    }
+
+    /// Is all of a checkpoint there, and can it be read? When the store cannot say, neither can this.
+    pub(in crate::drive) async fn is_sound(&self, found: &Found) -> Result<bool, Error> {
+        match self.checkpoint_hash(found).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_damage() => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(hash)
     }
 }
