@@ -7,14 +7,17 @@ use anyhow::Result;
 
 use crate::cli::args;
 use crate::cli::client::Outcome;
+use crate::cli::ending;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::mounting;
+use crate::cli::mounts;
 use crate::cli::paths::Paths;
 use crate::cli::progress;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
+use crate::cli::registry;
 use crate::cli::render;
 use crate::cli::sys;
 use crate::cli::sys::Unmount;
@@ -125,7 +128,7 @@ fn timed_out(report: Option<&Report>, then: &str) -> anyhow::Error {
 pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
     let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
     if let Target::Dead(path) = &target {
-        return remove_dead(args, path);
+        return remove_dead(args, path, config);
     }
     let request = match args.force {
         true => Request::Stop,
@@ -183,10 +186,16 @@ fn last(state_dir: &Path) -> Option<Report> {
     serde_json::from_slice(&text).ok()
 }
 
-fn remove_dead(args: &args::Umount, path: &Path) -> Result<()> {
-    sys::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
-        format!("cannot remove the dead mount at {}", path.display())
-    })?;
+fn remove_dead(args: &args::Umount, path: &Path, config: Option<&Path>) -> Result<()> {
+    let stuck = registry::stuck_at(&Paths::find(config)?, path);
+    if let Some(stuck) = &stuck {
+        ending::finish(stuck);
+    }
+    if stuck.is_none() || mounts::is_ours(path) {
+        sys::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
+            format!("cannot remove the dead mount at {}", path.display())
+        })?;
+    }
     if args.json {
         progress::answer(&unmounted(None).to_string())?;
     }

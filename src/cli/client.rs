@@ -13,12 +13,14 @@ use std::time::Instant;
 use anyhow::Context;
 use anyhow::Result;
 
+use crate::cli::ending;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
+use crate::cli::sys;
 use crate::drive::task;
 use crate::service::Job;
 
@@ -44,9 +46,13 @@ pub(crate) enum Outcome {
 }
 
 impl Client {
-    /// Connects to whoever listens there.
+    /// Connects to whoever listens there. A daemon that was killed may not be able to end: then its socket is open,
+    /// but nobody listens.
     pub(crate) fn connect(socket: &Path) -> io::Result<Client> {
         let stream = with_short(socket, |short| UnixStream::connect(short))?;
+        if sys::listener(&stream).is_some_and(ending::is_ending) {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         Ok(Client { stream })
     }
 

@@ -57,7 +57,7 @@ fn wish(args: &args::Demo, config: Option<&Path>) -> Result<Wish> {
     // The page's commands and the buttons of its cards are the bot's.
     options.bot = true;
     args.options.iter().try_for_each(|list| options.add(list))?;
-    let mountpoint = mounting::check(&args.mountpoint, &data, &options)?;
+    let mountpoint = mounting::check(&args.mountpoint, &data, &options, &paths)?;
     Ok(Wish {
         paths,
         data,

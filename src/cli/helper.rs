@@ -133,6 +133,9 @@ pub(crate) fn umount(args: impl Iterator<Item = OsString>) -> Result<()> {
         })
     };
     // Lazily means at once; the daemon brings the rest to Discord all the same.
+    if registry::stuck_at(&paths, &path).is_some() {
+        return ask_umount(&path, &called);
+    }
     match registry::of_mount(&paths, &path) {
         _ if called.has('l') => detach(Unmount::Detach),
         None => {
@@ -146,16 +149,18 @@ pub(crate) fn umount(args: impl Iterator<Item = OsString>) -> Result<()> {
                 ),
             ))
         }
-        Some(_) => ask::umount(
-            &args::Umount {
-                target: Some(path.to_string_lossy().into_owned()),
-                timeout: None,
-                force: called.has('f'),
-                json: false,
-            },
-            None,
-        ),
+        Some(_) => ask_umount(&path, &called),
     }
+}
+
+fn ask_umount(path: &Path, called: &Called) -> Result<()> {
+    let args = args::Umount {
+        target: Some(path.to_string_lossy().into_owned()),
+        timeout: None,
+        force: called.has('f'),
+        json: false,
+    };
+    ask::umount(&args, None)
 }
 
 #[cfg(test)]

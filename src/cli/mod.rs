@@ -33,6 +33,7 @@ mod describe;
 mod doctor;
 mod download;
 mod emulate;
+mod ending;
 mod exit;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]

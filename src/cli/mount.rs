@@ -87,7 +87,7 @@ fn wish(args: &args::Mount) -> Result<Wish> {
     Ok(Wish {
         name,
         drive,
-        mountpoint: mounting::check(mountpoint, &state_dir, &options)?,
+        mountpoint: mounting::check(mountpoint, &state_dir, &options, &paths)?,
         options,
         state_dir,
         paths,

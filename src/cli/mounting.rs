@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::bot;
 use crate::cli::daemon::Listener;
+use crate::cli::ending;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
@@ -69,12 +70,21 @@ pub(crate) struct Plan {
 
 /// Looks at the mount point before anything else is done; gives its full path. What the drive keeps on this
 /// machine cannot lie below it: the mount would wait for itself.
-pub(crate) fn check(mountpoint: &Path, state_dir: &Path, options: &Options) -> Result<PathBuf> {
+pub(crate) fn check(
+    mountpoint: &Path,
+    state_dir: &Path,
+    options: &Options,
+    paths: &Paths,
+) -> Result<PathBuf> {
     let path = mounts::resolve(mountpoint);
+    let state_dir = mounts::resolve(state_dir);
+    if registry::of_mount(paths, &path).is_some_and(|_| mounts::is_ours(&path)) {
+        return Err(fuse::Error::Mounted(path).into());
+    }
+    ending::finish_all(registry::stuck(paths), &path, Some(&state_dir));
     if let Err(error) = mounts::clear_dead(&path) {
         log::debug!("{}: {error}", path.display());
     }
-    let state_dir = mounts::resolve(state_dir);
     if state_dir.starts_with(&path) {
         return Err(fault(
             Code::Mountpoint,
@@ -170,6 +180,7 @@ async fn serve(
         is_demo: plan.is_demo,
         mountpoint: session.mountpoint().to_owned(),
         socket: socket.clone(),
+        connection: mounts::connection(session.mountpoint()),
     };
     let listed = registry::enter(&plan.paths, &entry);
     if let Err(error) = &listed {

@@ -19,6 +19,8 @@ pub(crate) struct Mount {
     at: PathBuf,
     kind: String,
     options: String,
+    /// The number of its connection, if it is one of FUSE on Linux.
+    connection: Option<u32>,
 }
 
 /// macFUSE does not keep the type; the source begins with our name.
@@ -33,6 +35,7 @@ fn table() -> Vec<Mount> {
             false => mount.kind,
         },
         options: format!("user_id={}", mount.owner),
+        connection: None,
     })
     .collect()
 }
@@ -55,6 +58,9 @@ pub(crate) fn parse(line: &[u8]) -> Option<Mount> {
         at: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
         kind: text(dash + 1)?,
         options: text(dash + 3)?,
+        connection: text(2)?
+            .split_once(':')
+            .and_then(|(_, number)| number.parse().ok()),
     })
 }
 
@@ -75,6 +81,11 @@ pub(crate) fn is_ours(path: &Path) -> bool {
     ours(path).is_some()
 }
 
+/// The number of the connection between the kernel and whoever serves the drive that is mounted here.
+pub(crate) fn connection(path: &Path) -> Option<u32> {
+    ours(path)?.connection
+}
+
 /// The user who mounted a drive here.
 pub(crate) fn owner(path: &Path) -> Option<u32> {
     let options = ours(path)?.options;
@@ -92,20 +103,22 @@ pub(crate) fn around(path: &Path) -> Option<PathBuf> {
         .map(|mount| mount.at)
 }
 
-/// A path without links, as far as that can be found out: a dead mount cannot be looked at.
+/// A path without links, as far as that can be found out. A mount of ours is not looked at: its daemon may be dead,
+/// or may not answer.
 pub(crate) fn resolve(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    if let Ok(real) = whole.canonicalize() {
-        return real;
-    }
-    match (whole.parent(), whole.file_name()) {
+    let here = match (whole.parent(), whole.file_name()) {
         (Some(parent), Some(name)) => resolve(parent).join(name),
         _ => whole,
+    };
+    match is_ours(&here) {
+        true => here,
+        false => here.canonicalize().unwrap_or(here),
     }
 }
 
 /// Takes away the mount that a killed daemon left here; whoever had files open there sees an end
-/// that has come already.
+/// that has come already. Only where no daemon is known: one that stands still would keep this waiting.
 pub(crate) fn clear_dead(path: &Path) -> io::Result<()> {
     // Not by its attributes, which the kernel may still know; a listing always asks the daemon.
     let is_dead = |error: io::Error| error.raw_os_error() == Some(libc::ENOTCONN);
@@ -127,6 +140,7 @@ mod tests {
         assert_eq!(mount.at, Path::new("/mnt/a b"));
         assert_eq!(mount.kind, "fuse.ods");
         assert!(mount.options.contains("user_id=1000"));
+        assert_eq!(mount.connection, Some(42));
         assert!(!table().is_empty());
     }
 }

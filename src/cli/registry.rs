@@ -1,7 +1,7 @@
 //! Which daemons run: each leaves a small file that says where it listens and what it has mounted.
 //!
 //! The file outlives a daemon that is killed; then nobody listens at its socket, and it counts for
-//! nothing.
+//! nothing, unless that daemon cannot end.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use crate::cli::client::Client;
+use crate::cli::ending;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
 
@@ -26,6 +27,18 @@ pub(crate) struct Running {
     pub(crate) mountpoint: PathBuf,
     /// Where the daemon listens.
     pub(crate) socket: PathBuf,
+    /// The number of the mount's connection, by which its mount is told from others that come to lie there.
+    #[serde(default)]
+    pub(crate) connection: Option<u32>,
+}
+
+/// What became of a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// It answers.
+    Answers,
+    /// It was killed and cannot end.
+    Stuck,
 }
 
 /// A daemon's entry, which goes away with it.
@@ -47,12 +60,17 @@ pub(crate) fn enter(paths: &Paths, running: &Running) -> std::io::Result<Listed>
     Ok(Listed(path))
 }
 
-/// The daemons that answer, in no order. Entries of others are removed.
+/// The daemons that answer, in no order. Entries of daemons that have ended are removed.
 pub(crate) fn running(paths: &Paths) -> Vec<Running> {
-    running_in(&paths.running())
+    all_in(&paths.running(), Life::Answers)
 }
 
-fn running_in(dir: &Path) -> Vec<Running> {
+/// The daemons that were killed and cannot end, in no order.
+pub(crate) fn stuck(paths: &Paths) -> Vec<Running> {
+    all_in(&paths.running(), Life::Stuck)
+}
+
+fn all_in(dir: &Path, life: Life) -> Vec<Running> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
     };
@@ -60,21 +78,33 @@ fn running_in(dir: &Path) -> Vec<Running> {
     let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
     let read = |path: PathBuf| {
         let running: Running = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-        if Client::connect(&running.socket).is_ok() {
-            return Some(running);
-        }
-        drop(std::fs::remove_file(path));
-        None
+        let found = match Client::connect(&running.socket) {
+            Ok(_) => Life::Answers,
+            Err(_) if ending::is_stuck(running.pid) => Life::Stuck,
+            Err(_) => {
+                drop(std::fs::remove_file(path));
+                return None;
+            }
+        };
+        (found == life).then_some(running)
     };
     files.filter_map(read).collect()
 }
 
 /// The daemon behind a mount, also when root looks for one of somebody else's.
 pub(crate) fn of_mount(paths: &Paths, mountpoint: &Path) -> Option<Running> {
-    let here = |dirs: &Path| {
-        running_in(dirs)
-            .into_iter()
-            .find(|running| running.mountpoint == mountpoint)
+    at(paths, mountpoint, Life::Answers)
+}
+
+/// The daemon behind a mount, if it was killed and cannot end.
+pub(crate) fn stuck_at(paths: &Paths, mountpoint: &Path) -> Option<Running> {
+    at(paths, mountpoint, Life::Stuck)
+}
+
+fn at(paths: &Paths, mountpoint: &Path, life: Life) -> Option<Running> {
+    let here = |dir: &Path| {
+        let mut found = all_in(dir, life).into_iter();
+        found.find(|running| running.mountpoint == mountpoint)
     };
     here(&paths.running()).or_else(|| {
         let user = crate::cli::mounts::owner(mountpoint)?;
@@ -110,6 +140,7 @@ mod tests {
             is_demo: false,
             mountpoint: PathBuf::from("/nowhere"),
             socket: dir.path().join("nobody"),
+            connection: None,
         };
         let listed = enter(&paths, &dead).expect("entered");
         assert!(running(&paths).is_empty());

@@ -6,7 +6,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::time::Instant;
 
 /// Files made from now on are for their owner alone.
 pub(crate) fn private_files() {
@@ -193,6 +197,90 @@ pub(crate) fn remount<'w>(path: &Path, words: impl Iterator<Item = &'w str>) -> 
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn remount<'w>(_: &Path, _: impl Iterator<Item = &'w str>) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Ends a mount's connection to whoever serves it, also when that hangs, and takes the mount away if nobody uses it.
+#[cfg(target_os = "linux")]
+pub(crate) fn force(path: &Path) -> io::Result<()> {
+    let target = CString::new(path.as_os_str().as_bytes())?;
+    let flags = libc::UMOUNT_NOFOLLOW | libc::MNT_FORCE;
+    // SAFETY: one NUL-terminated string that lives until the call returns.
+    match unsafe { libc::umount2(target.as_ptr(), flags) } {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// Elsewhere taking it away does that.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn force(path: &Path) -> io::Result<()> {
+    by_helper(path, Unmount::Detach)
+}
+
+/// The process that listens at the other end of a connection, if the system tells.
+#[cfg(target_os = "linux")]
+pub(crate) fn listener(stream: &UnixStream) -> Option<u32> {
+    // SAFETY: all zeroes is a valid ucred.
+    let mut peer: libc::ucred = unsafe { std::mem::zeroed() };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::ucred>()).ok()?;
+    // SAFETY: the call writes at most `len` bytes into the structure above, which outlives it.
+    let result = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut peer).cast(),
+            &raw mut len,
+        )
+    };
+    // Of a process that this one cannot see, the number is 0.
+    u32::try_from(peer.pid)
+        .ok()
+        .filter(|pid| result == 0 && *pid > 0)
+}
+
+/// Elsewhere it is not asked.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn listener(_: &UnixStream) -> Option<u32> {
+    None
+}
+
+/// Waits until a process has ended with all its threads, but no longer than this; tells whether it has.
+#[cfg(target_os = "linux")]
+pub(crate) fn await_end(pid: u32, longest: Duration) -> bool {
+    use std::os::fd::FromRawFd;
+    let until = Instant::now() + longest;
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::c_long::from(pid), 0) };
+    let Some(fd) = libc::c_int::try_from(fd).ok().filter(|fd| *fd >= 0) else {
+        return io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+    };
+    // SAFETY: the call gave it to this process, and nobody else has it.
+    let process = unsafe { File::from_raw_fd(fd) };
+    loop {
+        let mut poll = libc::pollfd {
+            fd: process.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let left = until.saturating_duration_since(Instant::now()).as_millis();
+        let left = libc::c_int::try_from(left).unwrap_or(libc::c_int::MAX);
+        // SAFETY: one structure that outlives the call.
+        match unsafe { libc::poll(&raw mut poll, 1, left) } {
+            // A signal came in between.
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            ready => return ready == 1,
+        }
+    }
+}
+
+/// Elsewhere nothing waits for one.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn await_end(_: u32, _: Duration) -> bool {
+    true
 }
 
 /// How to take a mount away.

@@ -147,7 +147,12 @@ fn by_name(paths: &Paths, name: Option<&str>) -> Result<Target> {
             is_demo: false,
             mountpoint: report.mountpoint,
             socket,
+            connection: None,
         }));
     }
-    Ok(Target::Idle { name, state_dir })
+    let mut stuck = registry::stuck(paths).into_iter();
+    Ok(match stuck.find(|stuck| stuck.name == name) {
+        Some(stuck) => Target::Dead(stuck.mountpoint),
+        None => Target::Idle { name, state_dir },
+    })
 }

@@ -29,7 +29,7 @@ pub struct Entry {
     pub offset: u64,
     /// Its name.
     pub name: Vec<u8>,
-    /// What it leads to, if that was asked for; never for `.` and `..`.
+    /// What it leads to, for [`Fs::list_known`]; never for `.` and `..`.
     pub attr: Option<Attr>,
 }
 
@@ -66,17 +66,33 @@ impl Fs {
         self.walk(ino, offset, Detail::Names, take)
     }
 
-    /// Lists a directory as [`Fs::list`] does, with the attributes of what its entries lead to.
+    /// Lists a directory as [`Fs::list`] does, with the attributes of what its entries lead to, for the kernel:
+    /// it knows what it was told of until [`Fs::forget`], which is each entry with attributes that was taken,
+    /// unless the listing fails.
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn list_with_attributes(
+    pub fn list_known(
         &self,
         ino: InodeNo,
         offset: u64,
-        take: impl FnMut(Entry) -> More,
+        mut take: impl FnMut(Entry) -> More,
     ) -> Result<(), Error> {
-        self.walk(ino, offset, Detail::Attributes, take)
+        let mut met = Vec::new();
+        let listed = self.walk(ino, offset, Detail::Attributes, |entry| {
+            let told_of = entry.attr.as_ref().map(|attr| attr.ino);
+            met.extend(told_of);
+            let more = take(entry);
+            if more == More::No && told_of.is_some() {
+                met.pop();
+                told_of.into_iter().for_each(|ino| self.open.unmeet(ino));
+            }
+            more
+        });
+        if listed.is_err() {
+            met.into_iter().for_each(|ino| self.open.unmeet(ino));
+        }
+        listed
     }
 
     fn walk(
@@ -139,7 +155,10 @@ impl Fs {
             Listed::decode(value).map_err(crate::drive::Error::from)?;
         let attr = match detail {
             Detail::Names => None,
-            Detail::Attributes => view.inode(ino)?.map(|inode| self.attr(ino, inode)),
+            Detail::Attributes => {
+                let inode = view.inode(ino)?;
+                inode.map(|inode| self.met(view, self.attr(ino, inode)))
+            }
         };
         // A place is kept where an extent's offset is.
         let offset = key::extent_offset(key).ok_or(crate::drive::Error::Malformed)?;

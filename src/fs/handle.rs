@@ -1,4 +1,4 @@
-//! What dies with the mount: open handles, how often each inode is open, and ghosts.
+//! What dies with the mount: open handles, how often each inode is open, what the kernel knows, and ghosts.
 
 use std::collections::HashMap;
 use std::collections::HashSet;
@@ -37,13 +37,32 @@ struct Tables {
     mappers: HashMap<InodeNo, u32>,
     /// Inodes without names that somebody holds; a superset while a change is under way.
     orphans: HashSet<InodeNo>,
-    /// Those of them that lost their last name through the kernel, which knows them still.
+    /// How often the kernel was told of each inode that it knows. It says how much of that it forgets, and
+    /// may have asked again before that is read.
+    known: HashMap<InodeNo, u32>,
+    /// Those without names that lost the last through the kernel, which knows them still.
     kept: HashSet<InodeNo>,
     /// Those that the kernel has forgotten since, and nobody holds.
     forgotten: Vec<InodeNo>,
     /// Inodes that another face took from the drive while the kernel knows them. They answer `stat`
     /// until the kernel forgets them.
     ghosts: HashMap<InodeNo, Inode>,
+}
+
+impl Tables {
+    /// Counts so many fewer of what the kernel was told; true when it does not know the inode any more.
+    fn lose(&mut self, ino: InodeNo, lookups: u64) -> bool {
+        match self.known.get_mut(&ino) {
+            Some(count) if u64::from(*count) > lookups => {
+                *count = u32::try_from(u64::from(*count) - lookups).unwrap_or(u32::MAX);
+                false
+            }
+            Some(_) | None => {
+                self.known.remove(&ino);
+                true
+            }
+        }
+    }
 }
 
 impl Open {
@@ -85,7 +104,7 @@ impl Open {
     /// [`Open::forget`] will tell.
     pub(in crate::fs) fn orphan(&self, ino: InodeNo, unnamed: Unnamed) -> bool {
         let mut tables = self.tables();
-        if unnamed == Unnamed::Stays {
+        if unnamed == Unnamed::Stays && tables.known.contains_key(&ino) {
             tables.kept.insert(ino);
         }
         let is_held = tables.opens.contains_key(&ino) || tables.kept.contains(&ino);
@@ -135,9 +154,12 @@ impl Open {
         Some(handle)
     }
 
-    /// Remembers an inode that is gone.
+    /// Remembers an inode that is gone, if the kernel knows it.
     pub(in crate::fs) fn haunt(&self, ino: InodeNo, inode: Inode) {
-        self.tables().ghosts.insert(ino, inode);
+        let mut tables = self.tables();
+        if tables.known.contains_key(&ino) {
+            tables.ghosts.insert(ino, inode);
+        }
     }
 
     /// An inode that is gone.
@@ -145,9 +167,28 @@ impl Open {
         self.tables().ghosts.get(&ino).cloned()
     }
 
-    /// The kernel does not know this inode any more; true when it is the first that [`Open::forgotten`] gives.
-    pub(in crate::fs) fn forget(&self, ino: InodeNo) -> bool {
+    /// The kernel is told of this inode once more.
+    pub(in crate::fs) fn meet(&self, ino: InodeNo) {
         let mut tables = self.tables();
+        let count = tables.known.entry(ino).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Takes an [`Open::meet`] back: the kernel was not told after all.
+    pub(in crate::fs) fn unmeet(&self, ino: InodeNo) {
+        let mut tables = self.tables();
+        if tables.lose(ino, 1) {
+            tables.ghosts.remove(&ino);
+        }
+    }
+
+    /// The kernel forgets so much of what it was told of this inode; true when it is the first that
+    /// [`Open::forgotten`] gives.
+    pub(in crate::fs) fn forget(&self, ino: InodeNo, lookups: u64) -> bool {
+        let mut tables = self.tables();
+        if !tables.lose(ino, lookups) {
+            return false;
+        }
         tables.ghosts.remove(&ino);
         let was_kept = tables.kept.remove(&ino);
         if !was_kept || tables.opens.contains_key(&ino) || !tables.orphans.remove(&ino) {
@@ -160,6 +201,7 @@ impl Open {
     /// The kernel knows no inode any more.
     pub(in crate::fs) fn forget_all(&self) {
         let mut tables = self.tables();
+        tables.known.clear();
         tables.ghosts.clear();
         tables.kept.clear();
     }
@@ -167,5 +209,45 @@ impl Open {
     /// Inodes without names that the kernel has forgotten since the last call, and nobody holds.
     pub(in crate::fs) fn forgotten(&self) -> Vec<InodeNo> {
         std::mem::take(&mut self.tables().forgotten)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inode_without_a_name_stays_until_the_kernel_forgets_all_that_it_was_told() {
+        let open = Open::default();
+        let ino = InodeNo(7);
+        assert!(
+            !open.orphan(ino, Unnamed::Stays),
+            "the kernel does not know it"
+        );
+        // Told, and told again before what it forgot of the first time is read.
+        open.meet(ino);
+        open.meet(ino);
+        assert!(open.orphan(ino, Unnamed::Stays));
+        assert!(!open.forget(ino, 1));
+        assert!(open.orphan(ino, Unnamed::Goes), "the kernel knows it still");
+        // An answer that was not sent counts for nothing.
+        open.meet(ino);
+        open.unmeet(ino);
+        assert!(open.forget(ino, 1));
+        assert_eq!(open.forgotten(), [ino]);
+        assert!(!open.orphan(ino, Unnamed::Stays));
+        assert!(open.tables().known.is_empty());
+    }
+
+    #[test]
+    fn what_the_kernel_was_told_most_often_is_never_forgotten_too_early() {
+        let open = Open::default();
+        let ino = InodeNo(7);
+        open.meet(ino);
+        open.tables().known.insert(ino, u32::MAX);
+        open.meet(ino);
+        assert!(open.orphan(ino, Unnamed::Stays));
+        assert!(!open.forget(ino, 7));
+        assert!(open.forget(ino, u64::MAX));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::drive::archive;
 use crate::drive::view::Look;
+use crate::drive::view::View;
 use crate::fs::Attr;
 use crate::fs::Caller;
 use crate::fs::Error;
@@ -75,11 +76,11 @@ impl Name<'_> {
     /// Checks a name that is to be made.
     pub(in crate::fs) fn check_new(&self, look: &impl Look) -> Result<Inode, Error> {
         self.check()?;
-        let parent = directory(look, self.parent)?;
-        if parent.nlink == 0 {
-            Err(Error::NotFound)
-        } else {
-            Ok(parent)
+        // A directory that another face removed is gone; whoever is in it still has it without a name.
+        match look.inode(self.parent)? {
+            Some(parent) if !parent.is_dir() => Err(Error::NotADirectory),
+            Some(parent) if parent.nlink > 0 => Ok(parent),
+            Some(_) | None => Err(Error::NotFound),
         }
     }
 }
@@ -90,16 +91,28 @@ impl Fs {
     /// # Errors
     /// [`Error::NotFound`], [`Error::NameTooLong`].
     pub fn lookup(&self, at: Name<'_>) -> Result<Attr, Error> {
+        self.find(&self.drive.view(), at)
+    }
+
+    /// The same for the kernel, which knows what it was told of until [`Fs::forget`].
+    ///
+    /// # Errors
+    /// As [`Fs::lookup`].
+    pub fn lookup_known(&self, at: Name<'_>) -> Result<Attr, Error> {
+        let view = self.drive.view();
+        Ok(self.met(&view, self.find(&view, at)?))
+    }
+
+    fn find(&self, view: &View<'_>, at: Name<'_>) -> Result<Attr, Error> {
         if at.name.len() > NAME_BYTES_MAX {
             return Err(Error::NameTooLong);
         }
-        let view = self.drive.view();
         let ino = match at.name {
             b"." => at.parent,
-            b".." => directory(&view, at.parent)?.parent,
-            _ => at.entry(&view)?.ino,
+            b".." => directory(view, at.parent)?.parent,
+            _ => at.entry(view)?.ino,
         };
-        Ok(self.attr(ino, known(&view, ino)?))
+        Ok(self.attr(ino, known(view, ino)?))
     }
 
     /// Makes a file, directory, pipe, socket or device.

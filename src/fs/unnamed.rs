@@ -2,6 +2,8 @@
 
 use crate::drive::change::Change;
 use crate::drive::view::Look;
+use crate::drive::view::View;
+use crate::fs::Attr;
 use crate::fs::Error;
 use crate::fs::Fs;
 use crate::fs::entry::ERASE_PAGE;
@@ -28,9 +30,26 @@ pub(in crate::fs) enum Unnamed {
 }
 
 impl Fs {
-    /// The kernel does not know this inode any more. True when somebody should call [`Fs::sweep`] soon.
-    pub fn forget(&self, ino: InodeNo) -> bool {
-        self.open.forget(ino)
+    /// The kernel is about to hear of what was just made or linked: it knows it from then on, until [`Fs::forget`].
+    pub fn meet(&self, attr: &Attr) {
+        let view = self.drive.view();
+        self.open.meet(attr.ino);
+        // Another face may have removed it in between.
+        if let Ok(None) = view.inode(attr.ino) {
+            self.open.haunt(attr.ino, attr.inode.clone());
+        }
+    }
+
+    /// The same of what was just found, with the view in which it was: nobody removes it meanwhile.
+    pub(in crate::fs) fn met(&self, _: &View<'_>, attr: Attr) -> Attr {
+        self.open.meet(attr.ino);
+        attr
+    }
+
+    /// The kernel forgets an inode that it was told of so many times; with the last of them it does not know
+    /// it any more. True when somebody should call [`Fs::sweep`] soon.
+    pub fn forget(&self, ino: InodeNo, lookups: u64) -> bool {
+        self.open.forget(ino, lookups)
     }
 
     /// Removes the inodes without names that the kernel has forgotten, many in one change.
@@ -140,5 +159,95 @@ impl Fs {
         if let Some((ino, inode)) = gone {
             self.open.haunt(ino, inode);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::drive::fixture;
+    use crate::fs::Caller;
+    use crate::fs::More;
+    use crate::fs::Name;
+    use crate::fs::Node;
+    use crate::fs::Options;
+    use crate::index::inode::Kind;
+    use crate::store::memory::Memory;
+
+    const CALLER: Caller = Caller { uid: 0, gid: 0 };
+
+    const DIR: Name<'_> = Name {
+        parent: InodeNo::ROOT,
+        name: b"dir",
+    };
+
+    fn directory() -> Node {
+        Node {
+            kind: Kind::Directory,
+            mode: 0o755,
+            umask: 0,
+            rdev: 0,
+        }
+    }
+
+    async fn fs(dir: &std::path::Path) -> Fs {
+        let store = Arc::new(Memory::default());
+        let opened = fixture::open(fixture::settings(dir), &store).await;
+        Fs::new(opened.expect("a new drive"), Options::default())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_answer_that_names_an_inode_counts_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fs = fs(dir.path()).await;
+        let made = fs.make(&CALLER, DIR, directory()).expect("made");
+        fs.meet(&made);
+        fs.lookup_known(DIR).expect("found");
+        let list = |more| {
+            fs.list_known(InodeNo::ROOT, 0, |entry| match entry.attr {
+                Some(_) => more,
+                None => More::Yes,
+            })
+        };
+        list(More::Yes).expect("listed");
+        // It did not fit, so the kernel was not told; nor is it when anything but the kernel looks.
+        list(More::No).expect("listed");
+        fs.lookup(DIR).expect("found");
+        fs.rmdir_known(DIR).expect("removed");
+        assert!(!fs.forget(made.ino, 2));
+        fs.sweep();
+        assert_eq!(fs.getattr(made.ino).expect("it stays").inode.nlink, 0);
+        assert!(fs.forget(made.ino, 1));
+        fs.sweep();
+        assert!(matches!(fs.getattr(made.ino), Err(Error::Stale)));
+        fs.drive.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_another_face_removed_is_there_without_a_name_for_a_kernel_that_knows_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let fs = fs(dir.path()).await;
+        let inside = |parent| Name {
+            parent,
+            name: b"new",
+        };
+        let made = fs.make(&CALLER, DIR, directory()).expect("made");
+        fs.meet(&made);
+        fs.rmdir(DIR).expect("removed");
+        let refused = fs.make(&CALLER, inside(made.ino), directory());
+        assert!(matches!(refused, Err(Error::NotFound)), "{refused:?}");
+        assert_eq!(fs.getattr(made.ino).expect("it is held").inode.nlink, 0);
+        fs.forget(made.ino, 1);
+        assert!(matches!(fs.getattr(made.ino), Err(Error::Stale)));
+        // Nobody will ever say that it forgets what it never knew.
+        let made = fs.make(&CALLER, DIR, directory()).expect("made");
+        fs.rmdir(DIR).expect("removed");
+        assert!(matches!(fs.getattr(made.ino), Err(Error::Stale)));
+        // It was removed before the answer that names it went out.
+        fs.meet(&made);
+        assert!(fs.getattr(made.ino).is_ok());
+        fs.drive.close().await;
     }
 }

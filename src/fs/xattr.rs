@@ -60,14 +60,13 @@ impl Fs {
     /// An attribute's value.
     ///
     /// # Errors
-    /// [`Error::NoAttribute`]; [`Error::Invalid`] for a name space alone.
+    /// [`Error::NoAttribute`]; [`Error::Invalid`] for a name space alone, [`Error::Unsupported`] for the names of
+    /// other systems.
     pub fn getxattr(&self, ino: InodeNo, name: &[u8]) -> Result<Vec<u8>, Error> {
         if TOLD.contains(&name) {
             return self.told(ino, name);
         }
-        if SPACES.contains(&name) {
-            return Err(Error::Invalid);
-        }
+        check(name)?;
         let view = self.drive.view();
         let inode = view.inode(ino)?.ok_or(Error::NoAttribute)?;
         value(&view, ino, &inode, name)?.ok_or(Error::NoAttribute)
@@ -187,7 +186,7 @@ impl Fs {
     }
 }
 
-/// Refuses names that cannot be set.
+/// Refuses names that no attribute can have, and those that cannot be set.
 fn check(name: &[u8]) -> Result<(), Error> {
     if TOLD.contains(&name) {
         return Err(Error::NotPermitted);

@@ -69,16 +69,16 @@ impl Filesystem for Face {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = Name { parent: ino(parent), name: name.as_bytes() };
-        let find = |fs: &Fs| match fs.lookup(name) {
+        let find = |fs: &Fs| match fs.lookup_known(name) {
             Err(Error::NotFound) => Ok(None),
             found => found.map(Some),
         };
         self.now(reply, find, reply::found);
     }
 
-    fn forget(&self, _: &Request, node: INodeNo, _lookups: u64) {
+    fn forget(&self, _: &Request, node: INodeNo, lookups: u64) {
         guard(|| {
-            if self.fs.forget(ino(node)) {
+            if self.fs.forget(ino(node), lookups) {
                 let fs = self.fs.clone();
                 self.lane.soon(move || fs.sweep());
             }
@@ -120,7 +120,7 @@ impl Filesystem for Face {
     ) {
         let (caller, at) = (translate::caller(req), Place::new(parent, name));
         let node = translate::node(mode, umask, rdev);
-        self.later(reply, move |fs| fs.make(&caller, at.name(), node?), reply::entry);
+        self.introduce(reply, move |fs| fs.make(&caller, at.name(), node?));
     }
 
     fn mkdir(
@@ -129,17 +129,17 @@ impl Filesystem for Face {
     ) {
         let (caller, at) = (translate::caller(req), Place::new(parent, name));
         let node = translate::directory(mode, umask);
-        self.later(reply, move |fs| fs.make(&caller, at.name(), node), reply::entry);
+        self.introduce(reply, move |fs| fs.make(&caller, at.name(), node));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let at = Place::new(parent, name);
-        self.later(reply, move |fs| fs.unlink_known(at.name()), reply::done);
+        self.soon(reply, move |fs| fs.unlink_known(at.name()), reply::done);
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let at = Place::new(parent, name);
-        self.later(reply, move |fs| fs.rmdir_known(at.name()), reply::done);
+        self.soon(reply, move |fs| fs.rmdir_known(at.name()), reply::done);
     }
 
     fn symlink(
@@ -147,7 +147,7 @@ impl Filesystem for Face {
     ) {
         let (caller, at) = (translate::caller(req), Place::new(parent, name));
         let target = target.as_os_str().as_bytes().to_vec();
-        self.later(reply, move |fs| fs.symlink(&caller, at.name(), &target), reply::entry);
+        self.introduce(reply, move |fs| fs.symlink(&caller, at.name(), &target));
     }
 
     fn rename(
@@ -157,14 +157,14 @@ impl Filesystem for Face {
         let (from, to) = (Place::new(parent, name), Place::new(newparent, newname));
         let how = translate::rename(flags, translate::caller(req));
         let rename = move |fs: &Fs| fs.rename_known(from.name(), to.name(), how?);
-        self.later(reply, rename, reply::done);
+        self.soon(reply, rename, reply::done);
     }
 
     fn link(
         &self, _: &Request, node: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry,
     ) {
         let at = Place::new(newparent, newname);
-        self.later(reply, move |fs| fs.link(ino(node), at.name()), reply::entry);
+        self.introduce(reply, move |fs| fs.link(ino(node), at.name()));
     }
 
     fn open(&self, req: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
@@ -183,7 +183,11 @@ impl Filesystem for Face {
     ) {
         let (caller, at) = (translate::caller(req), Place::new(parent, name));
         let (node, how) = (translate::node(mode, umask, 0), translate::opening(OpenFlags(flags)));
-        self.later(reply, move |fs| fs.create(&caller, at.name(), node?, how), reply::created);
+        let create = move |fs: &Fs| {
+            let created = fs.create(&caller, at.name(), node?, how);
+            created.inspect(|(attr, _)| fs.meet(attr))
+        };
+        self.later(reply, create, reply::created);
     }
 
     fn read(
@@ -236,11 +240,11 @@ impl Filesystem for Face {
             fs.release(fh.0);
             Ok(())
         };
-        self.later(reply, release, reply::done);
+        self.soon(reply, release, reply::done);
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.later(reply, Fs::sync, reply::done);
+        self.soon(reply, Fs::sync, reply::done);
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -267,7 +271,7 @@ impl Filesystem for Face {
         self.touch(ino(node));
         let list = |reply: &mut _| {
             let take = |entry| reply::list_plus(reply, &entry);
-            self.fs.list_with_attributes(ino(node), offset, take)
+            self.fs.list_known(ino(node), offset, take)
         };
         guard(|| match list(&mut reply) {
             Ok(()) => reply.ok(),
@@ -276,7 +280,7 @@ impl Filesystem for Face {
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.later(reply, Fs::sync, reply::done);
+        self.soon(reply, Fs::sync, reply::done);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -314,7 +318,7 @@ impl Filesystem for Face {
 
     fn removexattr(&self, _: &Request, node: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = attribute::kept_as(name).into_owned();
-        self.later(reply, move |fs| attribute::remove(fs, ino(node), &name), reply::done);
+        self.soon(reply, move |fs| attribute::remove(fs, ino(node), &name), reply::done);
     }
 
     fn fallocate(
@@ -335,7 +339,7 @@ impl Filesystem for Face {
             let offset = u64::try_from(offset).map_err(|_| Error::NoSuchOffset)?;
             fs.seek(ino(node), offset, translate::seek(whence)?)
         };
-        self.later(reply, seek, reply::offset);
+        self.soon(reply, seek, reply::offset);
     }
 
     /// Every program that opens a file and wonders whether it is a terminal asks.

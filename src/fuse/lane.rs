@@ -3,7 +3,13 @@
 //! A few threads read requests from the kernel. Most requests are answered at once on the thread
 //! that read them. A change may have to wait for room in the spool, and a sync for the disk; when
 //! all threads but one are at that already, the next goes to the runtime's pool for blocking work,
-//! which is bounded, and so is every wait. Reads from the store wait in a task of their own.
+//! which is bounded, and so is every wait. Of what takes room only so much is in the pool at once, and the rest
+//! queues without a thread: writers that all wait for room leave threads to what closes, removes and syncs.
+//! Reads from the store wait in a task of their own.
+//!
+//! What tells the kernel of changes that it did not make may wait for locks that requests hold which wait here
+//! (see [`crate::fuse::Session`]), so it is never done on the threads that read requests: each command has a
+//! thread of its own, and the bot has two of the pool at most.
 
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -13,12 +19,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 /// Threads that read requests. More than the processors, because some wait for the disk.
 pub(in crate::fuse) const THREADS: usize = 4;
 
 /// Threads that may work on something that can wait, all at once.
 const WAITING_MAX: usize = THREADS - 1;
+
+/// Changes in the pool that may all wait for room: half of the threads that the runtime gives it.
+const TAKING_MAX: usize = 256;
+
+/// Whether something takes room, for which it may have to wait long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::fuse) enum Room {
+    /// It does.
+    Taken,
+    /// Hardly any: it goes on when others wait for room.
+    Spared,
+}
 
 /// How long what may wait a little is put off: so many unlinked files come together meanwhile, and nobody
 /// misses their room so soon.
@@ -27,6 +46,7 @@ const SOON: Duration = Duration::from_millis(10);
 /// Counts the threads that may be waiting.
 pub(in crate::fuse) struct Lane {
     inside: AtomicUsize,
+    taking: Arc<Semaphore>,
     runtime: Handle,
 }
 
@@ -43,6 +63,7 @@ impl Lane {
     pub(in crate::fuse) fn new(runtime: Handle) -> Arc<Lane> {
         Arc::new(Lane {
             inside: AtomicUsize::new(0),
+            taking: Arc::new(Semaphore::new(TAKING_MAX)),
             runtime,
         })
     }
@@ -55,11 +76,24 @@ impl Lane {
     }
 
     /// Does something that can wait: here if that leaves a thread for others, else in the pool.
-    pub(in crate::fuse) fn run(&self, job: impl FnOnce() + Send + 'static) {
-        match self.enter() {
-            Some(_inside) => guard(job),
-            None => drop(self.runtime.spawn_blocking(|| guard(job))),
+    pub(in crate::fuse) fn run(&self, room: Room, job: impl FnOnce() + Send + 'static) {
+        match (self.enter(), room) {
+            (Some(_inside), _) => guard(job),
+            (None, Room::Taken) => self.queue(job),
+            (None, Room::Spared) => drop(self.runtime.spawn_blocking(|| guard(job))),
         }
+    }
+
+    /// Does something in the pool when it is its turn among what takes room.
+    fn queue(&self, job: impl FnOnce() + Send + 'static) {
+        let (runtime, taking) = (self.runtime.clone(), Arc::clone(&self.taking));
+        self.runtime.spawn(async move {
+            let turn = taking.acquire_owned().await;
+            drop(runtime.spawn_blocking(move || {
+                let _turn = turn;
+                guard(job);
+            }));
+        });
     }
 
     /// Does something a little later, in the pool.
@@ -98,6 +132,7 @@ pub(in crate::fuse) fn give_up() -> ! {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::RwLock;
     use std::sync::mpsc;
 
     use super::*;
@@ -110,11 +145,38 @@ mod tests {
         assert!(inside.iter().all(Option::is_some) && lane.enter().is_none());
         let (tell, told) = mpsc::channel();
         let tell_thread = move || tell.send(std::thread::current().id()).expect("heard");
-        lane.run(tell_thread.clone());
+        lane.run(Room::Spared, tell_thread.clone());
         assert_ne!(told.recv(), Ok(std::thread::current().id()));
         drop(inside);
-        lane.run(tell_thread);
+        lane.run(Room::Spared, tell_thread);
         assert_eq!(told.recv(), Ok(std::thread::current().id()));
         assert!(lane.enter().is_some());
+    }
+
+    #[test]
+    fn writers_that_all_wait_for_room_leave_threads_to_others() {
+        // More than the pool has threads.
+        const WRITERS: usize = 600;
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let lane = Lane::new(runtime.handle().clone());
+        let _inside: Vec<_> = (0..WAITING_MAX).map(|_| lane.enter()).collect();
+        let room = Arc::new(RwLock::new(()));
+        let none = room.write().expect("nobody panicked");
+        let (tell, told) = mpsc::channel();
+        for writer in 0..WRITERS {
+            let (room, tell) = (Arc::clone(&room), tell.clone());
+            lane.run(Room::Taken, move || {
+                drop(room.read());
+                tell.send(writer).expect("heard");
+            });
+        }
+        let (closed, closes) = mpsc::channel();
+        lane.run(Room::Spared, move || closed.send(()).expect("heard"));
+        let is_closed = closes.recv_timeout(Duration::from_secs(30));
+        drop(none);
+        let mut written: Vec<_> = told.iter().take(WRITERS).collect();
+        written.sort_unstable();
+        assert_eq!(written, Vec::from_iter(0..WRITERS));
+        assert_eq!(is_closed, Ok(()));
     }
 }

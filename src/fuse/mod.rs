@@ -19,12 +19,15 @@ mod translate;
 use std::sync::Arc;
 
 use fuser::InitFlags;
+use fuser::ReplyEntry;
 use fuser::WriteFlags;
 
+use crate::fs::Attr;
 use crate::fs::Error as FsError;
 use crate::fs::Fs;
 use crate::fs::Privileges;
 use crate::fuse::lane::Lane;
+use crate::fuse::lane::Room;
 use crate::fuse::lane::guard;
 use crate::fuse::reply::Refuse;
 use crate::id::InodeNo;
@@ -66,9 +69,29 @@ impl Face {
         });
     }
 
-    /// Answers when the work, which may wait, is done.
+    /// Answers when the work, which may wait for room, is done.
     fn later<T, R: Refuse>(
         &self,
+        reply: R,
+        work: impl FnOnce(&Fs) -> Result<T, FsError> + Send + 'static,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        self.work(Room::Taken, reply, work, accept);
+    }
+
+    /// Answers when the work, which takes hardly any room, is done: also while others wait for room.
+    fn soon<T, R: Refuse>(
+        &self,
+        reply: R,
+        work: impl FnOnce(&Fs) -> Result<T, FsError> + Send + 'static,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        self.work(Room::Spared, reply, work, accept);
+    }
+
+    fn work<T, R: Refuse>(
+        &self,
+        room: Room,
         reply: R,
         work: impl FnOnce(&Fs) -> Result<T, FsError> + Send + 'static,
         accept: impl FnOnce(R, T) + Send + 'static,
@@ -78,14 +101,25 @@ impl Face {
             Ok(result) => accept(reply, result),
             Err(error) => reply.refuse(&error),
         };
-        self.lane.run(job);
+        self.lane.run(room, job);
+    }
+
+    /// Answers with what was made or linked. The kernel knows it by the answer, so it counts before that: what
+    /// the kernel forgets of it may come at once. An answer that cannot be sent is the end of the mount.
+    fn introduce(
+        &self,
+        reply: ReplyEntry,
+        make: impl FnOnce(&Fs) -> Result<Attr, FsError> + Send + 'static,
+    ) {
+        let make = move |fs: &Fs| make(fs).inspect(|attr| fs.meet(attr));
+        self.later(reply, make, reply::entry);
     }
 
     /// Somebody reads this, which may move its time of access.
     fn touch(&self, node: InodeNo) {
         if self.fs.wants_touch(node) {
             let fs = self.fs.clone();
-            self.lane.run(move || fs.touch(node));
+            self.lane.run(Room::Spared, move || fs.touch(node));
         }
     }
 

@@ -8,7 +8,6 @@ use crate::drive::task::Task;
 use crate::fs;
 use crate::fs::Name;
 use crate::id::InodeNo;
-use crate::index::inode::Kind;
 use crate::service::Consent;
 use crate::service::Desk;
 use crate::service::Error;
@@ -156,27 +155,24 @@ fn tree(desk: &Desk, spot: &Spot, deleted: &mut Deleted, task: &Task<'_>) -> Res
 
 fn unlink(desk: &Desk, parent: InodeNo, name: &[u8], deleted: &mut Deleted) -> Result<(), Error> {
     let at = Name { parent, name };
-    let (attr, bytes) = match desk.fs().lookup(at) {
-        Ok(attr) if attr.inode.nlink == 1 => {
-            let bytes = attr.inode.size;
-            (attr, bytes)
-        }
-        Ok(attr) => (attr, 0),
+    let attr = match desk.fs().lookup(at) {
+        Ok(attr) => attr,
         Err(fs::Error::NotFound) => return Ok(()),
         Err(error) => return Err(Error::file(name)(error)),
     };
+    let is_last = attr.inode.nlink == 1;
     match desk.fs().unlink(at) {
         Ok(()) => {
             deleted.files += 1;
-            deleted.bytes += bytes;
-            // The kernel may never have seen it, and would never say that it forgot it.
-            if attr.inode.kind == Kind::File {
-                desk.fs().forget(attr.ino);
-            }
+            deleted.bytes += if is_last { attr.inode.size } else { 0 };
         }
         Err(fs::Error::NotFound) => {}
         Err(error) => return Err(Error::file(name)(error)),
     }
     desk.name_changed(at);
+    if !is_last {
+        // Its other names show how many there are.
+        desk.inode_changed(attr.ino);
+    }
     Ok(())
 }

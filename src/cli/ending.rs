@@ -1,0 +1,131 @@
+//! A daemon that was killed, and cannot end: one of its threads waits in the kernel for what only the daemon could
+//! have given. Its mount answers nobody and its state is taken, until the mount is forced.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::mounts;
+use crate::cli::registry::Running;
+use crate::cli::sys;
+use crate::cli::sys::Unmount;
+
+/// In this time a daemon that was killed ends by itself, if nothing holds it.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// How long it may take to end when nothing holds it any more: it gives back all its memory.
+const END_MAX: Duration = Duration::from_secs(10);
+
+/// Was this process killed without being able to end?
+pub(crate) fn is_stuck(pid: u32) -> bool {
+    is_ending(pid) && !sys::await_end(pid, MOMENT)
+}
+
+/// Is this process about to end, so that it answers nobody any more?
+#[cfg(target_os = "linux")]
+pub(crate) fn is_ending(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| ends(&status))
+}
+
+/// Elsewhere nobody tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_ending(_: u32) -> bool {
+    false
+}
+
+/// Does a process of this status end? Its first thread has, or was told to by a signal that nothing holds off.
+#[cfg(any(test, target_os = "linux"))]
+fn ends(status: &str) -> bool {
+    let killed = 1_u64 << (libc::SIGKILL - 1);
+    status.lines().any(|line| {
+        let (field, value) = line.split_once(':').unwrap_or_default();
+        match field {
+            "State" => value.trim_start().starts_with(['Z', 'X']),
+            "SigPnd" | "ShdPnd" => {
+                u64::from_str_radix(value.trim(), 16).is_ok_and(|pending| pending & killed != 0)
+            }
+            _ => false,
+        }
+    })
+}
+
+/// Makes those daemons end that were killed, and have the mount here, or the state in this directory, still.
+pub(crate) fn finish_all(stuck: Vec<Running>, mountpoint: &Path, state_dir: Option<&Path>) {
+    let state_of = |daemon: &Running| daemon.socket.parent().map(mounts::resolve);
+    for daemon in stuck {
+        let has_state = state_dir.is_some() && state_of(&daemon).as_deref() == state_dir;
+        if daemon.mountpoint == mountpoint || has_state {
+            finish(&daemon);
+        }
+    }
+}
+
+/// Forces the mount of a daemon that was killed, takes it away, and waits until the daemon has ended.
+pub(crate) fn finish(daemon: &Running) {
+    let (pid, path) = (daemon.pid, daemon.mountpoint.display());
+    log::warn!(
+        "the daemon of {path}, process {pid}, was killed and cannot end; its mount is forced"
+    );
+    if let Err(error) = abort(daemon) {
+        log::warn!("{path}: {error}");
+    }
+    if !sys::await_end(pid, END_MAX) {
+        log::warn!("process {pid} has not ended");
+    }
+    if has_mount(daemon)
+        && let Err(error) = sys::unmount(&daemon.mountpoint, Unmount::Detach)
+    {
+        log::warn!("{path}: {error}");
+    }
+}
+
+/// Ends the mount's connection: whoever waits for an answer on it is told that none will come.
+fn abort(daemon: &Running) -> io::Result<()> {
+    let forced = match has_mount(daemon) {
+        true => sys::force(&daemon.mountpoint),
+        false => Err(io::ErrorKind::NotFound.into()),
+    };
+    // Who may not force a mount may end a connection of their own, and also one whose mount is out of sight.
+    match (forced, daemon.connection) {
+        (Err(_), Some(number)) => {
+            std::fs::write(format!("/sys/fs/fuse/connections/{number}/abort"), "1")
+        }
+        (forced, _) => forced,
+    }
+}
+
+/// Is the mount at this daemon's place its own still?
+fn has_mount(daemon: &Running) -> bool {
+    let there = mounts::connection(&daemon.mountpoint);
+    mounts::is_ours(&daemon.mountpoint)
+        && (daemon.connection.is_none() || daemon.connection == there)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_ends_is_told_from_one_that_stands_still() {
+        let status = |state: &str, pending: u64| {
+            format!("Name:\tods-mount\nState:\t{state}\nPid:\t7\nSigPnd:\t{pending:016x}\n")
+        };
+        assert!(ends(&status("Z (zombie)", 0)));
+        assert!(ends(&status("D (disk sleep)", 0x100)));
+        assert!(!ends(&status("T (stopped)", 0)));
+        assert!(!ends(&status("S (sleeping)", 0xff)));
+        assert!(!ends("") && !is_ending(std::process::id()));
+    }
+
+    #[test]
+    fn what_has_ended_is_not_stuck() {
+        let mut child = std::process::Command::new("true")
+            .spawn()
+            .expect("a process");
+        // Not waited for yet, so it is a zombie when it has ended.
+        assert!(sys::await_end(child.id(), END_MAX));
+        assert!(!is_stuck(child.id()));
+        child.wait().expect("it ended");
+        assert!(!sys::await_end(std::process::id(), Duration::ZERO));
+    }
+}
