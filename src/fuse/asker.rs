@@ -6,20 +6,29 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 /// How long a killed process may wait for us to notice.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Threads that are looked at in turn: with thousands of reads under way, which the kernel does by itself and nobody
+/// waits for, looking at all would cost more than it gives. The next is looked at when one of these has its answer.
+static LOOKED_AT: Semaphore = Semaphore::const_new(64);
 
 /// The bit of `SIGKILL` among the signals that wait for a thread; every signal that ends its process sets it.
 const KILL: u64 = 1 << (libc::SIGKILL - 1);
 
 /// Ends when this thread has been killed; never on systems that do not tell.
 pub(in crate::fuse) async fn killed(thread: u32) {
+    tokio::time::sleep(LOOK_EVERY).await;
+    // Nobody closes it.
+    let _turn = LOOKED_AT.acquire().await;
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
         let status = std::fs::read_to_string(format!("/proc/{thread}/status"));
         if status.is_ok_and(|status| tells_of_kill(&status)) {
             return;
         }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
