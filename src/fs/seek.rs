@@ -65,7 +65,8 @@ mod tests {
     use crate::store::memory::Memory;
 
     const ISLANDS: u64 = 2000;
-    const ISLAND_BYTES: u64 = 4096;
+    const ISLAND: [u8; 4096] = [7; 4096];
+    const ISLAND_BYTES: u64 = ISLAND.len() as u64;
     const STEP_BYTES: u64 = 2 * ISLAND_BYTES;
     /// Look-ups for an island and the hole behind it, and entries that a scan brings along: of two seeks, a page
     /// each.
@@ -89,8 +90,7 @@ mod tests {
 
     fn islands(fs: &Fs, ino: InodeNo) {
         for nth in 0..ISLANDS {
-            let content = [nth as u8 | 1; ISLAND_BYTES as usize];
-            fs.write(ino, nth * STEP_BYTES, &content, Privileges::Keep)
+            fs.write(ino, nth * STEP_BYTES, &ISLAND, Privileges::Keep)
                 .expect("written");
         }
     }
