@@ -262,6 +262,32 @@ fn a_disk_that_ods_alone_has_filled_is_emptied_by_uploading() {
     }
 }
 
+#[test]
+fn a_drive_is_mounted_on_a_disk_that_others_have_filled_as_the_cache_gives_way() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let disk = SmallDisk::of(&machine.path("disk"), 16 * MIB);
+    let options = format!("state={},reserve=0", disk.path().display());
+    machine.mount(&["-o", &options]).good();
+    let mnt = machine.mnt();
+    let mut kept = Kept::new();
+    for seed in 0..8 {
+        let name = PathBuf::from(format!("file-{seed}"));
+        fs::write(mnt.join(&name), noise(seed, MIB)).expect("written");
+        kept.push((name, seed, MIB));
+    }
+    machine.ods(&["flush"]).good();
+    check(&mnt, &kept);
+    machine.ods(&["umount"]).good();
+    let mut others = File::create(disk.path().join("others")).expect("a file");
+    let filled = (0..).find_map(|_| others.write_all(&[7; 512]).err());
+    let filled = filled.and_then(|error| error.raw_os_error());
+    assert_eq!(filled, Some(libc::ENOSPC));
+    machine.mount(&["-o", &options]).good();
+    check(&mnt, &kept);
+    machine.ods(&["umount"]).good();
+}
+
 /// A mount whose process may have so many files open; `how` is `-S`, `-H` or both as `ulimit` takes them.
 fn mount_with_handles(machine: &Machine, how: &str, handles: u32) -> support::Ended {
     let script = format!("ulimit {how} {handles}; exec \"$0\" \"$@\"");

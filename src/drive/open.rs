@@ -66,6 +66,23 @@ fn least_free(state_dir: &Path) -> u64 {
     LEAST_FREE_BYTES.min(disk / LEAST_FREE_SHARE)
 }
 
+/// A disk on which there is less room than this is full, bytes.
+const FULL_BYTES: u64 = 4 << 20;
+
+/// Is the disk full, and is there a cache that can be emptied? Then it is: what it holds is on the store as well.
+fn cache_gives_way(settings: &Settings) -> bool {
+    let free = spool::free_bytes(&settings.state_dir).unwrap_or(u64::MAX);
+    let (dir, limit) = (settings.cache_dir(), settings.cache_bytes_max);
+    let Some(cache) = (free < FULL_BYTES).then(|| Cache::open(&dir, limit).ok()) else {
+        return false;
+    };
+    let held = cache.as_ref().map_or(0, |cache| cache.usage().bytes);
+    if let Some(cache) = &cache {
+        cache.set_limit(0);
+    }
+    held > 0
+}
+
 /// Opens the index, and tells how far it has followed the journal.
 fn open_index(state_dir: &Path) -> Result<(Index, Head), Error> {
     let dir = &aside::in_use(state_dir);
@@ -103,6 +120,10 @@ impl Drive {
         let drive = match open().await {
             // It is marked as damaged now, so this time it is rebuilt.
             Err((_, Some(_))) => open().await,
+            Err((Error::Disk(why), None)) if cache_gives_way(&settings) => {
+                log::warn!("{why}; the disk is full, so the cache was emptied");
+                open().await
+            }
             result => result,
         };
         drive.map_err(|(error, _)| error)
@@ -168,10 +189,7 @@ impl Drive {
         let spool = Spool::open_noted(&spool_dir, &settings.state_dir.join(SPOOL_END), spool)?;
         let last = spool.usage().appended;
         let lineage = Lineage::read(&settings.state_dir, name, last, settings.copies)?;
-        let cache_dir = settings
-            .cache_dir
-            .clone()
-            .unwrap_or_else(|| settings.state_dir.join("cache"));
+        let cache_dir = settings.cache_dir();
         let cache = Cache::open(&cache_dir, settings.cache_bytes_max).map_err(|error| {
             Error::State(format!("cannot use {}: {error}", cache_dir.display()))
         })?;

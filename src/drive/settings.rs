@@ -126,6 +126,13 @@ impl Settings {
         chosen.unwrap_or_else(|| self.state_dir.join("spool"))
     }
 
+    /// Where the cache is.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        let chosen = self.cache_dir.clone();
+        chosen.unwrap_or_else(|| self.state_dir.join("cache"))
+    }
+
     /// The defaults, with everything under `state_dir`.
     #[must_use]
     pub fn new(state_dir: PathBuf) -> Settings {

@@ -63,6 +63,14 @@ pub use self::{
 };
 use crate::id::Seq;
 
+/// Bytes that may still be written on the disk that holds this path.
+///
+/// # Errors
+/// What the system says.
+pub fn free_bytes(path: &Path) -> std::io::Result<u64> {
+    sys::free_bytes(path)
+}
+
 /// Bytes of the disk that holds `path`.
 ///
 /// # Errors
