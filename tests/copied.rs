@@ -103,6 +103,8 @@ fn is_told_of_the_fork(machine: &Machine, waits: &str) {
     machine.mount(&[]).bad(16, &says);
     machine.mount(&["-o", "ro"]).good();
     has(machine, &[waits]);
+    let told = machine.ods(&["status"]).good().out;
+    assert!(paths.iter().all(|path| told.contains(path)), "{told}");
     machine.ods(&["umount"]).bad(25, &["spool"]);
     remove_spool(machine);
     machine.mount(&[]).good();

@@ -344,10 +344,21 @@ mod tests {
         }
     }
 
+    /// Two directories that were not made in the same tick of the system's clock.
+    fn born_apart() -> (tempfile::TempDir, tempfile::TempDir) {
+        let make = || tempfile::tempdir().expect("a directory");
+        let first = make();
+        let mut second = make();
+        while place(first.path()) == place(second.path()) {
+            second = make();
+        }
+        (first, second)
+    }
+
     #[test]
     fn what_a_copy_and_its_original_send_later_is_the_other_s() {
-        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
-        let [first, second] = [dirs[0].path(), dirs[1].path()];
+        let (first, second) = born_apart();
+        let [first, second] = [first.path(), second.path()];
         let before = open(first, 10);
         copy(first, second);
         let (original, copied) = (open(first, 30), open(second, 20));
