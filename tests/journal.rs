@@ -74,7 +74,13 @@ fn delete(world: &World, one: &StoredAttachment) {
 
 /// Posts a file to the journal as the bot.
 fn post(world: &World, name: &str, bytes: &[u8]) {
-    let journal = segments(world)[0].channel;
+    let stored = world.emulator.attachments();
+    let of_journal = |one: &&StoredAttachment| one.filename.starts_with("b-");
+    let journal = stored
+        .iter()
+        .find(of_journal)
+        .expect("a superblock")
+        .channel;
     let bot = User::bot(&world.emulator);
     let (content, files) = (serde_json::json!({}), [(name, bytes)]);
     let posted = world.run(bot.upload(journal, &content, &files));
@@ -87,9 +93,10 @@ fn cut_off(world: &World) -> (Machine, u64) {
     let machine = machine_with_drive(world, &["older"]);
     machine.mount(&QUIET).good();
     write(&machine, "newer");
-    kill(machine.daemon(), "KILL");
-    let mnt = machine.mnt();
-    until("the daemon to die", || fs::metadata(&mnt).is_err());
+    let pid = machine.daemon();
+    kill(pid, "KILL");
+    let program = format!("/proc/{pid}/exe");
+    until("the daemon to die", || fs::read_link(&program).is_err());
     let last = segments(world).pop().expect("one");
     let number = u64::from_str_radix(&last.filename[2..18], 16).expect("a number") + 1;
     let bytes = world.emulator.attachment_bytes(last.id).expect("stored");

@@ -71,17 +71,16 @@ pub(crate) fn page(report: &Report) -> String {
         "mounted",
         format!("{} (process {pid})", report.mountpoint.display()),
     );
-    if let Some(why) = &status.read_only {
-        line("read-only", why.clone());
-    }
-    if let Some(why) = &status.forked {
-        line("forked", why.clone());
-    }
-    if let Some(why) = &status.halt {
-        line("journal", why.clone());
-    }
-    if let Some(why) = &status.refusing {
-        line("full", why.clone());
+    let whys = [
+        ("read-only", &status.read_only),
+        ("forked", &status.forked),
+        ("journal", &status.halt),
+        ("full", &status.refusing),
+    ];
+    for (name, why) in whys {
+        if let Some(why) = why {
+            line(name, why.clone());
+        }
     }
     line("to upload", waiting(status));
     line("state", draining(status));

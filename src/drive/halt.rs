@@ -9,8 +9,6 @@
 //! Attempts that are sent again or given up go from the store once the drive is open; until then nothing is changed,
 //! and whoever finds them beside a whole one passes them over.
 
-use std::sync::atomic::Ordering;
-
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
@@ -90,7 +88,7 @@ impl Halt {
         let last = self.last;
         match self.is_newest() {
             true => String::from(
-                "nothing follows it, and what it held is not on Discord: the machine that wrote it has it still; mount \
+                "nothing follows it, and what it held is not on Discord: the machine that wrote it may have it still; mount \
                  the drive there, or run `ods repair` there",
             ),
             false => format!(
@@ -103,7 +101,7 @@ impl Halt {
     fn shown(&self) -> String {
         let whole = self.whole;
         format!(
-            "the drive is shown as of epoch {whole}, and what came later is not; {}",
+            "the drive is shown as of epoch {whole}, with what waits on this machine; {}",
             self.remedy()
         )
     }
@@ -158,7 +156,7 @@ impl Drive {
 
     /// Has the spool all that came after a record, and has nobody else written since it was sent?
     fn can_send_again(&self, through: Seq) -> Result<bool, Error> {
-        if !self.lease_kept.load(Ordering::Acquire) {
+        if !self.is_lease_kept() {
             return Ok(false);
         }
         let mut has_all = true;

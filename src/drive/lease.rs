@@ -297,10 +297,15 @@ impl Drive {
         matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if self.lineage.has(&instance))
     }
 
+    /// Was this machine's lease there when it was opened, and has been since it last followed the journal?
+    pub(in crate::drive) fn is_lease_kept(&self) -> bool {
+        self.lease_kept.load(Ordering::Acquire)
+    }
+
     /// Has this machine had the lease since before it last followed the journal, and has it still? Then nobody
     /// else has published meanwhile.
     pub(in crate::drive) async fn has_kept_lease(&self) -> Result<bool, Error> {
-        if !self.lease_kept.load(Ordering::Acquire) {
+        if !self.is_lease_kept() {
             return Ok(false);
         }
         let held = self.held().map_or_else(Vec::new, |held| held.locators);

@@ -146,8 +146,11 @@ impl Drive {
             let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
             let goes_on_there = is_rival || drive.is_taking_over();
             let through = drive.journal_head().through;
+            // Beyond a halt nobody knows what is published. Whoever had changes left kept the lease for them.
+            let had_none = matches!(error, Error::Damaged(_)) && !drive.is_lease_kept();
             // A spool that cannot be read may hold changes that wait.
-            if goes_on_there || matches!(drive.unpublished(through), Ok(None)) {
+            let has_none = matches!(drive.unpublished(through), Ok(None));
+            if goes_on_there || had_none || has_none {
                 drop(drive.drop_lease().await);
             }
             return Err((drive.with_damaged_index(error), drive.index.damage()));

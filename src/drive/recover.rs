@@ -7,6 +7,7 @@ use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
+use crate::drive::State;
 use crate::drive::rebuild::Watch;
 use crate::drive::record::Entry;
 use crate::drive::record::Intent;
@@ -92,11 +93,6 @@ impl Drive {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut intents: HashMap<PackId, Intent> = HashMap::new();
         let published = self.journal_head().epoch;
-        let malformed = |_| {
-            Error::Damaged(String::from(
-                "the spool holds a record of an unknown form; it may come from a newer ods",
-            ))
-        };
         self.spool.replay(|replayed| -> Result<(), Error> {
             let (seq, head, place) = match replayed {
                 Replayed::Record { seq, head, place } if seq > through && !is_cut => {
@@ -109,7 +105,7 @@ impl Drive {
                 }
                 Replayed::Missing { first, last } => return self.miss(first, last, through),
             };
-            match Entry::decode(head).map_err(malformed)? {
+            match Entry::decode(head).map_err(|_| unknown_record())? {
                 Entry::Change(record) => {
                     // Which bytes are needed is known only at the end: later records hide earlier ones,
                     // whose space may be gone already.
@@ -118,12 +114,8 @@ impl Drive {
                 // The journal has gone on: it tells itself what is true.
                 Entry::Fact(epoch, _) | Entry::Intent(epoch, _) if epoch <= published => {}
                 Entry::Fact(_, batch) => {
-                    for (key, _) in batch.iter() {
-                        if key.first() == Some(&b'P')
-                            && let Ok(id) = key[1..].try_into()
-                        {
-                            intents.remove(&PackId(id));
-                        }
+                    for pack in packs_of(&batch) {
+                        intents.remove(&pack);
                     }
                     self.index.apply(self.as_of_now(batch)?);
                 }
@@ -141,11 +133,7 @@ impl Drive {
         if !is_halted {
             self.spool.accept_loss()?;
         }
-        for (ino, place, len) in state.gathering.references() {
-            if let Err(error) = self.spool.retain(&place, u64::from(len)) {
-                self.note_damage(ino, &error.to_string());
-            }
-        }
+        self.retain_needed(&state);
         // Whoever comes after the journal was put right may need all of it.
         if !is_halted {
             self.spool.reclaim();
@@ -162,6 +150,15 @@ impl Drive {
             self.control.changed(0);
         }
         Ok(intents.into_values().collect())
+    }
+
+    /// Keeps the bytes in the spool that something refers to.
+    fn retain_needed(&self, state: &State) {
+        for (ino, place, len) in state.gathering.references() {
+            if let Err(error) = self.spool.retain(&place, u64::from(len)) {
+                self.note_damage(ino, &error.to_string());
+            }
+        }
     }
 
     /// What a fact says of an archive is where its shelf is; its counts are older than the journal's.
@@ -245,6 +242,19 @@ impl Drive {
         self.index.apply(batch);
         Ok(())
     }
+}
+
+fn unknown_record() -> Error {
+    Error::Damaged(String::from(
+        "the spool holds a record of an unknown form; it may come from a newer ods",
+    ))
+}
+
+/// The packs that a fact tells the places of.
+fn packs_of(fact: &Batch) -> impl Iterator<Item = PackId> {
+    let keys = fact.iter().map(|(key, _)| key);
+    let packs = keys.filter(|key| key.first() == Some(&b'P'));
+    packs.filter_map(|key| Some(PackId(key[1..].try_into().ok()?)))
 }
 
 /// Pages of a shelf that are searched for packs whose acknowledgement was lost: they are among the newest.
