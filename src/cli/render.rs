@@ -66,11 +66,8 @@ pub(crate) fn page(report: &Report) -> String {
     let mut page = String::new();
     let mut line = |label: &str, text: String| page.push_str(&format!("{label:<10} {text}\n"));
     line("drive", format!("{} ({})", report.name, status.drive));
-    let pid = report.pid;
-    line(
-        "mounted",
-        format!("{} (process {pid})", report.mountpoint.display()),
-    );
+    let (at, pid) = (report.mountpoint.display(), report.pid);
+    line("mounted", format!("{at} (process {pid})"));
     let whys = [
         ("read-only", &status.read_only),
         ("forked", &status.forked),
