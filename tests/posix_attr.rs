@@ -285,7 +285,10 @@ fn extended_attributes_say_what_is_wrong() {
     }
     assert_eq!(set("user.ods.foo", 0), Err(libc::EPERM));
     assert_eq!(sys::remove_xattr(&path, "user.ods.foo"), Err(libc::EPERM));
-    assert_eq!(set("other.a", 0), Err(libc::EOPNOTSUPP));
+    for foreign in ["other.a", "other", "system.a"] {
+        assert_eq!(set(foreign, 0), Err(libc::EOPNOTSUPP));
+        assert_eq!(sys::get_xattr(&path, foreign), Err(libc::EOPNOTSUPP));
+    }
     assert_eq!(
         set(&format!("user.{}", "n".repeat(251)), 0),
         Err(libc::ERANGE)

@@ -109,7 +109,7 @@ enum Step {
     /// Whatever this name leads to goes, with everything in it.
     Remove(InodeNo, Vec<u8>),
     /// The directory of this name is empty now.
-    Leave(InodeNo, Vec<u8>),
+    Leave(InodeNo, Vec<u8>, InodeNo),
 }
 
 fn tree(desk: &Desk, spot: &Spot, deleted: &mut Deleted, task: &Task<'_>) -> Result<(), Error> {
@@ -119,7 +119,7 @@ fn tree(desk: &Desk, spot: &Spot, deleted: &mut Deleted, task: &Task<'_>) -> Res
     let mut steps = vec![Step::Remove(parent, name)];
     while let Some(step) = steps.pop() {
         match step {
-            Step::Leave(parent, name) => {
+            Step::Leave(parent, name, ino) => {
                 let at = Name {
                     parent,
                     name: &name,
@@ -127,6 +127,8 @@ fn tree(desk: &Desk, spot: &Spot, deleted: &mut Deleted, task: &Task<'_>) -> Res
                 // Somebody may make files in it meanwhile; they stay, and it with them.
                 desk.fs().rmdir(at).map_err(Error::file(&name))?;
                 desk.name_changed(at);
+                // It may be a working directory, which has no name now.
+                desk.inode_changed(ino);
                 deleted.directories += 1;
             }
             Step::Remove(parent, name) => {
@@ -142,7 +144,7 @@ fn tree(desk: &Desk, spot: &Spot, deleted: &mut Deleted, task: &Task<'_>) -> Res
                 if !is_dir {
                     unlink(desk, parent, &name, deleted)?;
                 } else {
-                    steps.push(Step::Leave(parent, name));
+                    steps.push(Step::Leave(parent, name, ino));
                     let below = names_in(desk.drive(), ino)?;
                     steps.extend(below.into_iter().map(|(name, _)| Step::Remove(ino, name)));
                 }
@@ -170,9 +172,7 @@ fn unlink(desk: &Desk, parent: InodeNo, name: &[u8], deleted: &mut Deleted) -> R
         Err(error) => return Err(Error::file(name)(error)),
     }
     desk.name_changed(at);
-    if !is_last {
-        // Its other names show how many there are.
-        desk.inode_changed(attr.ino);
-    }
+    // Its other names, and whoever holds it, show how many there are.
+    desk.inode_changed(attr.ino);
     Ok(())
 }
