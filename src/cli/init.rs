@@ -26,6 +26,7 @@ use crate::cli::remote::Unlocked;
 use crate::cli::secret;
 use crate::cli::secret::Origin;
 use crate::cli::secret::Typing;
+use crate::cli::succession;
 use crate::codec::key::Secret;
 use crate::codec::superblock::Cost;
 use crate::codec::superblock::Superblock;
@@ -216,7 +217,7 @@ async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     show_recovery(args, &draft, &made)?;
     put(&draft.site, &made).await?;
     let set_up = keep(args, &mut draft, &passphrase)
-        .and_then(|()| remote::keep_copy(&draft.state_dir, &made.unlocked))
+        .and_then(|()| succession::keep_copy(&draft.state_dir, &made.unlocked))
         .and_then(|()| tell(args, &draft));
     set_up.context(
         "the drive is made, and its recovery key is valid, but this machine may lack something; \

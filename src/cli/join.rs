@@ -24,6 +24,7 @@ use crate::cli::remote::Places;
 use crate::cli::remote::Unlocked;
 use crate::cli::secret;
 use crate::cli::secret::Typing;
+use crate::cli::succession;
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Halt;
@@ -54,8 +55,8 @@ pub(crate) async fn finish(args: &args::Init, mut draft: Draft) -> Result<()> {
     {
         return rebuilt.map(drop);
     }
-    remote::keep_pinned(&store, &unlocked).await;
-    remote::keep_copy(&draft.state_dir, &unlocked)?;
+    succession::keep_pinned(&store, &unlocked).await;
+    succession::keep_copy(&draft.state_dir, &unlocked)?;
     init::keep(args, &mut draft, &passphrase)?;
     let Rebuilt { files, bytes, halt } = rebuilt.with_context(|| set_up_all_the_same(args))?;
     if let Some(halt) = &halt {

@@ -71,6 +71,7 @@ mod search;
 mod secret;
 mod server;
 mod stats;
+mod succession;
 mod sync;
 mod sys;
 mod table;

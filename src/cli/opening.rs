@@ -14,6 +14,7 @@ use crate::cli::mounting::Plan;
 use crate::cli::permissions;
 use crate::cli::remote;
 use crate::cli::render;
+use crate::cli::succession;
 use crate::cli::sys;
 use crate::codec::key::Secret;
 use crate::drive;
@@ -116,12 +117,12 @@ async fn unlock_and_open(
     }
     let unlocked = match drive.settings().access {
         Access::Write => {
-            remote::keep_pinned(&store, &unlocked).await;
-            remote::follow_places(&store, &plan.site, unlocked).await?
+            succession::keep_pinned(&store, &unlocked).await;
+            succession::follow_places(&store, &plan.site, unlocked).await?
         }
         Access::Read => unlocked,
     };
-    if let Err(error) = remote::keep_copy(&plan.state_dir, &unlocked) {
+    if let Err(error) = succession::keep_copy(&plan.state_dir, &unlocked) {
         log::warn!("{error:#}");
     }
     Ok(drive)

@@ -19,6 +19,7 @@ use crate::cli::remote::Unlocked;
 use crate::cli::secret;
 use crate::cli::secret::SecretArgs;
 use crate::cli::secret::Typing;
+use crate::cli::succession;
 use crate::codec::key::Secret;
 use crate::codec::superblock::Cost;
 use crate::codec::superblock::Superblock;
@@ -71,7 +72,7 @@ async fn change(args: &Passphrase, site: &Site, old: &Secret, state_dir: &Path) 
         superblock: next,
         ..unlocked
     };
-    let left = remote::succeed(&store, &next).await.context(
+    let left = succession::succeed(&store, &next).await.context(
         "the change is not in effect, as far as is known; keep the new secret until the old one has opened the drive",
     )?;
     if let Some(error) = left {
@@ -80,7 +81,7 @@ async fn change(args: &Passphrase, site: &Site, old: &Secret, state_dir: &Path) 
              change it once more to try again: {error}"
         ));
     }
-    if has_state && let Err(error) = remote::keep_copy(state_dir, &next) {
+    if has_state && let Err(error) = succession::keep_copy(state_dir, &next) {
         warn(&format!("this machine's copy is the old one: {error:#}"));
     }
     tell(args, &next)

@@ -9,6 +9,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 
+mod place;
+
+use self::place::{entries_of, locator, missing, read_locator, read_together};
 use super::{
     Card, Entry, Error, Limits, Locator, Mark, Object, Page, Shelf, Span, Status, Store, Together,
     Urgency, check_put, check_range,
@@ -275,42 +278,6 @@ impl Memory {
             .flat_map(|(mark, put)| entries_of(mark, put).into_iter().rev())
             .collect()
     }
-}
-
-fn missing(shelf: &Shelf) -> Error {
-    Error::Missing {
-        what: format!("the shelf `{}`", shelf.0),
-    }
-}
-
-/// Which put, which object of it, and how many it has.
-fn locator(mark: u64, at: usize, count: usize) -> Locator {
-    let short = |number: usize| u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
-    Locator([&mark.to_be_bytes()[..], &short(at), &short(count)].concat())
-}
-
-fn read_locator(locator: &Locator) -> Option<(u64, usize)> {
-    let (mark, at) = locator.0.split_first_chunk()?;
-    Some((u64::from_be_bytes(*mark), short(at)?))
-}
-
-fn read_together(locator: &Locator) -> Option<Together> {
-    let (key, objects) = (locator.0.get(..8)?.to_vec(), short(locator.0.get(10..)?)?);
-    Some(Together { key, objects })
-}
-
-fn short(bytes: &[u8]) -> Option<usize> {
-    Some(u16::from_be_bytes(*bytes.first_chunk()?).into())
-}
-
-fn entries_of(mark: u64, put: &[(String, Bytes)]) -> Vec<Entry> {
-    let entry = |(at, (name, body)): (usize, &(String, Bytes))| Entry {
-        name: name.clone(),
-        locator: locator(mark, at, put.len()),
-        bytes: body.len() as u64,
-        mark: Mark(mark),
-    };
-    put.iter().enumerate().map(entry).collect()
 }
 
 impl Store for Memory {
