@@ -50,11 +50,10 @@ fn ends(status: &str) -> bool {
 }
 
 /// Makes those daemons end that were killed, and have the mount here, or the state in this directory, still.
-pub(crate) fn finish_all(stuck: Vec<Running>, mountpoint: &Path, state_dir: Option<&Path>) {
-    let state_of = |daemon: &Running| daemon.socket.parent().map(mounts::resolve);
+pub(crate) fn finish_all(stuck: Vec<Running>, mountpoint: &Path, state_dir: &Path) {
     for daemon in stuck {
-        let has_state = state_dir.is_some() && state_of(&daemon).as_deref() == state_dir;
-        if daemon.mountpoint == mountpoint || has_state {
+        let state = daemon.socket.parent().map(mounts::resolve);
+        if daemon.mountpoint == mountpoint || state.as_deref() == Some(state_dir) {
             finish(&daemon);
         }
     }
@@ -85,9 +84,10 @@ fn abort(daemon: &Running) -> io::Result<()> {
         true => sys::force(&daemon.mountpoint),
         false => Err(io::ErrorKind::NotFound.into()),
     };
-    // Who may not force a mount may end a connection of their own, and also one whose mount is out of sight.
+    // Who may not force a mount may end a connection of their own, and also one whose mount is out of sight: then
+    // no other mount has its number.
     match (forced, daemon.connection) {
-        (Err(_), Some(number)) => {
+        (Err(_), Some(number)) if has_mount(daemon) || !mounts::has_connection(number) => {
             std::fs::write(format!("/sys/fs/fuse/connections/{number}/abort"), "1")
         }
         (forced, _) => forced,

@@ -81,7 +81,7 @@ pub(crate) fn check(
     if registry::of_mount(paths, &path).is_some_and(|_| mounts::is_ours(&path)) {
         return Err(fuse::Error::Mounted(path).into());
     }
-    ending::finish_all(registry::stuck(paths), &path, Some(&state_dir));
+    ending::finish_all(registry::stuck(paths), &path, &state_dir);
     if let Err(error) = mounts::clear_dead(&path) {
         log::debug!("{}: {error}", path.display());
     }

@@ -86,6 +86,12 @@ pub(crate) fn connection(path: &Path) -> Option<u32> {
     ours(path)?.connection
 }
 
+/// Has any mount that this process can see the connection of this number?
+pub(crate) fn has_connection(number: u32) -> bool {
+    let mut all = table().into_iter();
+    all.any(|mount| mount.connection == Some(number))
+}
+
 /// The user who mounted a drive here.
 pub(crate) fn owner(path: &Path) -> Option<u32> {
     let options = ours(path)?.options;
