@@ -1,5 +1,6 @@
 //! What the kernel knows of a mounted drive: nothing goes while it may ask for it, it hears of what commands change,
 //! and it is rid of a daemon that was killed.
+#![allow(clippy::cast_possible_truncation, reason = "tests use small numbers")]
 
 #[path = "support/ods.rs"]
 mod support;
