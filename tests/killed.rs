@@ -69,9 +69,15 @@ fn copy_all(from: &Path, to: &Path) {
     }
 }
 
-/// Puts a directory back as it was.
+/// Puts what is in a directory back as it was. The directory itself stays: another one would be a copy.
 fn put_back(kept: &Path, dir: &Path) {
-    std::fs::remove_dir_all(dir).expect("removed");
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => std::fs::remove_dir_all(&path).expect("removed"),
+            false => std::fs::remove_file(&path).expect("removed"),
+        }
+    }
     copy_all(kept, dir);
 }
 

@@ -195,8 +195,8 @@ fn is_as_new(other: &Superblock, than: &Superblock) -> bool {
     other.drive() == than.drive() && other.generation() >= than.generation()
 }
 
-/// The other superblocks of this generation and drive. A machine that died before it could take its own back leaves
-/// one: then the secret of either opens the drive.
+/// The other superblocks of this generation and drive, if they are pinned. A machine that died before it could take
+/// its own back leaves one: then the secret of either opens the drive.
 ///
 /// # Errors
 /// What the store says.
@@ -207,7 +207,8 @@ pub async fn twins(
 ) -> Result<Vec<(Superblock, Found)>, Error> {
     let mut twins = Vec::new();
     for found in find(store).await? {
-        if found.locator == own.locator || found.generation != superblock.generation() {
+        let is_alike = found.is_pinned && found.generation == superblock.generation();
+        if found.locator == own.locator || !is_alike {
             continue;
         }
         match fetch(store, &found).await {

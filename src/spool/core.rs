@@ -240,13 +240,13 @@ impl Core {
             doing: "asking for the disk's free space",
             source,
         })?;
-        let reserve = self.settings.reserve_bytes;
-        let reserve = if body.is_empty() {
-            reserve.saturating_sub(HEADROOM_BYTES)
-        } else {
-            reserve
+        let (reserve, least) = (self.settings.reserve_bytes, self.settings.least_free_bytes);
+        // What has no body goes on longer: a name that is removed is how a full disk gets room again.
+        let kept = match body.is_empty() {
+            true => reserve.saturating_sub(HEADROOM_BYTES).max(least / 2),
+            false => reserve.max(least),
         };
-        let usable = free.saturating_sub(reserve.max(self.settings.least_free_bytes));
+        let usable = free.saturating_sub(kept);
         if usable < bytes {
             return Err(Error::Full);
         }

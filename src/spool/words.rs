@@ -15,8 +15,8 @@ pub struct Settings {
     pub limit_bytes: u64,
     /// Disk space that is left to others.
     pub reserve_bytes: u64,
-    /// Disk space that is left whatever else is said, also by what has no body: without it, what makes room in
-    /// the spool could not be noted on the same disk.
+    /// Disk space that is left whatever else is said, and half of it by what has no body: without it, what makes
+    /// room in the spool could not be noted on the same disk.
     pub least_free_bytes: u64,
 }
 
