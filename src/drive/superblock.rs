@@ -113,7 +113,7 @@ pub async fn put(
     let own = send(store, superblock, master).await?;
     let settled = async {
         store.pin(&own).await?;
-        Ok(!has_rival(store, superblock, &own).await?)
+        Ok(rivals(store, superblock, &own).await?.is_empty())
     };
     let in_effect = settled.await;
     if !matches!(in_effect, Ok(true)) {
@@ -170,25 +170,26 @@ async fn withdraw(store: &dyn Store, locator: Locator) {
     }
 }
 
-/// Has another machine put a superblock as new as this one, beside the one at `own`?
-async fn has_rival(
+/// The other superblocks of this drive that are as new as this one, or newer.
+async fn rivals(
     store: &dyn Store,
     superblock: &Superblock,
     own: &Locator,
-) -> Result<bool, Error> {
+) -> Result<Vec<(Superblock, Found)>, Error> {
+    let mut rivals = Vec::new();
     for found in find(store).await? {
         if found.locator == *own || found.generation < superblock.generation() {
             continue;
         }
         match fetch(store, &found).await {
-            Ok(other) if is_as_new(&other, superblock) => return Ok(true),
+            Ok(other) if is_as_new(&other, superblock) => rivals.push((other, found)),
             Ok(_) => {}
             // It was taken back just now, or never counted.
             Err(error) if error.is_damage() => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(false)
+    Ok(rivals)
 }
 
 fn is_as_new(other: &Superblock, than: &Superblock) -> bool {
@@ -205,19 +206,8 @@ pub async fn twins(
     superblock: &Superblock,
     own: &Found,
 ) -> Result<Vec<(Superblock, Found)>, Error> {
-    let mut twins = Vec::new();
-    for found in find(store).await? {
-        let is_alike = found.is_pinned && found.generation == superblock.generation();
-        if found.locator == own.locator || !is_alike {
-            continue;
-        }
-        match fetch(store, &found).await {
-            Ok(other) if is_as_new(&other, superblock) => twins.push((other, found)),
-            Ok(_) => {}
-            Err(error) if error.is_damage() => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let mut twins = rivals(store, superblock, &own.locator).await?;
+    twins.retain(|(_, found)| found.is_pinned && found.generation == superblock.generation());
     Ok(twins)
 }
 
