@@ -15,7 +15,9 @@ use crate::drive::Halt;
 use crate::drive::room::Pace;
 use crate::drive::room::Room;
 use crate::drive::status::Phase;
+use crate::id::EpochNo;
 use crate::id::Seq;
+use crate::store::Locator;
 
 /// How far a close goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -56,6 +58,8 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) forked: Option<String>,
     /// Where the journal could not be followed further.
     pub(in crate::drive) halt: Option<Halt>,
+    /// Attempts at epochs that cannot be read or were given up, which go once those are published.
+    pub(in crate::drive) passed_over: Vec<(EpochNo, Locator)>,
     /// Counts the times somebody asked for a flush: whoever asks may have mended what was wrong.
     pub(in crate::drive) asked: u64,
     /// Why the last attempt to reach the store failed; cleared by the next success.

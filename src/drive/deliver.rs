@@ -64,9 +64,7 @@ impl Drive {
         };
         let mut rivals = others.complete(Series::Segment);
         rivals.retain(|found| found.epoch >= epoch.number);
-        if !rivals.is_empty() && self.has_kept_lease().await? {
-            self.drop_own_broken(&mut rivals).await?;
-        }
+        self.pass_over_broken(&mut rivals).await?;
         for found in rivals {
             if !self.is_own_attempt(&found, share, &head).await? {
                 return Err(Error::Forked(String::from(

@@ -6,19 +6,30 @@
 //! | who reads | is shown the drive as of the epoch before it | the same |
 //! | who writes | sends it again, if the spool has what it held and nobody else can have written meanwhile; or gives it up, by taking over; is refused otherwise | is refused |
 //!
-//! Attempts that are sent again or given up go from the store once the drive is open; until then nothing is changed,
-//! and whoever finds them beside a whole one passes them over.
+//! What cannot be read now may be readable in a moment, so attempts that are sent again or given up are passed over, and
+//! go from the store only once the epoch that stands in their place is published; whoever finds them beside a whole one
+//! passes them over. Those that were given up are noted in the index, for when this machine is killed or closed before
+//! that. They are given up no more if they can be read after all before anything was changed here.
+
+use std::time::Duration;
 
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Takeover;
 use crate::drive::history::Found;
+use crate::drive::history::Opened;
 use crate::drive::journal::Head;
 use crate::id::EpochNo;
 use crate::id::Seq;
 use crate::spool::Replayed;
 use crate::store::Locator;
+
+/// How often an epoch is read that is to be given up.
+const READS_MAX: u32 = 6;
+
+/// Pause before it is read again, doubled each time.
+const LATE_PAUSE: Duration = Duration::from_millis(100);
 
 /// An epoch that the journal cannot be followed beyond.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +44,15 @@ pub struct Halt {
     what_now: String,
     /// The attempts at it, none of which can be read, if nothing follows it.
     newest: Option<Vec<Locator>>,
+    fate: Fate,
+}
+
+/// What becomes of what the epoch held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Unknown,
+    SentAgain,
+    GivenUp,
 }
 
 impl Halt {
@@ -49,6 +69,7 @@ impl Halt {
             why: format!("the journal lacks {which}; later ones are there"),
             what_now: String::new(),
             newest: None,
+            fate: Fate::Unknown,
         }
     }
 
@@ -60,14 +81,15 @@ impl Halt {
             why,
             what_now: String::new(),
             newest: None,
+            fate: Fate::Unknown,
         }
     }
 
     /// Nothing follows these attempts, and none of them can be read.
     pub(in crate::drive) fn at_the_end(self, attempts: &[Found]) -> Halt {
-        let parts = attempts.iter().flat_map(|found| &found.parts);
+        let parts = attempts.iter().flat_map(Found::locators);
         Halt {
-            newest: Some(parts.map(|part| part.locator.clone()).collect()),
+            newest: Some(parts.cloned().collect()),
             ..self
         }
     }
@@ -135,23 +157,51 @@ impl Drive {
         self.settings.access == Access::Read && self.control.board().halt.is_some()
     }
 
-    /// Goes on as of the epoch before a halt, or refuses that.
-    pub(in crate::drive) fn go_on_before(&self, halt: Halt, head: &Head) -> Result<(), Error> {
-        let what_now = match self.settings.access {
-            Access::Read if head.epoch > EpochNo(0) || halt.is_newest() => halt.shown(),
-            Access::Write if halt.is_newest() && self.can_send_again(head.through)? => {
-                String::from("what this machine had sent of it is sent again")
+    /// Goes on as of the epoch before a halt, if there is one, or refuses that.
+    pub(in crate::drive) fn go_on_before(
+        &self,
+        halt: Option<Halt>,
+        head: &Head,
+    ) -> Result<(), Error> {
+        let halt = halt.map(|halt| self.decide(halt, head)).transpose()?;
+        if let Some(halt) = &halt {
+            log::warn!("{}", halt.told());
+        }
+        // Whatever an earlier look found is not so any more.
+        self.control.post(|board| board.halt = halt);
+        Ok(())
+    }
+
+    fn decide(&self, halt: Halt, head: &Head) -> Result<Halt, Error> {
+        let (whole, last) = (halt.whole, halt.last);
+        let (fate, what_now) = match self.settings.access {
+            Access::Read if head.epoch > EpochNo(0) || halt.is_newest() => {
+                (Fate::Unknown, halt.shown())
             }
-            Access::Write if halt.is_newest() && self.settings.takeover == Takeover::Force => {
-                let (whole, last) = (halt.whole, halt.last);
-                format!("epoch {last} is given up, and the drive goes on from epoch {whole}")
-            }
+            Access::Write if halt.is_newest() && self.can_send_again(head.through)? => (
+                Fate::SentAgain,
+                String::from("what this machine had sent of it is sent again"),
+            ),
+            Access::Write if self.may_give_up(&halt)? => (
+                Fate::GivenUp,
+                format!("epoch {last} is given up, and the drive goes on from epoch {whole}"),
+            ),
             Access::Read | Access::Write => return Err(halt.refusal()),
         };
-        let halt = Halt { what_now, ..halt };
-        log::warn!("{}", halt.told());
-        self.control.post(|board| board.halt = Some(halt));
-        Ok(())
+        Ok(Halt {
+            what_now,
+            fate,
+            ..halt
+        })
+    }
+
+    /// Is it the newest epoch, and was this machine told to go on without it, now or before?
+    fn may_give_up(&self, halt: &Halt) -> Result<bool, Error> {
+        match &halt.newest {
+            Some(_) if self.settings.takeover == Takeover::Force => Ok(true),
+            Some(attempts) => self.are_given_up(attempts.iter()),
+            None => Ok(false),
+        }
     }
 
     /// Has the spool all that came after a record, and has nobody else written since it was sent?
@@ -169,12 +219,42 @@ impl Drive {
         Ok(has_all && self.unpublished(through)?.is_some())
     }
 
-    /// The drive is open, and is to be written to: attempts that are sent again or were given up go.
-    pub(in crate::drive) async fn drop_given_up(&self) -> Result<(), Error> {
-        let attempts = self.halt().and_then(|halt| halt.newest);
-        match attempts.filter(|_| self.settings.access == Access::Write) {
-            Some(attempts) => Ok(self.store.remove(&attempts).await?),
-            None => Ok(()),
+    /// As [`Drive::choose`]; whoever would give up the newest epoch reads it again for a while before.
+    pub(in crate::drive) async fn choose_patiently<'f>(
+        &self,
+        candidates: &'f [Found],
+        later: &[Found],
+        head: &Head,
+    ) -> Result<Option<(&'f Found, Opened)>, Error> {
+        let is_patient = later.is_empty()
+            && self.settings.access == Access::Write
+            && self.settings.takeover == Takeover::Force;
+        let mut pause = LATE_PAUSE;
+        for _ in 1..if is_patient { READS_MAX } else { 1 } {
+            match self.choose(candidates, later, head).await {
+                Err(error) if error.is_damage() => log::info!("{error}; it is read again"),
+                chosen => return chosen,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
+        self.choose(candidates, later, head).await
+    }
+
+    /// The drive is open, and is to be written to: what was passed over is noted, to go when another epoch stands in
+    /// its place.
+    pub(in crate::drive) fn note_passed_over(&self) -> Result<(), Error> {
+        if self.settings.access == Access::Read {
+            return Ok(());
+        }
+        if let Some(halt) = self.halt()
+            && let Some(attempts) = halt.newest
+        {
+            if halt.fate == Fate::GivenUp {
+                self.note_given_up(halt.last, &attempts)?;
+            }
+            self.pass_over(halt.last, attempts);
+        }
+        self.recall_given_up()
     }
 }

@@ -36,6 +36,10 @@ impl Found {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
+    pub(in crate::drive) fn locators(&self) -> impl Iterator<Item = &Locator> {
+        self.parts.iter().map(|part| &part.locator)
+    }
+
     pub(in crate::drive) fn last_mark(&self) -> Mark {
         self.parts
             .iter()

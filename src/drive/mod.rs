@@ -55,6 +55,7 @@ mod names;
 mod neighbours;
 mod open;
 mod parts;
+mod passed_over;
 mod publish;
 mod put;
 mod read;

@@ -167,7 +167,8 @@ impl Drive {
         self.end_anew()?;
         self.drop_damaged_index()?;
         self.displace_others().await?;
-        self.drop_given_up().await
+        self.note_passed_over()?;
+        self.drop_replaced().await
     }
 
     fn assemble(

@@ -302,6 +302,7 @@ impl Drive {
         batch.put(Head::key(), head.encode())?;
         self.settle_index(&batch)?;
         self.set_journal_head(head);
+        self.drop_replaced_now();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(frozen) = state.frozen.take() {
             for (_, place, len) in frozen.references() {

@@ -124,7 +124,7 @@ impl Drive {
         let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
         segments.retain(|found| found.epoch > from);
         if base.is_none() && !is_anew {
-            self.drop_own_broken(&mut segments).await?;
+            self.pass_over_given_up(&mut segments, head.through)?;
         }
         let mut progress = Progress::before(base.iter().chain(&segments));
         if progress.parts_total > 0 && !is_anew {
@@ -151,9 +151,7 @@ impl Drive {
             true => self.find_share(&mut head)?,
             false => None,
         };
-        if let Some(halt) = halt {
-            self.go_on_before(halt, &head)?;
-        }
+        self.go_on_before(halt, &head)?;
         match fork {
             Some(own) => self.stop_at_fork(own, head.through, watch).await,
             None => self.keep_followed(&head),
@@ -252,7 +250,7 @@ impl Drive {
             if first.epoch.0 != head.epoch.0 + 1 {
                 return Ok(Some(Halt::before(first.epoch, head.epoch)));
             }
-            let (found, opened) = match self.choose(candidates, later, head).await {
+            let (found, opened) = match self.choose_patiently(candidates, later, head).await {
                 Ok(Some(chosen)) => chosen,
                 Ok(None) => {
                     let epoch = first.epoch;
@@ -279,11 +277,12 @@ impl Drive {
             head.tail_segments += 1;
             head.tail_bytes += found.bytes();
             let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
-            if let Sender::This(covered) | Sender::Original(covered) =
-                self.lineage.sender(&sender, covers)
-            {
+            let sender = self.lineage.sender(&sender, covers);
+            if let Sender::This(covered) | Sender::Original(covered) = sender {
                 head.through = head.through.max(covered);
             }
+            self.distrust_lease(sender);
+            self.take_back(found)?;
             self.keep_head(head)?;
             for found in candidates {
                 progress.parts += found.parts.len() as u64;

@@ -10,6 +10,7 @@ use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
 use crate::drive::journal::Share;
+use crate::drive::lineage::Sender;
 use crate::drive::names::Series;
 use crate::drive::open::SPOOL_END;
 use crate::drive::rebuild::Progress;
@@ -19,7 +20,6 @@ use crate::id::EpochNo;
 use crate::id::Seq;
 use crate::index::Batch;
 use crate::index::key;
-use crate::store::Locator;
 use crate::store::Mark;
 
 /// Is in the index while it is made anew: until then nobody knows how far this state directory has published.
@@ -168,17 +168,43 @@ impl Drive {
         self.lineage.share(&self.index)
     }
 
-    /// Attempts at the epoch after the head that the store did not keep whole are this machine's own if it had
-    /// the lease all the time: nobody else can have published since. The spool has what they were to say.
-    pub(in crate::drive) async fn drop_own_broken(
+    /// What was sent under a name of this directory, but not from here, comes from another state of it, which was then
+    /// set back: whoever has the lease need not be the only one who had it.
+    pub(in crate::drive) fn distrust_lease(&self, sender: Sender) {
+        if matches!(sender, Sender::Original(_)) {
+            self.lease_kept.store(false, Ordering::Release);
+        }
+    }
+
+    /// Attempts at the epoch that is to be published, or at later ones, that keep nobody from it: those that were given
+    /// up, and those that cannot be read, if this machine had the lease all the time: nobody else can have published
+    /// since.
+    pub(in crate::drive) async fn pass_over_broken(
         &self,
         segments: &mut Vec<Found>,
     ) -> Result<(), Error> {
-        if !self.lease_kept.load(Ordering::Acquire) {
-            return Ok(());
+        let mut left = Vec::new();
+        for found in segments.drain(..) {
+            if !self.are_given_up(found.locators())? {
+                left.push(found);
+            }
         }
+        if !left.is_empty() && self.has_kept_lease().await? {
+            let broken = self.broken_at_the_end(&left).await?;
+            left.retain(|found| !broken.contains(found));
+            for found in broken {
+                log::warn!("what this machine had sent of it is sent again");
+                self.pass_over(found.epoch, found.locators().cloned().collect());
+            }
+        }
+        *segments = left;
+        Ok(())
+    }
+
+    /// Those that cannot be read, and from which history did not go on.
+    async fn broken_at_the_end(&self, segments: &[Found]) -> Result<Vec<Found>, Error> {
         let mut broken = Vec::new();
-        for found in &*segments {
+        for found in segments {
             match self.open_segment(found).await {
                 // History went on from one that is there.
                 Ok(_) => broken.retain(|other: &Found| other.epoch == found.epoch),
@@ -189,19 +215,6 @@ impl Drive {
                 Err(error) => return Err(error),
             }
         }
-        if broken.is_empty() {
-            return Ok(());
-        }
-        let parts = broken.iter().flat_map(|found| &found.parts);
-        let locators: Vec<Locator> = parts.map(|part| part.locator.clone()).collect();
-        self.store.remove(&locators).await?;
-        segments.retain(|found| {
-            found
-                .parts
-                .iter()
-                .all(|part| !locators.contains(&part.locator))
-        });
-        log::warn!("what this machine had sent of it is sent again");
-        Ok(())
+        Ok(broken)
     }
 }
