@@ -42,6 +42,9 @@ const FORMER_BYTES: usize = 17;
 /// is to stay short.
 const FORMERS_MAX: usize = 64;
 
+/// So many of them, the newest, are never forgotten: openings that fail one after the other each leave a name behind.
+const NEWEST: usize = 32;
+
 /// Where systems keep what tells one machine from another.
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -116,19 +119,14 @@ impl Lineage {
         let place = place(state_dir);
         let is_known = then != [0; 8] && place != [0; 8];
         let is_copy = copies == Copies::Notice && is_known && then != place;
-        // Whoever was killed between the two files has noted it already.
-        formers.retain(|former| former.name != until_now);
-        formers.push(Former {
-            name: until_now,
-            last,
-            origin: Origin::Here,
-        });
+        let latest = latest(&mut formers, until_now, last);
+        formers.push(latest);
         let mut name: Instance = key::random();
         if is_copy {
             formers
                 .iter_mut()
                 .for_each(|former| former.origin = Origin::Copied);
-        } else {
+        } else if latest.origin == Origin::Here {
             name[..KIN_BYTES].copy_from_slice(&until_now[..KIN_BYTES]);
         }
         Ok(Lineage {
@@ -182,18 +180,20 @@ impl Lineage {
         Ok(all)
     }
 
-    /// The former name that is to be forgotten, if there are too many: one that published nothing that the index
-    /// knows of, or the oldest.
+    /// The former name that is to be forgotten, if there are too many. Not one of the newest: the lease on the store may
+    /// be under it, from when changes were left to wait. Of the others, one that published nothing that the index knows
+    /// of, or the oldest.
     pub(in crate::drive) fn outgrown(&self, index: &Index) -> Result<Option<Instance>, Error> {
         if self.formers.len() <= FORMERS_MAX {
             return Ok(None);
         }
-        for former in &self.formers {
+        let older = &self.formers[..FORMERS_MAX - NEWEST];
+        for former in older {
             if share_of(index, &former.name)?.is_none() {
                 return Ok(Some(former.name));
             }
         }
-        Ok(self.formers.first().map(|former| former.name))
+        Ok(older.first().map(|former| former.name))
     }
 
     /// The last record that was appended under any former name.
@@ -215,6 +215,20 @@ impl Lineage {
         durable::write_file(&state_dir.join(FILE), &bytes)
             .map_err(|error| failed(state_dir, &error))?;
         identity::rename(state_dir, drive, self.name)
+    }
+}
+
+/// Takes the name until now out of those that are noted: whoever was killed between the two files has noted it already,
+/// and if it came with a copy, under no other record as its last than then.
+fn latest(formers: &mut Vec<Former>, until_now: Instance, last: Seq) -> Former {
+    let noted = formers.iter().position(|former| former.name == until_now);
+    match noted.map(|at| formers.remove(at)) {
+        Some(copied) if copied.origin == Origin::Copied => copied,
+        Some(_) | None => Former {
+            name: until_now,
+            last,
+            origin: Origin::Here,
+        },
     }
 }
 
@@ -397,6 +411,29 @@ mod tests {
         assert!(after.has(&before.name()) && after.formers.len() == 1);
     }
 
+    fn with_share(index: &Index, name: &Instance, number: u64) -> Share {
+        let share = Share {
+            through: Seq(number),
+            epoch: crate::id::EpochNo(number),
+        };
+        let mut batch = crate::index::Batch::default();
+        let key = Share::key(name);
+        batch.put(key, share.encode()).expect("short");
+        index.load(&batch).expect("loaded");
+        share
+    }
+
+    /// As an opening for changes does that has this record as its last.
+    fn open_of_many(dir: &Path, index: &Index, last: u64) -> Lineage {
+        let name = identity::of(dir, DRIVE).expect("ours");
+        let read = Lineage::read(dir, name, Seq(last), Copies::Notice);
+        let lineage = read.expect("readable");
+        let outgrown = lineage.outgrown(index).expect("looked");
+        lineage.keep(dir, DRIVE, outgrown).expect("kept");
+        assert!(lineage.formers.len() <= FORMERS_MAX + 1);
+        lineage
+    }
+
     #[test]
     fn of_very_many_names_those_that_published_are_kept() {
         let (dir, index) = [(); 2]
@@ -404,23 +441,48 @@ mod tests {
             .into();
         let index = Index::open(index.path(), 1 << 20).expect("opens");
         let first = open(dir.path(), 1).name();
-        let mut batch = crate::index::Batch::default();
-        let share = Share {
-            through: Seq(1),
-            epoch: crate::id::EpochNo(1),
-        };
-        batch
-            .put(Share::key(&first), share.encode())
-            .expect("short");
-        index.load(&batch).expect("loaded");
+        let share = with_share(&index, &first, 1);
         for last in 2..200 {
-            let name = identity::of(dir.path(), DRIVE).expect("ours");
-            let read = Lineage::read(dir.path(), name, Seq(last), Copies::Notice);
-            let lineage = read.expect("readable");
-            let outgrown = lineage.outgrown(&index).expect("looked");
-            lineage.keep(dir.path(), DRIVE, outgrown).expect("kept");
-            assert!(lineage.formers.len() <= FORMERS_MAX + 1);
+            let lineage = open_of_many(dir.path(), &index, last);
             assert_eq!(lineage.share(&index).expect("read"), share);
         }
+    }
+
+    #[test]
+    fn of_very_many_names_the_newest_are_kept_since_the_lease_may_be_under_one_of_them() {
+        let (dir, index) = [(); 2]
+            .map(|()| tempfile::tempdir().expect("a directory"))
+            .into();
+        let index = Index::open(index.path(), 1 << 20).expect("opens");
+        for last in 1..100 {
+            let name = open_of_many(dir.path(), &index, last).name();
+            with_share(&index, &name, last);
+        }
+        // It was killed with a change that waits; those after it get no lease.
+        let killed = open_of_many(dir.path(), &index, 100).name();
+        for _ in 1..NEWEST {
+            let failed = open_of_many(dir.path(), &index, 101);
+            assert!(failed.has(&killed), "its own lease is no stranger's");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_was_killed_while_it_was_renamed_is_the_original_s_no_more_than_before() {
+        let (first, second) = born_apart();
+        let [first, second] = [first.path(), second.path()];
+        let common = open(first, 10).name();
+        copy(first, second);
+        let before = std::fs::read(second.join("identity")).expect("there");
+        let copied = open(second, 20);
+        assert!(copied.is_copy);
+        // Only one of the two files was written.
+        for file in ["identity", "identity.copy"] {
+            std::fs::write(second.join(file), &before).expect("written");
+        }
+        let again = open(second, 25);
+        assert!(!again.has(&common) && !are_kin(&again.name(), &common));
+        assert_eq!(again.sender(&common, Seq(22)), Sender::Original(Seq(20)));
+        let after = open(second, 30);
+        assert!(!after.has(&common) && after.has(&again.name()));
     }
 }
