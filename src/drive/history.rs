@@ -68,7 +68,13 @@ impl Gatherer {
                 .sets
                 .entry((name.series, name.epoch, name.attempt))
                 .or_default();
-            set.insert(name.part, (entry.clone(), name.last));
+            // One that was put again is put right: what was put last counts, in whatever order they are listed.
+            if set
+                .get(&name.part)
+                .is_none_or(|(other, _)| other.mark < entry.mark)
+            {
+                set.insert(name.part, (entry.clone(), name.last));
+            }
         }
     }
 
@@ -307,6 +313,31 @@ mod tests {
     use crate::store::Store;
     use crate::store::faulty::Faulty;
     use crate::store::memory::Memory;
+
+    #[test]
+    fn of_two_parts_with_one_name_the_one_that_was_put_last_counts() {
+        let name = PartName {
+            series: Series::Segment,
+            epoch: EpochNo(1),
+            attempt: [1; 8],
+            part: 0,
+            last: true,
+        };
+        let listed = [1, 2].map(|number: u8| Entry {
+            name: Name::Part(name).text(),
+            locator: Locator(vec![number]),
+            bytes: 512,
+            mark: Mark(number.into()),
+        });
+        for order in [[0, 1], [1, 0]] {
+            let mut gatherer = Gatherer::default();
+            for at in order {
+                gatherer.add(&listed[at]);
+            }
+            let found = gatherer.complete(Series::Segment);
+            assert_eq!(found[0].parts, [listed[1].clone()], "{order:?}");
+        }
+    }
 
     /// Puts something that is no segment under the name of one of this epoch.
     async fn pretend(drive: &Drive, epoch: EpochNo) {
