@@ -249,6 +249,7 @@ async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
             })?;
             if job.access() == Access::Write && !cancel.load(Ordering::SeqCst) {
                 publish(&drive, &cancel)?;
+                refuse_lost(&drive, &job)?;
             }
             Ok(answer)
         }
@@ -271,6 +272,14 @@ fn publish(drive: &Drive, cancel: &AtomicBool) -> Result<()> {
         !cancel.load(Ordering::SeqCst)
     })?;
     Ok(())
+}
+
+/// An error when some of what went to Discord was lost on the local disk before; a repair tells that in its answer.
+fn refuse_lost(drive: &Drive, job: &Job) -> Result<()> {
+    match job {
+        Job::Repair { .. } => Ok(()),
+        _ => Ok(drive.refuse_lost()?),
+    }
 }
 
 /// In the daemon that serves the drive.

@@ -134,6 +134,14 @@ impl Drive {
     /// As [`Drive::flush`], and [`Error::Damaged`].
     pub fn flush_whole(&self, watch: impl FnMut() -> bool) -> Result<(), Error> {
         self.flush(watch)?;
+        self.refuse_lost()
+    }
+
+    /// An error when this machine's disk has lost some of what was to be brought to the store, until that is given up.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`].
+    pub fn refuse_lost(&self) -> Result<(), Error> {
         refuse(self.control.board().lost_records.as_ref())?;
         self.refuse_lost_content()
     }
