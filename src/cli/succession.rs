@@ -11,6 +11,7 @@ use crate::cli::paths;
 use crate::cli::remote::Places;
 use crate::cli::remote::Site;
 use crate::cli::remote::Unlocked;
+use crate::codec::superblock::Superblock;
 use crate::drive;
 use crate::drive::superblock;
 use crate::drive::superblock::Found;
@@ -90,15 +91,25 @@ pub(crate) async fn follow_places(
     Ok(next)
 }
 
-/// Keeps a copy of the superblock in the state directory of its drive.
+/// Keeps a copy of the superblock in the state directory of its drive, unless a newer one is there: somebody may have
+/// changed the passphrase while a drive was opened.
 pub(crate) fn keep_copy(state_dir: &Path, unlocked: &Unlocked) -> Result<()> {
     let bytes = unlocked.superblock.encode(&unlocked.master).to_bytes();
     let path = state_dir.join(superblock::COPY);
-    if std::fs::read(&path).is_ok_and(|old| old == bytes) {
+    if std::fs::read(&path).is_ok_and(|old| old == bytes || is_newer(&old, unlocked)) {
         return Ok(());
     }
     paths::write_private(&path, &bytes)
         .or_fault(Code::Disk, || format!("cannot write {}", path.display()))
+}
+
+/// Is this the drive's superblock of a later generation?
+fn is_newer(copy: &[u8], unlocked: &Unlocked) -> bool {
+    Superblock::decode(copy).is_ok_and(|copy| {
+        copy.is_by(&unlocked.master)
+            && copy.drive() == unlocked.drive()
+            && copy.generation() > unlocked.superblock.generation()
+    })
 }
 
 #[cfg(test)]
@@ -109,7 +120,6 @@ mod tests {
     use crate::cli::remote::unlock;
     use crate::codec::key::Secret;
     use crate::codec::superblock::Cost;
-    use crate::codec::superblock::Superblock;
     use crate::store::discord::Token;
     use crate::store::faulty::Fault;
     use crate::store::faulty::Faulty;
@@ -158,6 +168,27 @@ mod tests {
         unlock(store, &nowhere(), state.path(), &secret(text))
             .await
             .is_ok()
+    }
+
+    #[test]
+    fn an_older_superblock_takes_no_newer_one_s_place_in_the_state_directory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(superblock::COPY);
+        let older = first();
+        let newer = with_passphrase(&older, "the second one");
+        let bytes = |of: &Unlocked| of.superblock.encode(&of.master).to_bytes().to_vec();
+        for (kept, expected) in [(&older, &older), (&newer, &newer), (&older, &newer)] {
+            keep_copy(dir.path(), kept).expect("written");
+            assert_eq!(std::fs::read(&path).expect("there"), bytes(expected));
+        }
+        // What only looks like a newer one is none.
+        let mut harmed = bytes(&newer);
+        *harmed.last_mut().expect("not empty") ^= 1;
+        for other in [harmed, bytes(&with_passphrase(&first(), "another drive"))] {
+            std::fs::write(&path, other).expect("written");
+            keep_copy(dir.path(), &older).expect("written");
+            assert_eq!(std::fs::read(&path).expect("there"), bytes(&older));
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

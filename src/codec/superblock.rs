@@ -136,6 +136,12 @@ impl Superblock {
         Err(secret.misfit())
     }
 
+    /// Did a holder of this key write every byte of it?
+    #[must_use]
+    pub fn is_by(&self, master: &MasterKey) -> bool {
+        self.expected_mac(master) == self.mac
+    }
+
     /// The same drive with another passphrase, in the next generation; recovery keys stay.
     ///
     /// # Errors
