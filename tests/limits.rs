@@ -288,6 +288,41 @@ fn a_drive_is_mounted_on_a_disk_that_others_have_filled_as_the_cache_gives_way()
     machine.ods(&["umount"]).good();
 }
 
+/// What an opening appends to the spool before the cache is looked at is little, but more than a spool may take that
+/// leaves the disk's last bytes to the index.
+#[test]
+fn a_drive_that_another_machine_changed_is_mounted_on_a_nearly_full_disk_as_the_cache_gives_way() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let disk = SmallDisk::of(&machine.path("disk"), 40 * MIB);
+    let options = format!("state={},reserve=0", disk.path().display());
+    machine.mount(&["-o", &options]).good();
+    let mnt = machine.mnt();
+    let mut kept = Kept::new();
+    for seed in 0..16 {
+        let name = PathBuf::from(format!("file-{seed}"));
+        fs::write(mnt.join(&name), noise(seed, MIB)).expect("written");
+        kept.push((name, seed, MIB));
+    }
+    machine.ods(&["flush"]).good();
+    check(&mnt, &kept);
+    machine.ods(&["umount"]).good();
+    let other = world.machine();
+    other.ods(&["init", "--join"]).good();
+    other.mount(&["-o", "reserve=0"]).good();
+    fs::write(other.mnt().join("theirs"), noise(99, MIB)).expect("written");
+    other.ods(&["umount"]).good();
+    kept.push((PathBuf::from("theirs"), 99, MIB));
+    let mut others = File::create(disk.path().join("others")).expect("a file");
+    let free = || ods::spool::free_bytes(disk.path()).expect("told");
+    while free() > 2 * MIB as u64 {
+        others.write_all(&[7; 64 * KIB]).expect("there is room");
+    }
+    machine.mount(&["-o", &options]).good();
+    check(&mnt, &kept);
+    machine.ods(&["umount"]).good();
+}
+
 /// A mount whose process may have so many files open; `how` is `-S`, `-H` or both as `ulimit` takes them.
 fn mount_with_handles(machine: &Machine, how: &str, handles: u32) -> support::Ended {
     let script = format!("ulimit {how} {handles}; exec \"$0\" \"$@\"");

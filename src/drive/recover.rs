@@ -40,8 +40,7 @@ impl Drive {
             if let Some(halt) = self.halt().filter(|_| self.is_halted()) {
                 return Err(halt.refusal());
             }
-            self.make_root()
-                .map_err(|error| self.explain_no_space(error))?;
+            self.make_root()?;
         }
         let published = self.journal_head().through;
         self.control.post(|board| board.published = published);
