@@ -109,6 +109,20 @@ fn what_a_harmed_spool_has_lost_is_told_until_it_is_given_up() {
 }
 
 #[test]
+fn a_command_without_a_mount_tells_what_a_harmed_spool_has_lost() {
+    for (what, harm) in HARMS {
+        let world = World::new();
+        let machine = with_waiting(&world);
+        harm(&newest(&machine));
+        let told = machine.ods(&["gc"]);
+        assert_eq!(told.code, 19, "{what}: {told:?}");
+        assert!(told.err.contains("repair --forget"), "{what}: {told:?}");
+        machine.ods(&["repair", "--forget"]).good();
+        machine.ods(&["gc"]).good();
+    }
+}
+
+#[test]
 fn a_segment_whose_header_is_lost_is_read_all_the_same() {
     let world = World::new();
     let machine = with_waiting(&world);
