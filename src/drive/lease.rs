@@ -365,6 +365,24 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn no_change_is_taken_once_the_lease_may_be_given_back() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let first = first.expect("a new drive");
+        flush(&first).await;
+        first.close().await;
+        let change =
+            |change: &mut crate::drive::Change<'_>| crate::drive::archive::create_first(change);
+        let refused = first.change(change);
+        assert!(matches!(refused, Err(Error::Closing)), "{refused:?}");
+        // What was taken before is as durable as ever.
+        first.sync().expect("it is on the disk");
+        let other = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        other.expect("nothing waits").close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_lease_that_was_taken_over_is_not_renewed() {
         let store = Arc::new(Faulty::new(Memory::default()));
         let dirs = [(); 2].map(|()| tempfile::tempdir().expect("temporary directory"));

@@ -191,6 +191,8 @@ pub struct State {
     next_number: u64,
     /// The last record that changed the drive.
     changed: Seq,
+    /// No change is taken any more.
+    closed: bool,
 }
 
 impl State {
@@ -284,7 +286,7 @@ impl Drive {
     ///
     /// # Errors
     /// What `make` returned, or why the change could not be kept: [`Error::ReadOnly`],
-    /// [`Error::NoSpace`], [`Error::Busy`], [`Error::Disk`].
+    /// [`Error::NoSpace`], [`Error::Busy`], [`Error::Disk`], [`Error::Closing`].
     pub fn change<R, E: From<Error>>(
         &self,
         make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
@@ -315,6 +317,9 @@ impl Drive {
                 .state
                 .write()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
+            if state.closed {
+                return Err(Error::Closing.into());
+            }
             let mut change = Change::begin(self, state, given);
             let result = make(&mut change)?;
             match change.commit() {
@@ -323,6 +328,14 @@ impl Drive {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Refuses changes from now on, with [`Error::Closing`]: those that were taken until then are all there will be.
+    pub fn refuse_changes(&self) {
+        let state = self.state.write();
+        state
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .closed = true;
     }
 
     fn changed<R, E>(&self, result: R, bytes: u64) -> Result<R, E> {

@@ -225,6 +225,7 @@ impl Drive {
             frozen: None,
             next_number: FIRST_NUMBER,
             changed: Seq::default(),
+            closed: false,
         };
         Ok(Drive {
             id,
@@ -317,9 +318,11 @@ impl Drive {
         }
     }
 
-    /// Stops the drain, seals the spool, and gives the lease back, unless something is left in the spool, which
-    /// stays there for the next time; call [`Drive::flush`] before to have none left. Safe to call twice.
+    /// Refuses changes, stops the drain, seals the spool, and gives the lease back, unless something is left in the
+    /// spool, which stays there for the next time; call [`Drive::flush`] before to have none left. Safe to call twice.
     pub async fn close(&self) {
+        // A change that came after the lease is given back would fork the drive.
+        self.refuse_changes();
         self.control.post(|board| board.stop = Stop::Now);
         if let Some(drive) = self.shared() {
             drop(tokio::task::spawn_blocking(move || drive.await_publisher()).await);
