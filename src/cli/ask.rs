@@ -130,6 +130,11 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
     if let Target::Dead(path) = &target {
         return remove_dead(args, path, config);
     }
+    if let Some(said) = &args.target
+        && let Some(view) = target.view(said)?
+    {
+        return remove_view(args, &target, &view);
+    }
     let request = match args.force {
         true => Request::Stop,
         false => Request::Umount,
@@ -155,6 +160,36 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
             "the drive stays mounted, and the upload goes on",
         )),
     }
+}
+
+/// Takes a view of the drive away, and leaves the drive where it is mounted.
+fn remove_view(args: &args::Umount, target: &Target, view: &Path) -> Result<()> {
+    let how = match args.force {
+        true => Unmount::Detach,
+        false => Unmount::Clean,
+    };
+    if !args.force {
+        let client = target.connect()?;
+        target.write_back();
+        let outcome = client.ask(Request::Flush, seconds(args.timeout), show);
+        progress::clear();
+        if let Outcome::TimedOut(report) = outcome? {
+            let then = "nothing was unmounted, and the upload goes on";
+            return Err(timed_out(report.as_deref(), then));
+        }
+    }
+    sys::unmount(view, how).or_fault(Code::Mountpoint, || {
+        format!("cannot unmount {}", view.display())
+    })?;
+    let report = target.connect()?.status()?;
+    let answer = serde_json::json!({ "mounted": true, "unpublished": report.status.unpublished });
+    let note = format!(
+        "{} is unmounted; the drive `{}` stays mounted on {}",
+        view.display(),
+        report.name,
+        report.mountpoint.display()
+    );
+    tell(args.json, &answer, &note)
 }
 
 /// The answer of `ods umount` for scripts, with what `ods status` says of a drive that is not mounted.

@@ -185,7 +185,15 @@ fn ended() -> anyhow::Error {
     )
 }
 
-/// Calls with a path that is short enough for a socket's address, by a link if need be.
+/// Is this what connecting says where nobody listens? Anything else says nothing of that.
+pub(crate) fn is_nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+    )
+}
+
+/// Calls with a path that is short enough for a socket's address, by another way to its directory if need be.
 pub(crate) fn with_short<T>(
     socket: &Path,
     call: impl FnOnce(&Path) -> io::Result<T>,
@@ -196,10 +204,26 @@ pub(crate) fn with_short<T>(
     let (Some(dir), Some(name)) = (socket.parent(), socket.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    in_short(dir, |dir| call(&dir.join(name)))
+}
+
+/// Calls with a short path of a directory.
+#[cfg(target_os = "linux")]
+fn in_short<T>(dir: &Path, call: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::File::options();
+    let open = options.read(true).custom_flags(libc::O_PATH).open(dir)?;
+    call(&Path::new("/proc/self/fd").join(open.as_raw_fd().to_string()))
+}
+
+/// The same, by a link.
+#[cfg(not(target_os = "linux"))]
+fn in_short<T>(dir: &Path, call: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     let random: [u8; 8] = crate::codec::key::random();
     let link = std::env::temp_dir().join(format!("ods-{}", u64::from_le_bytes(random)));
     std::os::unix::fs::symlink(dir, &link)?;
-    let result = call(&link.join(name));
+    let result = call(&link);
     drop(std::fs::remove_file(&link));
     result
 }

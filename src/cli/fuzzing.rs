@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::cli::config;
 use crate::cli::config::Config;
-#[cfg(not(target_os = "macos"))]
-use crate::cli::mounts;
 use crate::cli::options::Options;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::Request;
 use crate::cli::registry::Running;
 use crate::cli::remote::Places;
 use crate::drive::status::Status;
+#[cfg(not(target_os = "macos"))]
+use crate::fuse::table;
 use crate::size;
 
 /// Any text as a configuration file: what is read is written and read again as it was, and an error tells
@@ -74,6 +74,6 @@ pub fn lines(data: &[u8]) {
     drop(serde_json::from_slice::<Places>(data));
     #[cfg(not(target_os = "macos"))]
     for line in data.split(|byte| *byte == b'\n') {
-        drop(mounts::parse(line));
+        drop(table::parse(line));
     }
 }

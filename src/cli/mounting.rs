@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,6 +19,8 @@ use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
 use crate::cli::exit::fault;
 use crate::cli::kernel::Kernel;
+use crate::cli::leaving;
+use crate::cli::mounted::Daemon;
 use crate::cli::mounts;
 use crate::cli::opening;
 use crate::cli::options::Options;
@@ -33,15 +33,12 @@ use crate::cli::registry::Running;
 use crate::cli::remote::Site;
 use crate::cli::render;
 use crate::cli::server;
-use crate::cli::server::Daemon;
-use crate::cli::server::Hearing;
 use crate::codec::key::Secret;
 use crate::drive::Begin;
 use crate::drive::Drive;
 use crate::fs::Fs;
 use crate::fuse;
 use crate::fuse::Session;
-use crate::fuse::Unmounted;
 use crate::service::Desk;
 use crate::store::discord::Messenger;
 
@@ -97,17 +94,6 @@ pub(crate) fn check(
         ));
     }
     Ok(fuse::check(&path, &options.mount)?)
-}
-
-/// What ends a mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// A signal.
-    Signal,
-    /// Somebody took the mount away.
-    Unmounted,
-    /// A client that cannot wait.
-    Stop,
 }
 
 /// SIGINT, SIGTERM and SIGHUP.
@@ -170,7 +156,7 @@ async fn serve(
     let desk = desk.with_mounts(mounts::all);
     let daemon = Daemon::new(
         plan.name.clone(),
-        session.mountpoint().to_owned(),
+        Arc::clone(&session),
         Desk::mounted(fs, audience).with_mounts(mounts::all),
     );
     server::serve(control, &daemon);
@@ -192,7 +178,7 @@ async fn serve(
         Ok(()) => {
             let line = draw_line(&daemon, listener);
             let bot = crate::cli::bot::beside(plan, desk, messenger);
-            let end = stay(gone, &daemon, &session, listener, signals).await;
+            let end = leaving::stay(gone, &daemon, &session, listener, signals).await;
             line.abort();
             if let Some(Err(error)) = end_of(bot).await {
                 log::debug!("bot: {error}");
@@ -204,11 +190,12 @@ async fn serve(
             Err(error)
         }
     };
+    close(drive).await;
+    // Only now is it sure that nothing more comes.
     if let Ok(report) = daemon.report() {
         let text = serde_json::to_vec(&report).unwrap_or_default();
         drop(paths::write_private(&plan.state_dir.join(LAST), &text));
     }
-    close(drive).await;
     drop(listed);
     drop(std::fs::remove_file(&socket));
     daemon.end(&result);
@@ -263,112 +250,6 @@ fn draw_line(daemon: &Arc<Daemon>, listener: Listener) -> tokio::task::JoinHandl
             tokio::time::sleep(DRAW_EVERY).await;
         }
     })
-}
-
-/// Waits for the end and does what it asks for.
-async fn stay(
-    mut gone: oneshot::Receiver<()>,
-    daemon: &Arc<Daemon>,
-    session: &Arc<Session>,
-    listener: Listener,
-    signals: &mut Signals,
-) -> Result<()> {
-    let end = tokio::select! {
-        _ = &mut gone => End::Unmounted,
-        () = signals.next() => End::Signal,
-        () = daemon.stop.notified() => End::Stop,
-    };
-    let result = match end {
-        End::Unmounted => drain(daemon, listener, signals).await,
-        End::Signal => leave(&mut gone, daemon, session, listener, signals).await,
-        End::Stop => {
-            // Whoever asked to stop at once knows what it costs.
-            take_away(session, listener).await?;
-            listener.note(&kept(daemon).to_string());
-            return Ok(());
-        }
-    };
-    if result.is_ok() {
-        listener.note("everything is on Discord");
-    }
-    result
-}
-
-/// After a signal: everything to Discord, then the mount away, then what was written meanwhile.
-async fn leave(
-    gone: &mut oneshot::Receiver<()>,
-    daemon: &Arc<Daemon>,
-    session: &Arc<Session>,
-    listener: Listener,
-    signals: &mut Signals,
-) -> Result<()> {
-    listener.note("stopping: bringing everything to Discord; a second signal stops at once");
-    let drained = drain(daemon, listener, signals).await;
-    take_away(session, listener).await?;
-    if daemon.waits() {
-        drained?;
-    }
-    tokio::select! {
-        _ = gone => drain(daemon, listener, signals).await,
-        () = signals.next() => Err(kept(daemon)),
-    }
-}
-
-async fn take_away(session: &Arc<Session>, listener: Listener) -> Result<()> {
-    let session = Arc::clone(session);
-    match tokio::task::spawn_blocking(move || session.unmount()).await?? {
-        Unmounted::Clean => {}
-        Unmounted::Detached => listener.note(
-            "programs still use the drive; it is out of sight and ends when they let go of it",
-        ),
-    }
-    Ok(())
-}
-
-/// Brings everything to Discord, unless another signal says that it has to end now.
-async fn drain(daemon: &Arc<Daemon>, listener: Listener, signals: &mut Signals) -> Result<()> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    let mut task = tokio::task::spawn_blocking({
-        let (daemon, cancel) = (Arc::clone(daemon), Arc::clone(&cancel));
-        move || {
-            daemon.flush(&cancel, |report| {
-                let text = render::draining(&report.status);
-                match listener {
-                    Listener::Terminal => progress::show(&text),
-                    Listener::Parent => log::info!("{text}"),
-                }
-                Hearing::More
-            })
-        }
-    });
-    let flushed = tokio::select! {
-        flushed = &mut task => Some(flushed),
-        () = signals.next() => None,
-        () = daemon.stop.notified() => None,
-    };
-    progress::clear();
-    match flushed {
-        Some(flushed) => flushed?,
-        None => {
-            cancel.store(true, Ordering::SeqCst);
-            drop(task.await);
-            Err(kept(daemon))
-        }
-    }
-}
-
-/// Stopped early; says what that means.
-fn kept(daemon: &Daemon) -> anyhow::Error {
-    let left = match daemon.drive.status() {
-        Ok(status) if !status.unpublished => String::from("nothing was left to upload"),
-        Ok(status) => format!(
-            "{} are not on Discord yet; the spool in {} keeps them for the next mount",
-            render::left(&status),
-            daemon.drive.settings().state_dir.display()
-        ),
-        Err(error) => error.to_string(),
-    };
-    fault(Code::Kept, format!("stopped at once: {left}"))
 }
 
 /// Closes the drive; gives up on what takes too long, because everything local is safe already. What changes are

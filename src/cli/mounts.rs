@@ -1,78 +1,52 @@
-//! The kernel's table of mounts.
+//! Which of the kernel's mounts are ours, and which of them a path lies in.
 
-#[cfg(any(test, not(target_os = "macos")))]
-use std::ffi::OsString;
 use std::io;
-#[cfg(any(test, not(target_os = "macos")))]
-use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::path::PathBuf;
 
 use crate::cli::sys;
 use crate::cli::sys::Unmount;
-#[cfg(any(test, not(target_os = "macos")))]
-use crate::fuse::unescape;
+use crate::fuse::table::Mount;
+use crate::fuse::table::innermost;
+#[cfg(not(target_os = "macos"))]
+use crate::fuse::table::table;
 
-/// One line of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mount {
-    at: PathBuf,
-    kind: String,
-    options: String,
-    /// The number of its connection, if it is one of FUSE on Linux.
-    connection: Option<u32>,
-}
+/// The type of our mounts.
+const KIND: &str = "fuse.ods";
 
-/// macFUSE does not keep the type; the source begins with our name.
+/// macFUSE does not keep the type; the source begins with our name. There are no numbers: each lies on what it lies
+/// in of those before it.
 #[cfg(target_os = "macos")]
 fn table() -> Vec<Mount> {
-    let mounts = sys::mac_mounts().into_iter();
-    let ours = mounts.filter(|mount| mount.kind.contains("fuse"));
-    ours.map(|mount| Mount {
-        at: mount.at,
-        kind: match mount.source.starts_with("ods") {
-            true => String::from("fuse.ods"),
+    let mut table: Vec<Mount> = Vec::new();
+    for (id, mount) in (1..).zip(sys::mac_mounts()) {
+        let kind = match mount.source.starts_with("ods") && mount.kind.contains("fuse") {
+            true => String::from(KIND),
             false => mount.kind,
-        },
-        options: format!("user_id={}", mount.owner),
-        connection: None,
-    })
-    .collect()
-}
-
-#[cfg(not(target_os = "macos"))]
-fn table() -> Vec<Mount> {
-    let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    text.split(|byte| *byte == b'\n')
-        .filter_map(parse)
-        .collect()
-}
-
-/// Reads a line of the table.
-#[cfg(any(test, not(target_os = "macos")))]
-pub(crate) fn parse(line: &[u8]) -> Option<Mount> {
-    let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
-    let dash = fields.iter().position(|field| *field == b"-")?;
-    let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
-    Some(Mount {
-        at: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
-        kind: text(dash + 1)?,
-        options: text(dash + 3)?,
-        connection: text(2)?
-            .split_once(':')
-            .and_then(|(_, number)| number.parse().ok()),
-    })
+        };
+        table.push(Mount {
+            id,
+            parent: innermost(&table, &mount.at).map_or(0, |below| below.id),
+            shows: PathBuf::from("/"),
+            at: mount.at,
+            kind,
+            options: format!("user_id={}", mount.owner),
+            connection: None,
+        });
+    }
+    table
 }
 
 /// The topmost mount at a path, if it is one of ours.
 fn ours(path: &Path) -> Option<Mount> {
-    let at_path = table().into_iter().rfind(|mount| mount.at == path)?;
-    (at_path.kind == "fuse.ods").then_some(at_path)
+    let table = table();
+    let here = innermost(&table, path).filter(|mount| mount.at == path)?;
+    (here.kind == KIND).then(|| here.clone())
 }
 
 /// Where drives are mounted on this machine.
 pub(crate) fn all() -> Vec<PathBuf> {
-    let ours = table().into_iter().filter(|mount| mount.kind == "fuse.ods");
+    let ours = table().into_iter().filter(|mount| mount.kind == KIND);
     ours.map(|mount| mount.at).collect()
 }
 
@@ -101,12 +75,43 @@ pub(crate) fn owner(path: &Path) -> Option<u32> {
     user.parse().ok()
 }
 
-/// The mount of ours that a path lies in, or lies at.
-pub(crate) fn around(path: &Path) -> Option<PathBuf> {
-    let mounts = table().into_iter();
-    let ours = mounts.filter(|mount| mount.kind == "fuse.ods" && path.starts_with(&mount.at));
-    ours.max_by_key(|mount| mount.at.as_os_str().len())
-        .map(|mount| mount.at)
+/// Where a path is that lies in one of our mounts, or at one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Around {
+    /// Where the mount is.
+    pub(crate) at: PathBuf,
+    /// The number of its connection.
+    pub(crate) connection: Option<u32>,
+    /// The path from the drive's top directory, which may not be what is mounted there.
+    pub(crate) inside: PathBuf,
+}
+
+/// The mount of ours that a path lies in, or lies at. What is mounted inside one of ours is not ours.
+pub(crate) fn around(path: &Path) -> Option<Around> {
+    around_in(&table(), path)
+}
+
+fn around_in(table: &[Mount], path: &Path) -> Option<Around> {
+    let mount = innermost(table, path).filter(|mount| mount.kind == KIND)?;
+    let below = path.strip_prefix(&mount.at).ok()?;
+    let top = mount.shows.strip_prefix("/").unwrap_or(&mount.shows);
+    Some(Around {
+        at: mount.at.clone(),
+        connection: mount.connection,
+        inside: top.components().chain(below.components()).collect(),
+    })
+}
+
+/// Where one gets to the drive whose connection has this number.
+pub(crate) fn way_to(connection: u32) -> Option<PathBuf> {
+    let table = table();
+    let is_in_sight = |mount: &&Mount| {
+        mount.connection == Some(connection)
+            && mount.kind == KIND
+            && innermost(&table, &mount.at).is_some_and(|top| top.id == mount.id)
+    };
+    let found = table.iter().find(is_in_sight);
+    found.map(|mount| mount.at.clone())
 }
 
 /// A path without links, as far as that can be found out. A mount of ours is not looked at: its daemon may be dead,
@@ -138,15 +143,26 @@ pub(crate) fn clear_dead(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuse::table::parse;
 
     #[test]
-    fn a_line_of_the_table_is_read() {
-        let line = br"36 35 0:42 / /mnt/a\040b rw,nosuid shared:1 - fuse.ods ods rw,user_id=1000,group_id=0";
-        let mount = parse(line).expect("a mount");
-        assert_eq!(mount.at, Path::new("/mnt/a b"));
-        assert_eq!(mount.kind, "fuse.ods");
-        assert!(mount.options.contains("user_id=1000"));
-        assert_eq!(mount.connection, Some(42));
-        assert!(!table().is_empty());
+    fn what_a_bind_mount_shows_lies_where_it_lies_in_the_drive() {
+        let lines = [
+            "1 0 8:1 / / rw - ext4 /dev/sda rw",
+            "2 1 0:42 / /drive rw - fuse.ods ods rw",
+            "3 1 0:42 /top /view rw - fuse.ods ods rw",
+            "4 3 0:43 / /view/other rw - tmpfs tmpfs rw",
+        ];
+        let table: Vec<Mount> = lines
+            .iter()
+            .filter_map(|line| parse(line.as_bytes()))
+            .collect();
+        let inside = |path: &str| around_in(&table, Path::new(path)).map(|around| around.inside);
+        assert_eq!(inside("/drive/top/file"), Some("top/file".into()));
+        assert_eq!(inside("/drive"), Some("".into()));
+        assert_eq!(inside("/view/file"), Some("top/file".into()));
+        assert_eq!(inside("/view"), Some("top".into()));
+        assert_eq!(inside("/view/other/file"), None);
+        assert_eq!(inside("/elsewhere"), None);
     }
 }

@@ -5,14 +5,18 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::cli::client;
 use crate::cli::client::Client;
 use crate::cli::ending;
+use crate::cli::mounts;
 use crate::cli::paths;
 use crate::cli::paths::Paths;
+use crate::cli::sys;
 
 /// One daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +36,28 @@ pub(crate) struct Running {
     pub(crate) connection: Option<u32>,
 }
 
+impl Running {
+    /// Where one gets to the drive by now: its directory may have been moved, another mount may lie over it.
+    pub(crate) fn way_in(&self) -> PathBuf {
+        let way = self.connection.and_then(|own| {
+            let is_here = mounts::connection(&self.mountpoint) == Some(own);
+            (!is_here).then(|| mounts::way_to(own))?
+        });
+        way.unwrap_or_else(|| self.mountpoint.clone())
+    }
+}
+
 /// What became of a daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
-    /// It answers.
+    /// It answers; or it would, but could not be asked, which whoever asks it is told.
     Answers,
     /// It was killed and cannot end.
     Stuck,
+    /// Nobody listens, and the process has ended.
+    Gone,
+    /// Nobody answers, and whether it has ended is not sure: another process may have its number.
+    Silent,
 }
 
 /// A daemon's entry, which goes away with it.
@@ -78,17 +97,27 @@ fn all_in(dir: &Path, life: Life) -> Vec<Running> {
     let files = files.filter(|path| path.extension().is_some_and(|end| end == "json"));
     let read = |path: PathBuf| {
         let running: Running = serde_json::from_slice(&std::fs::read(&path).ok()?).ok()?;
-        let found = match Client::connect(&running.socket) {
-            Ok(_) => Life::Answers,
-            Err(_) if ending::is_stuck(running.pid) => Life::Stuck,
-            Err(_) => {
-                drop(std::fs::remove_file(path));
-                return None;
-            }
-        };
+        let found = life_of(&running);
+        if found == Life::Gone {
+            drop(std::fs::remove_file(path));
+        }
         (found == life).then_some(running)
     };
     files.filter_map(read).collect()
+}
+
+/// What became of the daemon of an entry.
+fn life_of(running: &Running) -> Life {
+    let Err(error) = Client::connect(&running.socket) else {
+        return Life::Answers;
+    };
+    let has_ended = sys::await_end(running.pid, Duration::ZERO);
+    match client::is_nobody(&error) {
+        _ if ending::is_stuck(running.pid) => Life::Stuck,
+        true if has_ended => Life::Gone,
+        false if !has_ended => Life::Answers,
+        _ => Life::Silent,
+    }
 }
 
 /// The daemon behind a mount, also when root looks for one of somebody else's.
@@ -102,15 +131,27 @@ pub(crate) fn stuck_at(paths: &Paths, mountpoint: &Path) -> Option<Running> {
 }
 
 fn at(paths: &Paths, mountpoint: &Path, life: Life) -> Option<Running> {
-    let here = |dir: &Path| {
-        let mut found = all_in(dir, life).into_iter();
-        found.find(|running| running.mountpoint == mountpoint)
-    };
+    let connection = mounts::connection(mountpoint);
+    let here = |dir: &Path| find(all_in(dir, life), mountpoint, connection);
     here(&paths.running()).or_else(|| {
-        let user = crate::cli::mounts::owner(mountpoint)?;
+        let user = mounts::owner(mountpoint)?;
         let home = home_of(user)?;
         here(&home.join(".local/state/ods").join(paths::RUNNING))
     })
+}
+
+/// The daemon of the mount here, which may be a view of one that was made elsewhere, or have been moved. A number is
+/// free again when its mount has ended, so whoever has the place as well comes first.
+fn find(all: Vec<Running>, mountpoint: &Path, connection: Option<u32>) -> Option<Running> {
+    let mut of_mount: Vec<Running> = all
+        .into_iter()
+        .filter(|running| match (running.connection, connection) {
+            (Some(own), Some(there)) => own == there,
+            _ => running.mountpoint == mountpoint,
+        })
+        .collect();
+    of_mount.sort_by_key(|running| running.mountpoint != mountpoint);
+    of_mount.into_iter().next()
 }
 
 /// The home directory of a user, from the system's list.
@@ -127,24 +168,81 @@ fn home_of(user: u32) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_entry_without_a_listener_counts_for_nothing() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let paths = Paths {
-            config: dir.path().join("config"),
-            state: dir.path().to_owned(),
-        };
-        let dead = Running {
-            pid: 1,
+    fn paths(dir: &Path) -> Paths {
+        Paths {
+            config: dir.join("config"),
+            state: dir.to_owned(),
+        }
+    }
+
+    fn entry(pid: u32, socket: PathBuf) -> Running {
+        Running {
+            pid,
             name: String::from("x"),
             is_demo: false,
             mountpoint: PathBuf::from("/nowhere"),
-            socket: dir.path().join("nobody"),
+            socket,
             connection: None,
-        };
+        }
+    }
+
+    /// The number of a process that has ended.
+    fn ended() -> u32 {
+        let mut child = std::process::Command::new("true")
+            .spawn()
+            .expect("a process");
+        child.wait().expect("it ended");
+        child.id()
+    }
+
+    #[test]
+    fn an_entry_without_a_listener_counts_for_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let paths = paths(dir.path());
+        let dead = entry(ended(), dir.path().join("nobody"));
         let listed = enter(&paths, &dead).expect("entered");
         assert!(running(&paths).is_empty());
         assert!(!listed.0.exists());
         assert!(home_of(0).is_some());
+    }
+
+    #[test]
+    fn an_entry_of_a_process_that_lives_is_not_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let paths = paths(dir.path());
+        let silent = entry(std::process::id(), dir.path().join("nobody"));
+        let listed = enter(&paths, &silent).expect("entered");
+        assert!(running(&paths).is_empty());
+        assert!(listed.0.exists());
+        // No address is so long, so that nothing is known of who listens.
+        let out_of_reach = entry(std::process::id(), dir.path().join("x".repeat(200)));
+        let listed = enter(&paths, &out_of_reach).expect("entered");
+        assert_eq!(running(&paths), [out_of_reach]);
+        assert!(listed.0.exists());
+    }
+
+    #[test]
+    fn the_daemon_of_a_mount_is_found_by_its_connection() {
+        let at = |mountpoint: &str, connection| Running {
+            mountpoint: PathBuf::from(mountpoint),
+            connection,
+            ..entry(1, PathBuf::new())
+        };
+        let all = [
+            at("/a", Some(41)),
+            at("/b", Some(42)),
+            at("/c", Some(42)),
+            at("/d", None),
+        ];
+        let found = |path: &str, connection| {
+            let found = find(all.to_vec(), Path::new(path), connection);
+            found.map(|running| running.mountpoint)
+        };
+        assert_eq!(found("/view", Some(41)), Some("/a".into()));
+        assert_eq!(found("/c", Some(42)), Some("/c".into()));
+        assert_eq!(found("/a", Some(43)), None);
+        assert_eq!(found("/d", Some(43)), Some("/d".into()));
+        assert_eq!(found("/a", None), Some("/a".into()));
+        assert_eq!(found("/view", Some(44)), None);
     }
 }

@@ -9,11 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::Condvar;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -27,161 +24,20 @@ use crate::cli::exit::Code;
 use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::exit::told;
+use crate::cli::leaving;
+use crate::cli::mounted::Daemon;
+use crate::cli::mounted::Hearing;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
-use crate::cli::render;
-use crate::cli::sys;
-use crate::cli::sys::Unmount;
-use crate::drive::Access;
-use crate::drive::Drive;
 use crate::drive::task::Go;
-use crate::service::Desk;
 use crate::service::Job;
-
-/// How often a waiting client hears how far it is.
-const TELL_EVERY: Duration = Duration::from_millis(500);
-
-/// How long the daemon, when it ends, waits for clients to take their last answer.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 
 /// How long a client may leave its answers unread.
 const UNREAD_MAX: Duration = Duration::from_secs(10);
 
 static NEVER: AtomicBool = AtomicBool::new(false);
-
-/// A mounted drive, as its clients see it.
-#[derive(Debug)]
-pub(crate) struct Daemon {
-    /// The drive's name on this machine.
-    pub(crate) name: String,
-    /// Where it is mounted.
-    pub(crate) mountpoint: PathBuf,
-    /// The drive.
-    pub(crate) drive: Arc<Drive>,
-    /// Where its files are changed without the kernel.
-    pub(crate) desk: Desk,
-    /// Is asked to end at once.
-    pub(crate) stop: tokio::sync::Notify,
-    state: Mutex<State>,
-    bell: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// How it ended, once it has.
-    ended: Option<Result<(), (Code, String)>>,
-    /// Clients that still wait for the end.
-    waiting: usize,
-}
-
-impl Daemon {
-    pub(crate) fn new(name: String, mountpoint: PathBuf, desk: Desk) -> Arc<Daemon> {
-        Arc::new(Daemon {
-            name,
-            mountpoint,
-            drive: Arc::clone(desk.drive()),
-            desk,
-            stop: tokio::sync::Notify::new(),
-            state: Mutex::default(),
-            bell: Condvar::new(),
-        })
-    }
-
-    /// How it is.
-    pub(crate) fn report(&self) -> Result<Report> {
-        Ok(Report {
-            name: self.name.clone(),
-            mounted: true,
-            mountpoint: self.mountpoint.clone(),
-            pid: std::process::id(),
-            status: self.drive.status()?,
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Says how it ended, and lets the clients that wait for that take their answer.
-    pub(crate) fn end(&self, result: &Result<()>) {
-        let mut state = self.lock();
-        state.ended = Some(match result {
-            Ok(()) => Ok(()),
-            Err(error) => Err((code_of(error), told(error))),
-        });
-        self.bell.notify_all();
-        let deadline = Instant::now() + LAST_WORDS_MAX;
-        while state.waiting > 0 && Instant::now() < deadline {
-            state = self.wait(state, deadline - Instant::now());
-        }
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Duration) -> MutexGuard<'a, State> {
-        let waited = self.bell.wait_timeout(state, most);
-        waited.unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Brings everything to Discord. `hear` may end the wait by returning false.
-    pub(crate) fn flush(
-        &self,
-        cancel: &AtomicBool,
-        mut hear: impl FnMut(Box<Report>) -> Hearing,
-    ) -> Result<()> {
-        if self.drive.settings().access == Access::Read {
-            return self.nothing_waits();
-        }
-        // What lost its name a moment ago goes first, so that its end is on Discord too.
-        self.desk.fs().sweep();
-        let mut told_at: Option<Instant> = None;
-        let flushed = self.drive.flush_whole(|| {
-            if cancel.load(Ordering::SeqCst) {
-                return false;
-            }
-            if told_at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
-                return true;
-            }
-            told_at = Some(Instant::now());
-            match self.report() {
-                Ok(report) => hear(Box::new(report)) == Hearing::More,
-                Err(_) => true,
-            }
-        });
-        Ok(flushed?)
-    }
-
-    /// Is there anything that is not on Discord yet?
-    pub(crate) fn waits(&self) -> bool {
-        let status = self.drive.status();
-        status.map_or(true, |status| status.unpublished)
-    }
-
-    /// A read-only mount uploads nothing, so what its spool holds waits on.
-    fn nothing_waits(&self) -> Result<()> {
-        let status = self.drive.status()?;
-        match status.unpublished {
-            false => Ok(()),
-            true => Err(fault(
-                Code::Kept,
-                format!(
-                    "{} are not on Discord, because the drive is mounted read-only; the spool in {} keeps them",
-                    render::left(&status),
-                    self.drive.settings().state_dir.display()
-                ),
-            )),
-        }
-    }
-}
-
-/// Does the listener want to hear more?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hearing {
-    /// It does.
-    More,
-    /// It went away, or changed its mind.
-    Over,
-}
 
 /// Listens at a socket that only this user can open.
 pub(crate) fn listen(socket: &Path) -> io::Result<UnixListener> {
@@ -283,77 +139,42 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
                 return Err(error);
             }
             // What the disk has lost no waiting brings back: it is told at the end, too.
-            until_ended(daemon, client, || take_away(daemon))
+            let since = Instant::now();
+            until_ended(
+                daemon,
+                client,
+                || leaving::take_away_unused(daemon),
+                || leaving::refuse_held(daemon, since),
+            )
         }
-        Request::Stop => until_ended(daemon, client, || {
-            daemon.stop.notify_one();
-            Ok(())
-        }),
+        Request::Stop => {
+            let begin = || {
+                daemon.stop.notify_one();
+                Ok(())
+            };
+            until_ended(daemon, client, begin, || Ok(()))
+        }
         Request::Work { job } => work(daemon, &job, client),
     }
 }
 
-/// How long a mount that is in use is tried again. A program that has just ended, a child that it was starting, or what
-/// looks at each new file lets go a moment later.
-const BUSY_MAX: Duration = Duration::from_secs(2);
-
-/// Pause between two tries.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
-
-fn unmount_patiently(path: &Path) -> io::Result<()> {
-    let since = Instant::now();
-    loop {
-        match sys::unmount(path, Unmount::Clean) {
-            Err(error)
-                if error.kind() == io::ErrorKind::ResourceBusy && since.elapsed() < BUSY_MAX =>
-            {
-                std::thread::sleep(BUSY_PAUSE);
-            }
-            result => return result,
-        }
-    }
-}
-
-fn take_away(daemon: &Daemon) -> Result<()> {
-    let path = daemon.mountpoint.display();
-    match unmount_patiently(&daemon.mountpoint) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => Err(fault(
-            Code::Mountpoint,
-            format!(
-                "{path} is in use; `fuser -vm {path}` says by whom. Everything so far is on Discord"
-            ),
-        )),
-        // Somebody else took it away meanwhile.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-        Err(error) => Err(fault(
-            Code::Mountpoint,
-            format!("cannot unmount {path}: {error}"),
-        )),
-    }
-}
-
-/// Begins the end, and waits for it.
+/// Begins the end, and waits for it as long as that is of use.
 fn until_ended(
     daemon: &Daemon,
     client: &mut Client,
     begin: impl FnOnce() -> Result<()>,
+    is_of_use: impl Fn() -> Result<()>,
 ) -> Result<()> {
-    daemon.lock().waiting += 1;
+    let waiting = daemon.waiting();
     let result = begin().and_then(|()| {
-        let mut state = daemon.lock();
         loop {
-            if let Some(ended) = &state.ended {
-                return ended.clone().map_err(|(code, text)| fault(code, text));
+            if let Some(ended) = waiting.next_moment() {
+                return ended.map_err(|(code, text)| fault(code, text));
             }
-            state = daemon.wait(state, TELL_EVERY);
-            if state.ended.is_none() {
-                drop(state);
-                if let Ok(report) = daemon.report() {
-                    // It ends whether or not the client still listens.
-                    client.hear(Box::new(report));
-                }
-                state = daemon.lock();
+            is_of_use()?;
+            if let Ok(report) = daemon.report() {
+                // It ends whether or not the client still listens.
+                client.hear(Box::new(report));
             }
         }
     });
@@ -365,13 +186,11 @@ fn until_ended(
         }),
     };
     drop(answer);
-    if daemon.lock().ended.is_some() {
+    if daemon.has_ended() {
         // Stays open until the process is gone: by its end the client knows that the state
         // directory is free.
         std::mem::forget(client.stream.try_clone());
     }
-    daemon.lock().waiting -= 1;
-    daemon.bell.notify_all();
     result
 }
 

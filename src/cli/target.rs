@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::cli::client;
 use crate::cli::client::Client;
 use crate::cli::config::Config;
 use crate::cli::exit::Code;
@@ -70,9 +71,29 @@ impl Target {
     /// Does this path of this machine lie in it?
     pub(crate) fn holds(&self, path: &Path) -> bool {
         match (self, mounts::around(path)) {
-            (Target::Mounted(running), Some(mount)) => running.mountpoint == mount,
+            (Target::Mounted(running), Some(around)) => match running.connection {
+                Some(own) => around.connection == Some(own),
+                None => running.mountpoint == around.at,
+            },
             _ => false,
         }
+    }
+
+    /// The mount that the path lies in by which the drive was said, if it is not the drive's own mount but a view
+    /// of it made elsewhere, by `mount --bind` for example.
+    pub(crate) fn view(&self, said: &str) -> Result<Option<PathBuf>> {
+        let (Target::Mounted(running), Some(around)) =
+            (self, mounts::around(&mounts::resolve(Path::new(said))))
+        else {
+            return Ok(None);
+        };
+        if running.name == said {
+            return Ok(None);
+        }
+        // Where its own is by now only the daemon knows.
+        let is_own =
+            running.mountpoint == around.at || self.connect()?.status()?.mountpoint == around.at;
+        Ok((!is_own).then_some(around.at))
     }
 
     /// Has the kernel hand over to the daemon what programs changed through mappings, so that what is asked next
@@ -81,7 +102,7 @@ impl Target {
         let Target::Mounted(running) = self else {
             return;
         };
-        let written = File::open(&running.mountpoint).and_then(|root| sys::write_back(&root));
+        let written = File::open(running.way_in()).and_then(|root| sys::write_back(&root));
         if let Err(error) = written {
             // The mount may be another user's; then what that user mapped is that user's to sync.
             log::info!("{}: {error}", running.mountpoint.display());
@@ -92,8 +113,17 @@ impl Target {
     pub(crate) fn connect(&self) -> Result<Client> {
         let not_mounted = |what: &str| fault(Code::NotMounted, format!("{what} is not mounted"));
         match self {
-            Target::Mounted(running) => Client::connect(&running.socket)
-                .map_err(|_| not_mounted(&format!("the drive `{}`", running.name))),
+            Target::Mounted(running) => Client::connect(&running.socket).map_err(|error| {
+                let drive = format!("the drive `{}`", running.name);
+                let socket = running.socket.display();
+                match client::is_nobody(&error) {
+                    true => not_mounted(&drive),
+                    false => fault(
+                        Code::Other,
+                        format!("the daemon of {drive} cannot be reached at {socket}: {error}"),
+                    ),
+                }
+            }),
             Target::Dead(path) => Err(fault(
                 Code::NotMounted,
                 format!(
@@ -112,9 +142,9 @@ fn by_path(paths: &Paths, path: &Path) -> Result<Target> {
         let path = path.display();
         fault(Code::NotMounted, format!("no drive is mounted at {path}"))
     })?;
-    Ok(match registry::of_mount(paths, &around) {
+    Ok(match registry::of_mount(paths, &around.at) {
         Some(running) => Target::Mounted(running),
-        None => Target::Dead(around),
+        None => Target::Dead(around.at),
     })
 }
 
@@ -145,9 +175,9 @@ fn by_name(paths: &Paths, name: Option<&str>) -> Result<Target> {
             pid: report.pid,
             name,
             is_demo: false,
+            connection: mounts::connection(&report.mountpoint),
             mountpoint: report.mountpoint,
             socket,
-            connection: None,
         }));
     }
     let mut stuck = registry::stuck(paths).into_iter();

@@ -105,10 +105,9 @@ pub(crate) fn aim(args: &DriveArgs, config: Option<&Path>) -> Result<(Target, Sc
     }
     if drive.is_none() {
         let path = without_links(Path::new(what));
-        if let Some(mount) = mounts::around(&path) {
-            let inside = path.strip_prefix(&mount).unwrap_or(Path::new(""));
-            let target = Target::find(&paths, Some(&with_slash(&mount)))?;
-            return Ok((target, Scope::of_path(inside.as_os_str().as_bytes())));
+        if let Some(around) = mounts::around(&path) {
+            let target = Target::find(&paths, Some(&with_slash(&around.at)))?;
+            return Ok((target, Scope::of_path(around.inside.as_os_str().as_bytes())));
         }
         let is_running = |running: &registry::Running| running.name == what;
         let is_drive = Config::load(&paths.config)?.drive.contains_key(what)
@@ -133,10 +132,9 @@ pub(crate) fn into(
         let to = Path::new(to);
         // A link here may lead into the drive, and one in the drive is refused there.
         for path in [without_links(to), mounts::resolve(to)] {
-            if let Some(mount) = mounts::around(&path) {
-                let inside = path.strip_prefix(&mount).unwrap_or(Path::new(""));
-                let target = Target::find(&paths, Some(&with_slash(&mount)))?;
-                return Ok((target, Some(inside.as_os_str().as_bytes().to_vec())));
+            if let Some(around) = mounts::around(&path) {
+                let target = Target::find(&paths, Some(&with_slash(&around.at)))?;
+                return Ok((target, Some(around.inside.as_os_str().as_bytes().to_vec())));
             }
         }
     }

@@ -14,7 +14,9 @@ mod lane;
 mod reply;
 mod session;
 mod system;
+pub(crate) mod table;
 mod translate;
+mod unmounting;
 
 use std::sync::Arc;
 
@@ -34,12 +36,10 @@ use crate::id::InodeNo;
 
 pub use session::MountOptions;
 pub use session::Session;
-pub use session::Unmounted;
 pub use session::mount;
 pub use system::Error;
 pub use system::check;
-#[cfg(any(test, not(target_os = "macos")))]
-pub(crate) use system::unescape;
+pub use unmounting::Unmounted;
 
 /// Longest write in one request, bytes: as much as the kernel sends.
 const WRITE_BYTES_MAX: u32 = 1 << 20;

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::Once;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use fuser::BackgroundSession;
 use fuser::Config;
@@ -29,6 +31,9 @@ use crate::fuse::lane;
 use crate::fuse::lane::Lane;
 use crate::fuse::system;
 use crate::fuse::system::How;
+use crate::fuse::table;
+use crate::fuse::table::Identity;
+use crate::fuse::unmounting::Unmounted;
 use crate::id::InodeNo;
 
 /// Start of the names of fuser's threads.
@@ -85,21 +90,15 @@ impl Default for MountOptions {
     }
 }
 
-/// How a mount went away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmounted {
-    /// Nobody used it.
-    Clean,
-    /// Somebody uses it still; it is out of sight, and ends when they do.
-    Detached,
-}
-
 /// A mount that is served by threads of this process. Dropping it takes it away.
 pub struct Session {
-    path: PathBuf,
+    pub(in crate::fuse) path: PathBuf,
+    /// Which mount it is, where the system tells: others may come to lie at its path.
+    pub(in crate::fuse) own: Option<Identity>,
     fs: Arc<Fs>,
     notifier: Notifier,
     background: Mutex<Option<BackgroundSession>>,
+    is_over: AtomicBool,
 }
 
 impl std::fmt::Debug for Session {
@@ -143,10 +142,12 @@ pub fn mount(fs: Arc<Fs>, mountpoint: &Path, options: &MountOptions) -> Result<S
     let background = session.spawn().map_err(fail)?;
     let notifier = background.notifier();
     let session = Session {
+        own: table::identity(&path),
         path,
         fs,
         notifier,
         background: Mutex::new(Some(background)),
+        is_over: AtomicBool::new(false),
     };
     session.raise_read_ahead();
     Ok(session)
@@ -260,28 +261,6 @@ impl Session {
         &self.fs
     }
 
-    /// Takes the mount away: cleanly, or if somebody uses it, out of sight. Call [`Session::wait`]
-    /// to know when nobody does any more.
-    ///
-    /// # Errors
-    /// [`Error::Unmount`] when it stays.
-    pub fn unmount(&self) -> Result<Unmounted, Error> {
-        if !self.is_served() {
-            return Ok(Unmounted::Clean);
-        }
-        let fail = |error| Error::Unmount(self.path.clone(), error);
-        match system::unmount(&self.path, How::Clean) {
-            Ok(()) => Ok(Unmounted::Clean),
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                system::unmount(&self.path, How::Detach).map_err(fail)?;
-                Ok(Unmounted::Detached)
-            }
-            // Somebody else took it away meanwhile.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(Unmounted::Clean),
-            Err(error) => Err(fail(error)),
-        }
-    }
-
     /// Waits until the mount is gone, whoever takes it away. The first call waits; others return.
     ///
     /// # Errors
@@ -296,6 +275,7 @@ impl Session {
             return Ok(());
         };
         let ended = background.join();
+        self.is_over.store(true, Ordering::SeqCst);
         self.fs.end();
         ended
     }
@@ -315,15 +295,14 @@ impl Session {
         }
     }
 
-    /// Is anybody serving the mount? While one waits for the end, yes.
-    fn is_served(&self) -> bool {
+    /// Is the mount gone, and everybody who used it?
+    pub fn is_over(&self) -> bool {
         let background = self
             .background
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        background
-            .as_ref()
-            .is_none_or(|session| !session.guard.is_finished())
+        let is_finished = |session: &BackgroundSession| session.guard.is_finished();
+        self.is_over.load(Ordering::SeqCst) || background.as_ref().is_some_and(is_finished)
     }
 
     /// Linux alone has this knob.
@@ -357,7 +336,7 @@ impl Drop for Session {
         }
         match self.unmount() {
             Ok(Unmounted::Clean) => drop(self.wait()),
-            Ok(Unmounted::Detached) => {}
+            Ok(Unmounted::Detached | Unmounted::OutOfSight) => {}
             Err(error) => log::warn!("{error}"),
         }
     }

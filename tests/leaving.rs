@@ -1,0 +1,267 @@
+//! How a mount ends while programs hold the drive, and what is left alone: other mounts at its place, views of it.
+
+#[path = "support/ods.rs"]
+mod support;
+
+use std::fs;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+
+use ods::emulator::Fault;
+use ods::emulator::FaultKind;
+use ods::emulator::When;
+use support::Foreground;
+use support::Machine;
+use support::World;
+use support::is_mounted;
+use support::until;
+
+fn with_drive(world: &World) -> Machine {
+    let machine = world.machine();
+    machine.ods(&["init"]).good();
+    machine
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("text")
+}
+
+/// A drive that is mounted in the foreground, with one file that is on Discord.
+fn in_foreground(world: &World) -> (Machine, Foreground) {
+    let machine = with_drive(world);
+    let mut mount = machine.start("ods-mount", &[text(&machine.mnt())]);
+    mount.says("main is mounted");
+    fs::write(machine.mnt().join("file"), "content").expect("written");
+    machine.ods(&["flush"]).good();
+    (machine, mount)
+}
+
+/// Runs a program of the system; who is not root may not do much with mounts.
+fn system(program: &str, args: &[&str]) -> bool {
+    let ended = Command::new(program).args(args).output();
+    ended.expect("it runs").status.success()
+}
+
+fn mount_tmpfs(at: &Path) -> bool {
+    system("mount", &["-t", "tmpfs", "tmpfs", text(at)])
+}
+
+/// The type of the topmost mount here.
+fn kind(at: &Path) -> Option<String> {
+    let table = fs::read_to_string("/proc/self/mounts").expect("a table");
+    let lines = table.lines().map(|line| line.split(' ').collect());
+    let mut lines = lines.filter(|line: &Vec<&str>| line[1] == text(at));
+    lines.next_back().map(|line| line[2].to_owned())
+}
+
+#[test]
+fn what_is_written_while_the_drive_is_given_back_is_refused_or_kept() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let path = machine.mnt().join("late");
+    let file = File::create(&path).expect("made");
+    file.write_all_at(b"0000", 0).expect("written");
+    machine.ods(&["flush"]).good();
+    // Giving the lease back takes a while.
+    let slow = FaultKind::Delay {
+        ms: 2000,
+        when: When::Before,
+    };
+    let fault = Fault::new("DELETE /channels/{}/messages/{}", slow);
+    world.emulator.faults().add(fault);
+    let umount = machine.start_beside("ods", &["umount", "--force", "--json"]);
+    until("the mount to go", || !is_mounted(&machine.mnt()));
+    let mut taken = 0;
+    until("a refusal", || {
+        let text = format!("{:04}", taken + 1);
+        let written = file.write_all_at(text.as_bytes(), 0);
+        let is_taken = written.and_then(|()| file.sync_all()).is_ok();
+        taken += u32::from(is_taken);
+        !is_taken
+    });
+    let answer = umount.ended().good().json();
+    world.emulator.faults().clear();
+    let wanted = format!("{taken:04}");
+    let status = machine.ods(&["status", "--json"]).good().json();
+    assert_eq!(answer["unpublished"], status["unpublished"]);
+    // Whoever said that everything is on Discord has given the lease back, too.
+    let reader = match answer["unpublished"].as_bool() {
+        Some(false) => {
+            let other = world.machine();
+            other.ods(&["init", "--join"]).good();
+            other
+        }
+        _ => machine,
+    };
+    reader.mount(&[]).good();
+    let read = fs::read_to_string(reader.mnt().join("late"));
+    assert_eq!(read.expect("readable"), wanted);
+    reader.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_drive_that_programs_hold_after_a_signal_says_so_and_can_be_forced() {
+    let world = World::new();
+    let (machine, mut mount) = in_foreground(&world);
+    let held = File::open(machine.mnt().join("file")).expect("there");
+    mount.signal("TERM");
+    mount.says("programs still use the drive");
+    assert!(!is_mounted(&machine.mnt()));
+    machine
+        .ods(&["umount", "main"])
+        .bad(22, &["programs still use the drive", "--force main"]);
+    assert!(mount.is_running(), "{}", mount.err());
+    let force = ["umount", "--force", "--timeout", "30", "main"];
+    let forced = machine.ods(&force).good();
+    assert!(
+        forced.err.contains("everything is on Discord"),
+        "{forced:?}"
+    );
+    mount.ended().good();
+    drop(held);
+}
+
+#[test]
+fn another_mount_at_the_place_of_a_drive_is_left_alone() {
+    let world = World::new();
+    let (machine, mut mount) = in_foreground(&world);
+    let mnt = machine.mnt();
+    let held = File::open(mnt.join("file")).expect("there");
+    if !system("umount", &["-i", "-l", text(&mnt)]) || !mount_tmpfs(&mnt) {
+        return;
+    }
+    fs::write(mnt.join("other"), "another's").expect("written");
+    let left_alone = ["(tmpfs)", "left alone", "programs still use the drive"];
+    machine.ods(&["umount", "main"]).bad(22, &left_alone);
+    assert_eq!(kind(&mnt).as_deref(), Some("tmpfs"));
+    // Nor when it is in use, by a signal.
+    let busy = File::open(mnt.join("other")).expect("there");
+    mount.signal("TERM");
+    mount.says("left alone");
+    assert_eq!(kind(&mnt).as_deref(), Some("tmpfs"));
+    drop(held);
+    mount.ended().bad(0, &["everything is on Discord"]);
+    assert_eq!(kind(&mnt).as_deref(), Some("tmpfs"));
+    drop(busy);
+    assert!(system("umount", &[text(&mnt)]));
+}
+
+#[test]
+fn another_mount_over_a_drive_is_left_alone_and_named() {
+    let world = World::new();
+    let (machine, mount) = in_foreground(&world);
+    let mnt = machine.mnt();
+    if !mount_tmpfs(&mnt) {
+        return;
+    }
+    let told = ["another mount (tmpfs)", "left alone", text(&mnt)];
+    machine.ods(&["umount", "main"]).bad(22, &told);
+    assert_eq!(kind(&mnt).as_deref(), Some("tmpfs"));
+    assert!(system("umount", &[text(&mnt)]));
+    assert_eq!(kind(&mnt).as_deref(), Some("fuse.ods"));
+    machine.ods(&["umount", "main"]).good();
+    mount.ended().good();
+    assert!(!is_mounted(&mnt));
+}
+
+#[test]
+fn what_is_mounted_inside_a_drive_is_not_taken_for_the_drive() {
+    let world = World::new();
+    let (machine, mount) = in_foreground(&world);
+    let list = machine.mnt().join("top/list");
+    fs::create_dir_all(&list).expect("made");
+    let file = list.join("file");
+    fs::write(&file, "the drive's").expect("written");
+    if !mount_tmpfs(&list) {
+        return;
+    }
+    fs::write(&file, "another's").expect("written");
+    let refused = machine.ods(&["delete", "--yes", text(&file)]);
+    assert_ne!(refused.code, 0, "{refused:?}");
+    let nothing = ["no drive is mounted at"];
+    machine.ods(&["umount", text(&list)]).bad(23, &nothing);
+    machine.ods(&["flush", text(&file)]).bad(23, &nothing);
+    assert_eq!(fs::read_to_string(&file).expect("there"), "another's");
+    assert!(system("umount", &[text(&list)]));
+    assert_eq!(fs::read_to_string(&file).expect("there"), "the drive's");
+    machine.ods(&["umount"]).good();
+    mount.ended().good();
+}
+
+#[test]
+fn a_view_of_a_drive_leads_to_it_and_is_taken_away_alone() {
+    let world = World::new();
+    let (machine, mount) = in_foreground(&world);
+    let mnt = machine.mnt();
+    fs::create_dir(mnt.join("top")).expect("made");
+    fs::write(mnt.join("top/file"), "content").expect("written");
+    let bind = |what: &Path, name: &str| -> Option<PathBuf> {
+        let view = machine.path(name);
+        fs::create_dir(&view).expect("made");
+        system("mount", &["--bind", text(what), text(&view)]).then_some(view)
+    };
+    let Some(whole) = bind(&mnt, "whole") else {
+        return;
+    };
+    let part = bind(&mnt.join("top"), "part").expect("bound");
+    machine.ods(&["flush", text(&whole.join("top"))]).good();
+    // A path in it is where it is in the drive.
+    let file = part.join("file");
+    machine.ods(&["delete", "--yes", text(&file)]).good();
+    assert!(!mnt.join("top/file").exists());
+    let into = machine.path("into");
+    fs::create_dir(&into).expect("made");
+    fs::write(into.join("new"), "content").expect("written");
+    let source = into.join("new");
+    machine
+        .ods(&["upload", "--to", text(&part), text(&source)])
+        .good();
+    assert!(mnt.join("top/new").exists());
+    // Each view goes alone; the drive stays, and says what holds it.
+    let gone = machine.ods(&["umount", text(&whole)]).good();
+    assert!(gone.err.contains("stays mounted on"), "{gone:?}");
+    assert!(!is_mounted(&whole) && is_mounted(&part) && is_mounted(&mnt));
+    machine
+        .ods(&["umount", "main"])
+        .bad(22, &["mounted on", text(&part), "as well"]);
+    machine.helper("umount.fuse.ods", &[text(&part)]).good();
+    assert!(!is_mounted(&part));
+    mount.ended().bad(0, &["everything is on Discord"]);
+}
+
+#[test]
+fn a_drive_whose_directory_was_moved_is_found_and_unmounted() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let (parent, moved) = (machine.path("parent"), machine.path("moved"));
+    fs::create_dir_all(parent.join("mnt")).expect("made");
+    machine.mount_at(&parent.join("mnt"), &[]).good();
+    fs::rename(&parent, &moved).expect("moved");
+    let mnt = moved.join("mnt");
+    fs::write(mnt.join("file"), "content").expect("written");
+    machine.ods(&["flush", text(&mnt.join("file"))]).good();
+    let status = machine.ods(&["status", "--json"]).good().json();
+    assert_eq!(status["mountpoint"], text(&mnt));
+    machine.ods(&["umount", text(&mnt)]).good();
+    assert!(!is_mounted(&mnt));
+}
+
+#[test]
+fn a_daemon_whose_socket_has_a_long_path_is_found_without_a_directory_for_temporary_files() {
+    let world = World::new();
+    let mut machine = with_drive(&world);
+    let state = machine.path(&"long".repeat(30));
+    fs::rename(machine.state("main"), &state).expect("moved");
+    machine
+        .mount(&["-o", &format!("state={}", text(&state))])
+        .good();
+    machine.set("TMPDIR", "/nonexistent");
+    let status = machine.ods(&["status", "main", "--json"]).good().json();
+    assert_eq!(status["mounted"], true);
+    machine.ods(&["umount", text(&machine.mnt())]).good();
+    assert!(!is_mounted(&machine.mnt()));
+}
