@@ -65,29 +65,77 @@ pub(crate) fn finish(daemon: &Running) {
     log::warn!(
         "the daemon of {path}, process {pid}, was killed and cannot end; its mount is forced"
     );
-    if let Err(error) = abort(daemon) {
+    let sight = Sight::of(daemon);
+    if let Err(error) = abort(daemon, sight) {
         log::warn!("{path}: {error}");
     }
     if !sys::await_end(pid, END_MAX) {
         log::warn!("process {pid} has not ended");
     }
-    if has_mount(daemon)
+    if sight == Sight::Mount
+        && has_mount(daemon)
         && let Err(error) = sys::unmount(&daemon.mountpoint, Unmount::Detach)
     {
         log::warn!("{path}: {error}");
     }
 }
 
+/// What there is to see of a daemon's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    /// Its mount.
+    Mount,
+    /// The connection alone, by its number.
+    Number,
+    /// Nothing that is the daemon's own for sure: its number may be another's by now.
+    Nothing,
+}
+
+impl Sight {
+    fn of(daemon: &Running) -> Sight {
+        let is_shared = daemon.connection.is_none_or(mounts::has_connection);
+        Sight::judge(has_mount(daemon), is_shared, holds_fuse(daemon.pid))
+    }
+
+    /// A number is free once its connection has ended, and the mount that gets it may be in another namespace. As
+    /// long as the daemon has the device open, which not everybody may see, the number is its own.
+    fn judge(has_mount: bool, is_shared: bool, holds_fuse: Option<bool>) -> Sight {
+        match holds_fuse {
+            Some(false) => Sight::Nothing,
+            _ if has_mount => Sight::Mount,
+            Some(true) if !is_shared => Sight::Number,
+            _ => Sight::Nothing,
+        }
+    }
+}
+
+/// Has a process the kernel's side of FUSE open? None if that is not for us to see. The first thread may have ended
+/// already, so it is looked for in all of them.
+fn holds_fuse(pid: u32) -> Option<bool> {
+    let mut holds = None;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
+        .ok()?
+        .flatten()
+    {
+        let Ok(open) = std::fs::read_dir(thread.path().join("fd")) else {
+            continue;
+        };
+        let mut open = open.flatten().filter_map(|fd| fd.path().read_link().ok());
+        let is_there = open.any(|file| file == Path::new("/dev/fuse"));
+        holds = Some(is_there || holds == Some(true));
+    }
+    holds
+}
+
 /// Ends the mount's connection: whoever waits for an answer on it is told that none will come.
-fn abort(daemon: &Running) -> io::Result<()> {
-    let forced = match has_mount(daemon) {
-        true => sys::force(&daemon.mountpoint),
-        false => Err(io::ErrorKind::NotFound.into()),
+fn abort(daemon: &Running, sight: Sight) -> io::Result<()> {
+    let forced = match sight {
+        Sight::Mount => sys::force(&daemon.mountpoint),
+        Sight::Number | Sight::Nothing => Err(io::ErrorKind::NotFound.into()),
     };
-    // Who may not force a mount may end a connection of their own, and also one whose mount is out of sight: then
-    // no other mount has its number.
+    // Who may not force a mount may end a connection of their own, and also one whose mount is out of sight.
     match (forced, daemon.connection) {
-        (Err(_), Some(number)) if has_mount(daemon) || !mounts::has_connection(number) => {
+        (Err(_), Some(number)) if sight != Sight::Nothing => {
             std::fs::write(format!("/sys/fs/fuse/connections/{number}/abort"), "1")
         }
         (forced, _) => forced,
@@ -127,5 +175,41 @@ mod tests {
         assert!(!is_stuck(child.id()));
         child.wait().expect("it ended");
         assert!(!sys::await_end(std::process::id(), Duration::ZERO));
+    }
+
+    #[test]
+    fn a_number_is_only_the_daemons_own_while_it_has_the_device_open() {
+        let judge = Sight::judge;
+        for holds in [Some(true), None] {
+            assert_eq!(judge(true, true, holds), Sight::Mount);
+            assert_eq!(judge(false, true, holds), Sight::Nothing);
+        }
+        assert_eq!(judge(false, false, Some(true)), Sight::Number);
+        assert_eq!(judge(false, false, None), Sight::Nothing);
+        // Whatever has the number, and the place, now.
+        assert_eq!(judge(true, true, Some(false)), Sight::Nothing);
+        assert_eq!(judge(false, false, Some(false)), Sight::Nothing);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_has_the_device_open_is_seen() {
+        let Ok(device) = std::fs::File::options().write(true).open("/dev/fuse") else {
+            return;
+        };
+        let start = |out: std::process::Stdio| {
+            let mut cat = std::process::Command::new("cat");
+            let cat = cat.stdin(std::process::Stdio::piped()).stdout(out);
+            cat.spawn().expect("a process")
+        };
+        let mut with = start(device.into());
+        let mut without = start(std::process::Stdio::null());
+        assert_eq!(holds_fuse(with.id()), Some(true));
+        assert_eq!(holds_fuse(without.id()), Some(false));
+        for child in [&mut with, &mut without] {
+            drop(child.stdin.take());
+            child.wait().expect("it ends");
+            assert_eq!(holds_fuse(child.id()), None);
+        }
     }
 }
