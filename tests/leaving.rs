@@ -29,6 +29,9 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("text")
 }
 
+/// That it does not end is no reason to wait for ever.
+const UMOUNT: [&str; 4] = ["umount", "--timeout", "30", "main"];
+
 /// A drive that is mounted in the foreground, with one file that is on Discord.
 fn in_foreground(world: &World) -> (Machine, Foreground) {
     let machine = with_drive(world);
@@ -112,7 +115,7 @@ fn a_drive_that_programs_hold_after_a_signal_says_so_and_can_be_forced() {
     mount.says("programs still use the drive");
     assert!(!is_mounted(&machine.mnt()));
     machine
-        .ods(&["umount", "main"])
+        .ods(&UMOUNT)
         .bad(22, &["programs still use the drive", "--force main"]);
     assert!(mount.is_running(), "{}", mount.err());
     let force = ["umount", "--force", "--timeout", "30", "main"];
@@ -136,7 +139,7 @@ fn another_mount_at_the_place_of_a_drive_is_left_alone() {
     }
     fs::write(mnt.join("other"), "another's").expect("written");
     let left_alone = ["(tmpfs)", "left alone", "programs still use the drive"];
-    machine.ods(&["umount", "main"]).bad(22, &left_alone);
+    machine.ods(&UMOUNT).bad(22, &left_alone);
     assert_eq!(kind(&mnt).as_deref(), Some("tmpfs"));
     // Nor when it is in use, by a signal.
     let busy = File::open(mnt.join("other")).expect("there");
@@ -159,11 +162,11 @@ fn another_mount_over_a_drive_is_left_alone_and_named() {
         return;
     }
     let told = ["another mount (tmpfs)", "left alone", text(&mnt)];
-    machine.ods(&["umount", "main"]).bad(22, &told);
+    machine.ods(&UMOUNT).bad(22, &told);
     assert_eq!(kind(&mnt).as_deref(), Some("tmpfs"));
     assert!(system("umount", &[text(&mnt)]));
     assert_eq!(kind(&mnt).as_deref(), Some("fuse.ods"));
-    machine.ods(&["umount", "main"]).good();
+    machine.ods(&UMOUNT).good();
     mount.ended().good();
     assert!(!is_mounted(&mnt));
 }
@@ -226,7 +229,7 @@ fn a_view_of_a_drive_leads_to_it_and_is_taken_away_alone() {
     assert!(gone.err.contains("stays mounted on"), "{gone:?}");
     assert!(!is_mounted(&whole) && is_mounted(&part) && is_mounted(&mnt));
     machine
-        .ods(&["umount", "main"])
+        .ods(&UMOUNT)
         .bad(22, &["mounted on", text(&part), "as well"]);
     machine.helper("umount.fuse.ods", &[text(&part)]).good();
     assert!(!is_mounted(&part));
