@@ -35,6 +35,7 @@ mod filling;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod freeze;
+mod full_disk;
 #[cfg(any(fuzzing, debug_assertions))]
 #[doc(hidden)]
 pub mod fuzzing;

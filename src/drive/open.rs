@@ -1,8 +1,6 @@
 //! Opening a drive, which is recovering it; and closing it.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::RwLock;
@@ -21,6 +19,8 @@ use crate::drive::cards::Pace;
 use crate::drive::control::Control;
 use crate::drive::control::Stop;
 use crate::drive::fetch;
+use crate::drive::full_disk::cache_gives_way;
+use crate::drive::full_disk::least_free;
 use crate::drive::identity;
 use crate::drive::journal::Head;
 use crate::drive::lineage::Lineage;
@@ -36,7 +36,6 @@ use crate::index;
 use crate::index::Index;
 use crate::index::inode::Inode;
 use crate::index::inode::Kind;
-use crate::size::Bytes;
 use crate::size::MIB;
 use crate::spool;
 use crate::spool::Spool;
@@ -54,56 +53,8 @@ const SEGMENTS_MIN: u64 = 8;
 /// Memory that the index may use for its pages, bytes.
 pub(in crate::drive) const INDEX_CACHE_BYTES: u64 = 64 * MIB;
 
-/// What is left to the index on a large disk: changes of so many bytes are settled at once at most, twice.
-const LEAST_FREE_BYTES: u64 = 64 * MIB;
-
-/// What is left to it on a small one: an eighth.
-const LEAST_FREE_SHARE: u64 = 8;
-
 /// The first inode number and cookie given out; below it are the root and the offsets of `.` and `..`.
 const FIRST_NUMBER: u64 = 16;
-
-/// Bytes of the disk that the spool leaves to the index, which grows before the spool shrinks.
-fn least_free(state_dir: &Path) -> u64 {
-    let disk = spool::disk_bytes(state_dir).unwrap_or(0);
-    LEAST_FREE_BYTES.min(disk / LEAST_FREE_SHARE)
-}
-
-/// A disk on which there is less room than this beyond what is left free is full, bytes.
-const FULL_BYTES: u64 = 4 << 20;
-
-/// Bytes of the spool's disk that the spool leaves free.
-fn kept_free(settings: &Settings) -> u64 {
-    settings.reserve_bytes.max(least_free(&settings.state_dir))
-}
-
-/// Is there less room on the disk of this directory than an opening may need?
-fn is_full(dir: &Path, settings: &Settings) -> bool {
-    let free = spool::free_bytes(dir).unwrap_or(u64::MAX);
-    free < kept_free(settings).saturating_add(FULL_BYTES)
-}
-
-fn are_on_one_disk(one: &Path, other: &Path) -> bool {
-    let disk = |path: &Path| std::fs::metadata(path).map(|of| of.dev());
-    matches!((disk(one), disk(other)), (Ok(one), Ok(other)) if one == other)
-}
-
-/// Is a disk full that holds something to empty of the cache? Then that is emptied: what it holds is on the store as
-/// well.
-fn cache_gives_way(settings: &Settings) -> bool {
-    let (dir, limit) = (settings.cache_dir(), settings.cache_bytes_max);
-    let dirs = [settings.state_dir.clone(), settings.spool_dir()];
-    let would_help = |full: &PathBuf| is_full(full, settings) && are_on_one_disk(full, &dir);
-    if !dirs.iter().any(would_help) {
-        return false;
-    }
-    let cache = Cache::open(&dir, limit).ok();
-    let held = cache.as_ref().map_or(0, |cache| cache.usage().bytes);
-    if let Some(cache) = &cache {
-        cache.set_limit(0);
-    }
-    held > 0
-}
 
 /// Opens the index, and tells how far it has followed the journal.
 fn open_index(state_dir: &Path) -> Result<(Index, Head), Error> {
@@ -262,29 +213,6 @@ impl Drive {
         })
     }
 
-    /// Whoever opens a drive hears which disk is full, or that it is the spool that is.
-    fn explain_no_space(&self, error: Error) -> Error {
-        let (settings, usage) = (&self.settings, self.spool.usage());
-        let dir = settings.spool_dir();
-        match error {
-            Error::NoSpace if is_full(&dir, settings) => Error::Disk(format!(
-                "the disk of {} has no room for the spool, which leaves {} of it free; remove something else from it{}",
-                dir.display(),
-                Bytes(kept_free(settings)),
-                match settings.reserve_bytes > least_free(&settings.state_dir) {
-                    true => ", or mount with a smaller -o reserve=",
-                    false => "",
-                }
-            )),
-            Error::NoSpace => Error::Disk(format!(
-                "the spool in {} is at its limit, {}, with changes that wait; mount with a larger -o spool=",
-                dir.display(),
-                Bytes(usage.limit_bytes)
-            )),
-            other => other,
-        }
-    }
-
     /// Makes the root directory of a drive that has none.
     pub(in crate::drive) fn make_root(&self) -> Result<(), Error> {
         let (uid, gid) = self.settings.owner;
@@ -398,59 +326,5 @@ impl Drive {
             Name::Superblock { generation, .. } => Some(generation),
             Name::Part(_) | Name::Lease { .. } => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cache::CachedFrame;
-    use crate::drive::fixture;
-    use crate::id::ChunkId;
-    use crate::id::PackId;
-
-    /// Settings for which each disk is full.
-    fn with_full_disks(dir: &Path, cache_dir: &Path) -> Settings {
-        Settings {
-            reserve_bytes: u64::MAX,
-            cache_dir: Some(cache_dir.to_owned()),
-            ..fixture::settings(dir)
-        }
-    }
-
-    fn filled(settings: &Settings) -> Cache {
-        let cache = Cache::open(&settings.cache_dir(), settings.cache_bytes_max);
-        let cache = cache.expect("opens");
-        let frame = CachedFrame {
-            sealed: vec![7; 5000].into(),
-            pack: PackId([2; 16]),
-            slot: 0,
-            plain_len: 4984,
-        };
-        cache.put(&ChunkId([1; 32]), &frame);
-        cache
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_cache_gives_way_where_it_is_on_the_disk_that_is_full_and_nowhere_else() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let elsewhere = tempfile::tempdir_in("/dev/shm").expect("a disk in memory");
-        let here = with_full_disks(dir.path(), &dir.path().join("cache"));
-        let there = with_full_disks(dir.path(), elsewhere.path());
-        assert!(!are_on_one_disk(dir.path(), elsewhere.path()));
-        for (settings, gives_way) in [(&here, true), (&there, false)] {
-            drop(filled(settings));
-            assert_eq!(cache_gives_way(settings), gives_way);
-            let cache = Cache::open(&settings.cache_dir(), settings.cache_bytes_max);
-            let held = cache.expect("opens").usage().bytes;
-            assert_eq!(held == 0, gives_way, "{held} bytes are left");
-        }
-        let roomy = Settings {
-            reserve_bytes: 0,
-            ..here
-        };
-        drop(filled(&roomy));
-        assert!(!cache_gives_way(&roomy));
     }
 }
