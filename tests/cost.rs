@@ -114,7 +114,7 @@ async fn a_second_copy_and_an_unchanged_tree_cost_no_data() {
     told("second copy of 5 MiB", &counts);
     assert!(
         counts.requests <= 3,
-        "journal looked at, segment put, card edited: {:?}",
+        "segment put, journal looked at, card edited: {:?}",
         counts.routes
     );
     assert!(
@@ -149,7 +149,7 @@ async fn changing_four_kibibytes_sends_four_kibibytes() {
     told("4 KiB in 24 MiB", &counts);
     assert!(
         counts.requests <= 4,
-        "pack, journal looked at, segment, card: {:?}",
+        "pack, segment, journal looked at, card: {:?}",
         counts.routes
     );
     assert!(

@@ -694,6 +694,17 @@ impl Attempts {
     }
 }
 
+/// Lets a segment arrive whose sender was killed, and does not look what became of it.
+async fn arrive(store: &Faulty<Arc<Memory>>, gate: &tokio::sync::Semaphore) {
+    let never = Arc::new(tokio::sync::Semaphore::new(0));
+    let struck = store.struck();
+    store.add(Rule::next(Verb::List, Fault::Held(never)));
+    gate.add_permits(1);
+    while store.struck() == struck {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_segment_that_arrives_after_its_successor_is_passed_over() {
     let (store, dir) = (Arc::new(Faulty::new(store())), TempDir::new().unwrap());
@@ -708,8 +719,7 @@ async fn a_segment_that_arrives_after_its_successor_is_passed_over() {
     let ino = *ino;
     flush(again).await;
     // Now the request of the one that was killed arrives.
-    gate.add_permits(1);
-    flush(killed).await;
+    arrive(&store, gate).await;
     killed.close().await;
     for text in [&b"the second attempt"[..], b"and what followed it"] {
         let fresh = TempDir::new().unwrap();
@@ -735,8 +745,7 @@ async fn an_own_segment_that_arrives_late_and_damaged_keeps_nothing_from_the_sto
         ..
     } = &attempts;
     let ino = *ino;
-    gate.add_permits(1);
-    flush(killed).await;
+    arrive(&store, gate).await;
     let mut late = journal(&*store).await.into_iter();
     let late = late.rfind(|entry| entry.name.starts_with("s-")).unwrap();
     assert!(store.inner().tamper(&late.locator, |bytes| bytes[200] ^= 1));

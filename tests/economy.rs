@@ -1,7 +1,8 @@
 //! What a day's work costs in requests to Discord, beside the least that its limits allow: exact counts.
 //!
 //! The least, by arithmetic: every message takes at most so many bytes, and one more message makes the
-//! change part of the journal. Before that, the journal is looked at once for what others may have put there.
+//! change part of the journal. After that, the journal is looked at once for what others may have put there meanwhile;
+//! before it as well when that was more than two minutes ago, which is not so here, nor between saves a minute apart.
 //!
 //! Here a gibibyte is a sixteenth of one, 100,000 names are 10,000, and a day is an hour and a half;
 //! `scripts/soak economy` (ODS_LONG=1) has all of them.
@@ -40,7 +41,7 @@ fn whole_or(whole: usize, part: usize) -> usize {
     }
 }
 
-/// A look at the journal before a segment is put, and the segment.
+/// A segment, and a look at the journal after it is put.
 const PUBLISH: u64 = 2;
 
 /// The archive's card is made, and a thread on it.
@@ -238,7 +239,7 @@ async fn a_document_saved_every_minute() {
     }
     let counts = place.emulator.counts();
     told(&format!("{saves} saves of 100 KiB"), &counts);
-    // Each is one pack and one segment, with a look at the journal between them; the card was made before.
+    // Each is one pack and one segment, with a look at the journal after them; the card was made before.
     let least = saves * (1 + PUBLISH);
     match saves > 90 {
         // Checkpoints, and the removal of what they replace and of what was overwritten.

@@ -214,6 +214,66 @@ fn a_newest_segment_that_was_harmed_later_is_given_up_only_on_demand() {
     assert_eq!(files(&join(&world), &[], &names), [true, true]);
 }
 
+/// Does what a machine is told that has another history than the drive on Discord.
+fn take_the_other_side(machine: &Machine) {
+    let state = machine.state("main");
+    let (spool, end) = (state.join("spool"), state.join("spool.end"));
+    let named = [&spool, &end].map(|path| path.to_str().expect("text").to_owned());
+    let says = [
+        "-o ro",
+        "ods sync --reset",
+        named[0].as_str(),
+        named[1].as_str(),
+    ];
+    machine.mount(&[]).bad(16, &says);
+    machine.ods(&["repair"]).bad(16, &says);
+    fs::remove_dir_all(spool).expect("removed");
+    fs::remove_file(end).expect("removed");
+    machine.mount(&[]).bad(16, &says);
+    machine.ods(&["sync", "--reset"]).good();
+}
+
+#[test]
+fn a_machine_whose_newest_epoch_was_given_up_is_told_and_takes_nothing_back() {
+    let world = World::new();
+    let first = machine_with_drive(&world, &["older", "newer"]);
+    let last = segments(&world).pop().expect("one");
+    world
+        .emulator
+        .truncate_attachment(last.id, 100)
+        .expect("cut");
+    let other = join(&world);
+    other.mount(&["-o", "takeover"]).good();
+    write(&other, "another");
+    other.ods(&["umount"]).good();
+    let names = ["older", "newer", "another"];
+    first.mount(&[]).bad(16, &["two histories"]);
+    assert_eq!(files(&first, &["-o", "ro"], &names), [true, true, false]);
+    take_the_other_side(&first);
+    for machine in [&first, &other, &join(&world)] {
+        assert_eq!(files(machine, &[], &names), [true, false, true]);
+        machine.ods(&["verify", "--full"]).good();
+    }
+}
+
+#[test]
+fn a_newest_segment_that_was_removed_is_put_back_unless_another_machine_went_on() {
+    let world = World::new();
+    let first = machine_with_drive(&world, &["older", "newer"]);
+    delete(&world, &segments(&world).pop().expect("one"));
+    first.mount(&[]).good();
+    first.ods(&["umount"]).good();
+    let other = join(&world);
+    let names = ["older", "newer", "another"];
+    assert_eq!(files(&other, &[], &names), [true, true, false]);
+    epoch(&first, "lost");
+    delete(&world, &segments(&world).pop().expect("one"));
+    epoch(&other, "another");
+    take_the_other_side(&first);
+    assert_eq!(files(&first, &[], &names), [true; 3]);
+    assert_eq!(files(&join(&world), &[], &["lost"]), [false]);
+}
+
 /// A drive with three epochs of which the second is gone, on a machine that made it and on one that has seen it whole.
 fn with_a_gap(world: &World) -> (Machine, Machine) {
     let first = machine_with_drive(world, &["first"]);

@@ -31,16 +31,23 @@ pub(in crate::drive) fn bases(
 }
 
 impl Drive {
-    /// The checkpoint to begin with, if one is needed. An index that is there is given up only for one that is whole.
+    /// The checkpoint to begin with, if one is needed. An index that is there is given up only for one that is whole,
+    /// and that has all that this machine published: otherwise that would be gone, and nobody would know.
     pub(in crate::drive) async fn base(
         &self,
         gatherer: &Gatherer,
         segments: &[Found],
-        head: EpochNo,
+        head: &Head,
     ) -> Result<Option<Found>, Error> {
-        for found in bases(gatherer, segments, head).into_iter().rev() {
-            if head == EpochNo(0) || self.is_sound(&found).await? {
+        for found in bases(gatherer, segments, head.epoch).into_iter().rev() {
+            if head.epoch == EpochNo(0) {
                 return Ok(Some(found));
+            }
+            match self.share_in(&found).await {
+                Ok(through) if through < head.through => return Err(self.parted(EpochNo(0))),
+                Ok(_) => return Ok(Some(found)),
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
             }
             let epoch = found.epoch;
             log::warn!("what is called the checkpoint of epoch {epoch} is none, or damaged");
@@ -128,7 +135,7 @@ impl Drive {
         *head = Head {
             epoch: found.epoch,
             hash: first.previous,
-            mark: Mark::default(),
+            mark: Mark(found.first_mark().0.saturating_sub(1)),
             checkpoint_bytes: found.bytes(),
             through: head.through,
             ..Head::default()

@@ -11,6 +11,7 @@ use crate::id::ArchiveNo;
 use crate::id::EpochNo;
 use crate::id::Seq;
 use crate::index::key;
+use crate::store::Mark;
 use crate::store::Object;
 
 /// Content of files without a name may take this part of the spool, and of the memory for changes, before it
@@ -32,6 +33,10 @@ pub(in crate::drive) struct Epoch {
 /// A segment that is ready to be put.
 pub(in crate::drive) struct Segment {
     pub(in crate::drive) objects: Vec<Object>,
+    /// Random, as the names of its objects tell it.
+    pub(in crate::drive) attempt: [u8; 8],
+    /// Where it begins on the shelf; until that is known, a mark before it.
+    pub(in crate::drive) mark: Mark,
     pub(in crate::drive) hash: [u8; 32],
     pub(in crate::drive) bytes: u64,
 }

@@ -10,8 +10,6 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::journal::Head;
 use crate::drive::journal::Preamble;
-use crate::drive::journal::Share;
-use crate::drive::lineage::Sender;
 use crate::drive::lineage::are_kin;
 use crate::drive::names::Name;
 use crate::drive::names::Series;
@@ -28,12 +26,22 @@ use crate::store::Span;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::drive) struct Found {
     pub(in crate::drive) epoch: EpochNo,
+    /// Random, as its name tells it.
+    pub(in crate::drive) attempt: [u8; 8],
     pub(in crate::drive) parts: Vec<Entry>,
 }
 
 impl Found {
     pub(in crate::drive) fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    pub(in crate::drive) fn first_mark(&self) -> Mark {
+        self.parts
+            .iter()
+            .map(|part| part.mark)
+            .min()
+            .unwrap_or_default()
     }
 
     pub(in crate::drive) fn locators(&self) -> impl Iterator<Item = &Locator> {
@@ -84,26 +92,14 @@ impl Gatherer {
             .sets
             .iter()
             .filter(|((of, _, _), parts)| *of == series && is_complete(parts))
-            .map(|((_, epoch, _), parts)| Found {
+            .map(|((_, epoch, attempt), parts)| Found {
                 epoch: *epoch,
+                attempt: *attempt,
                 parts: parts.values().map(|(entry, _)| entry.clone()).collect(),
             })
             .collect();
         found.sort_by_key(|set| (set.epoch, set.last_mark()));
         found
-    }
-
-    /// The greatest mark up to `newest` before which nothing is missing: a set of a later epoch that
-    /// is not whole may still become so, and a segment that was not followed may get a better one; both are to be
-    /// listed again then.
-    pub(in crate::drive) fn whole_up_to(&self, newest: Mark, epoch: EpochNo) -> Mark {
-        let later = self.sets.iter().filter(|((_, of, _), _)| *of > epoch);
-        let unfinished =
-            later.filter(|((series, ..), parts)| *series == Series::Segment || !is_complete(parts));
-        let marks = unfinished.flat_map(|(_, parts)| parts.values().map(|(entry, _)| entry.mark.0));
-        marks
-            .min()
-            .map_or(newest, |mark| newest.min(Mark(mark.saturating_sub(1))))
     }
 
     /// Every entry of this series that belongs to no complete set or to an epoch below the limit.
@@ -191,9 +187,10 @@ impl Drive {
     }
 
     /// Of several attempts at an epoch, the one that history went on with. If it did not yet: of one
-    /// machine's attempts the one that covers more of its changes, since that is what it went on with
-    /// after it was killed; of those that cover the same, and of different machines', the first. One that does
-    /// not open is passed over; that is an error when none does. None when none follows the head.
+    /// machine's attempts the one that covers more of its changes, and of those that cover the same the later, since
+    /// that is what it went on with after it was killed; of different machines' the first, since the other one yields
+    /// (`deliver.rs`). One that does not open is passed over; that is an error when none does. None when none
+    /// follows the head.
     pub(in crate::drive) async fn choose<'f>(
         &self,
         candidates: &'f [Found],
@@ -221,7 +218,7 @@ impl Drive {
             }
             let covers_more = |(_, other): &(&Found, Opened)| {
                 let (this, other) = (&opened.preamble, &other.preamble);
-                are_kin(&this.instance, &other.instance) && this.through > other.through
+                are_kin(&this.instance, &other.instance) && this.through >= other.through
             };
             if chosen.as_ref().is_none_or(covers_more) {
                 chosen = Some((found, opened));
@@ -268,23 +265,6 @@ impl Drive {
             }
         }
         Ok(false)
-    }
-
-    /// Is it an attempt of this state directory at an epoch that it is about to publish, made before it
-    /// was killed and listed only now? It covers no more, and history goes on with the other.
-    pub(in crate::drive) async fn is_own_attempt(
-        &self,
-        found: &Found,
-        share: Share,
-        head: &Head,
-    ) -> Result<bool, Error> {
-        if found.epoch != share.epoch {
-            return Ok(false);
-        }
-        let opened = self.open_segment(found).await?;
-        let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
-        let is_ours = matches!(self.lineage.sender(&sender, covers), Sender::This(_));
-        Ok(is_ours && opened.previous == head.hash && covers <= share.through)
     }
 
     /// Splits the first part of a checkpoint into what it says and its batch.

@@ -16,59 +16,9 @@ use crate::index::Batch;
 use crate::index::key;
 use crate::store;
 use crate::store::Locator;
-use crate::store::Mark;
 use crate::store::Object;
 
-/// How far this machine's index has followed the journal. Kept in the index under a local key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::drive) struct Head {
-    /// The last epoch that the index holds.
-    pub(in crate::drive) epoch: EpochNo,
-    /// Hash of that epoch's segment.
-    pub(in crate::drive) hash: [u8; 32],
-    /// Everything on the journal shelf up to here has been looked at.
-    pub(in crate::drive) mark: Mark,
-    /// Segments since the last checkpoint, and their bytes.
-    pub(in crate::drive) tail_segments: u32,
-    /// Bytes of those segments.
-    pub(in crate::drive) tail_bytes: u64,
-    /// Bytes of the last checkpoint.
-    pub(in crate::drive) checkpoint_bytes: u64,
-    /// Every record of our own spool up to here is in the journal.
-    pub(in crate::drive) through: Seq,
-}
-
-impl Head {
-    /// The local key it is kept under.
-    pub(in crate::drive) fn key() -> Vec<u8> {
-        key::local("head")
-    }
-
-    pub(in crate::drive) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(76);
-        out.extend_from_slice(&self.epoch.0.to_le_bytes());
-        out.extend_from_slice(&self.hash);
-        out.extend_from_slice(&self.mark.0.to_le_bytes());
-        out.extend_from_slice(&self.tail_segments.to_le_bytes());
-        out.extend_from_slice(&self.tail_bytes.to_le_bytes());
-        out.extend_from_slice(&self.checkpoint_bytes.to_le_bytes());
-        out.extend_from_slice(&self.through.0.to_le_bytes());
-        out
-    }
-
-    pub(in crate::drive) fn decode(value: &[u8]) -> Option<Head> {
-        let number = |at: usize| Some(u64::from_le_bytes(value.get(at..at + 8)?.try_into().ok()?));
-        Some(Head {
-            epoch: EpochNo(number(0)?),
-            hash: value.get(8..40)?.try_into().ok()?,
-            mark: Mark(number(40)?),
-            tail_segments: u32::from_le_bytes(value.get(48..52)?.try_into().ok()?),
-            tail_bytes: number(52)?,
-            checkpoint_bytes: number(60)?,
-            through: Seq(number(68)?),
-        })
-    }
-}
+pub(in crate::drive) use crate::drive::head::Head;
 
 /// How far one state directory has published: kept in the index, so that no checkpoint forgets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,6 +35,13 @@ impl Share {
             "share {}",
             data_encoding::HEXLOWER.encode(instance)
         ))
+    }
+
+    /// Whose it is, if this is the key of one.
+    pub(in crate::drive) fn name_of(key: &[u8]) -> Option<[u8; 8]> {
+        let name = key.strip_prefix(&key::root("share ")[..])?;
+        let name = data_encoding::HEXLOWER.decode(name).ok()?;
+        name.try_into().ok()
     }
 
     pub(in crate::drive) fn encode(&self) -> Vec<u8> {
@@ -206,6 +163,11 @@ impl<'d> PartWriter<'d> {
             None => self.batch.delete(key),
         }
         Ok(part)
+    }
+
+    /// By which the names of its parts differ from those of other attempts.
+    pub(in crate::drive) fn attempt(&self) -> [u8; 8] {
+        self.attempt
     }
 
     /// The last part; there is always one.

@@ -23,6 +23,7 @@ use crate::drive::rebuild::Watch;
 use crate::store;
 use crate::store::Entry;
 use crate::store::Locator;
+use crate::store::Mark;
 use crate::store::Object;
 use crate::store::Span;
 use crate::store::Urgency;
@@ -80,6 +81,18 @@ pub(in crate::drive) fn read(text: &[u8]) -> Option<Told> {
         seen: shown(text.seen_ns),
         state_dir: text.state_dir,
     })
+}
+
+/// What another machine's lease means to whoever had the drive.
+pub(in crate::drive) fn taken_over(leased: &Error) -> Error {
+    let who = match leased {
+        Error::Leased { holder, since, .. } => format!(" ({holder}, since {since})"),
+        _ => String::new(),
+    };
+    Error::TakenOver(format!(
+        "another machine took the drive over{who}; what waits here stays in the spool; to take the drive back, unmount it \
+         there and mount it here again, or mount it with --takeover"
+    ))
 }
 
 impl Drive {
@@ -207,15 +220,10 @@ impl Drive {
 
     /// Ends with an error if this entry of the journal shelf shows that another machine took the drive over.
     pub(in crate::drive) async fn refuse_takeover(&self, entry: &Entry) -> Result<(), Error> {
-        let who = match self.foreign_lease(entry).await? {
-            None => return Ok(()),
-            Some(Error::Leased { holder, since, .. }) => format!(" ({holder}, since {since})"),
-            Some(_) => String::new(),
-        };
-        Err(Error::TakenOver(format!(
-            "another machine took the drive over{who}; what waits here stays in the spool; to take the drive back, unmount it \
-             there and mount it here again, or mount it with --takeover"
-        )))
+        match self.foreign_lease(entry).await? {
+            None => Ok(()),
+            Some(leased) => Err(taken_over(&leased)),
+        }
     }
 
     async fn put_lease(&self, since: Time) -> Result<(), Error> {
@@ -308,9 +316,25 @@ impl Drive {
         if !self.is_lease_kept() {
             return Ok(false);
         }
+        Ok(self.lease_mark().await?.is_some())
+    }
+
+    /// Where this machine's lease lies, if it is there still: whoever takes the drive over removes it before he
+    /// publishes anything.
+    pub(in crate::drive) async fn lease_mark(&self) -> Result<Option<Mark>, Error> {
         let held = self.held().map_or_else(Vec::new, |held| held.locators);
-        let pinned = self.store.pinned().await?;
-        Ok(pinned.iter().any(|entry| held.contains(&entry.locator)))
+        let mut own = self.store.pinned().await?;
+        own.retain(|entry| held.contains(&entry.locator));
+        Ok(own.iter().map(|entry| entry.mark).max())
+    }
+
+    /// Where the lease lies that this opening has just put, if it is among these.
+    pub(in crate::drive) fn lease_among(&self, listed: &[Entry]) -> Option<Mark> {
+        let is_it = |entry: &&Entry| {
+            let name = Name::parse(&entry.name);
+            matches!(name, Some(Name::Lease { instance, .. }) if instance == self.lineage.name())
+        };
+        listed.iter().find(is_it).map(|entry| entry.mark)
     }
 }
 

@@ -19,6 +19,7 @@
 pub mod archive;
 mod aside;
 mod base;
+mod branch;
 mod card;
 mod cards;
 pub mod catalogue;
@@ -34,6 +35,8 @@ mod fetch;
 mod filling;
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod fork_tests;
 mod freeze;
 mod full_disk;
 #[cfg(any(fuzzing, debug_assertions))]
@@ -41,6 +44,7 @@ mod full_disk;
 pub mod fuzzing;
 pub mod gc;
 mod halt;
+mod head;
 mod history;
 mod identity;
 mod journal;
@@ -83,6 +87,7 @@ mod unsettled;
 mod upload;
 pub mod verify;
 pub mod view;
+mod way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -154,7 +159,8 @@ pub struct Drive {
     errands: errand::Errands,
     imports: turn::Turns,
     tending: gc::Tending,
-    head: Mutex<journal::Head>,
+    head: Mutex<head::Head>,
+    last_look: deliver::LastLook,
     lease: Mutex<Option<lease::Held>>,
     /// Turns of read-ahead.
     ahead: tokio::sync::Semaphore,

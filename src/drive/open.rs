@@ -201,6 +201,7 @@ impl Drive {
             imports: crate::drive::turn::Turns::default(),
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
+            last_look: crate::drive::deliver::LastLook::default(),
             lease: Mutex::new(None),
             ahead: tokio::sync::Semaphore::new(crate::drive::readahead::GROUPS_MAX),
             lease_kept: AtomicBool::new(false),

@@ -260,12 +260,15 @@ impl Drive {
                 parts.extend(writer.push(key.to_vec(), value.map(|value| value.to_vec()))?);
             }
         }
+        let attempt = writer.attempt();
         parts.push(writer.finish()?);
         let hashes: Vec<[u8; 32]> = parts.iter().map(|part| part.hash).collect();
         let bytes = parts.iter().map(|part| part.object.body.len()).sum();
         let objects = parts.into_iter().map(|part| part.object).collect();
         epoch.segment = Some(Segment {
             objects,
+            attempt,
+            mark: head.mark,
             hash: segment_hash(&hashes),
             bytes,
         });
@@ -288,16 +291,13 @@ impl Drive {
         let Some(segment) = &epoch.segment else {
             return Ok(());
         };
-        let old = self.journal_head();
-        let head = Head {
-            epoch: epoch.number,
-            hash: segment.hash,
-            mark: old.mark,
-            tail_segments: old.tail_segments + 1,
-            tail_bytes: old.tail_bytes + segment.bytes,
-            checkpoint_bytes: old.checkpoint_bytes,
-            through: epoch.through,
-        };
+        let mut head = self.journal_head();
+        head.epoch = epoch.number;
+        head.hash = segment.hash;
+        head.tail_segments += 1;
+        head.tail_bytes += segment.bytes;
+        head.through = epoch.through;
+        head.step(segment.attempt, segment.mark);
         let mut batch = Batch::default();
         batch.put(Head::key(), head.encode())?;
         self.settle_index(&batch)?;

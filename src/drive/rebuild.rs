@@ -9,7 +9,7 @@
 //!
 //! A listing that lacks an epoch before a later one is asked for again. One that lacks only the last cannot be
 //! told from one that is whole: a machine that begins with it shows the state before, and is stopped as a fork
-//! when it publishes.
+//! once it is listed (`branch.rs`), which is why the last few segments are listed each time.
 
 use std::ops::Bound;
 use std::time::Duration;
@@ -19,6 +19,9 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Halt;
 use crate::drive::base::bases;
+use crate::drive::branch::Branch;
+use crate::drive::branch::HeadIs;
+use crate::drive::branch::is_head_among;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
 use crate::drive::journal::Head;
@@ -74,6 +77,14 @@ pub(in crate::drive) fn lead_to(segments: &[Found], from: EpochNo, to: EpochNo) 
     next > to.0
 }
 
+/// How following the journal ended.
+enum Followed {
+    /// At its end, or where it could not be followed further.
+    Up(HeadIs),
+    /// Not begun: this machine has another history.
+    Beside(Branch),
+}
+
 /// Is called now and then while a rebuild goes on.
 pub type Watch<'w> = &'w (dyn Fn(Progress) + Send + Sync);
 
@@ -98,64 +109,77 @@ impl Drive {
         *self.lock_head() = head;
     }
 
-    /// Brings the index to the newest published epoch. When the spool holds changes that are not in
-    /// the journal, history must not have gone on elsewhere.
-    pub(in crate::drive) async fn catch_up(&self, watch: Watch<'_>) -> Result<(), Error> {
+    /// Brings the index to the newest published epoch; tells whether the state it has then is on the shelf. When the
+    /// spool holds changes that are not in the journal, history must not have gone on elsewhere; nor otherwise than this
+    /// machine knows it, if it has a part in that.
+    pub(in crate::drive) async fn catch_up(&self, watch: Watch<'_>) -> Result<HeadIs, Error> {
+        let branch = match self.follow_journal(watch).await? {
+            Followed::Up(head_is) => return Ok(head_is),
+            Followed::Beside(branch) => branch,
+        };
+        if let Err(error) = self.leave_for(branch) {
+            return self.stay_beside(error).map(|()| HeadIs::Listed);
+        }
+        match self.follow_journal(watch).await? {
+            Followed::Up(head_is) => Ok(head_is),
+            // From nothing, whatever there is is followed.
+            Followed::Beside(branch) => Err(self.parted(branch.from)),
+        }
+    }
+
+    async fn follow_journal(&self, watch: Watch<'_>) -> Result<Followed, Error> {
         let mut head = self.journal_head();
-        let is_new = head.epoch == EpochNo(0);
-        if is_new {
+        if head.epoch == EpochNo(0) {
             self.wipe_index()?;
             self.note_unsettled()?;
         }
         // Whoever was killed at making the index anew goes on with that.
         let is_anew = self.is_unsettled()?;
-        let (gatherer, newest) = match self.listed(&head).await {
+        let (gatherer, lease) = match self.listed(&head).await {
             // Without its journal the drive is what this machine has of it.
             Err(Error::Store(error @ store::Error::Homeless { .. }))
                 if self.settings.access == Access::Read && !is_anew =>
             {
                 log::warn!("{error}");
-                return Ok(());
+                return Ok(Followed::Up(HeadIs::Listed));
             }
             listed => listed?,
         };
-        let mut segments = gatherer.complete(Series::Segment);
-        let base = self.base(&gatherer, &segments, head.epoch).await?;
-        let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
-        segments.retain(|found| found.epoch > from);
-        if base.is_none() && !is_anew {
-            self.pass_over_given_up(&mut segments, head.through)?;
+        if !is_anew && let Some(branch) = self.branch_beside(&gatherer, lease, &mut head).await? {
+            return Ok(Followed::Beside(branch));
         }
-        let mut progress = Progress::before(base.iter().chain(&segments));
-        if progress.parts_total > 0 && !is_anew {
-            match self.refuse_fork(&head, &segments, base.is_some()).await {
-                Err(Error::Forked(why)) if self.settings.access == Access::Read => {
-                    log::warn!("{why}");
-                    self.tell_forked();
-                    return Ok(());
-                }
-                result => result?,
+        let way = match self.way_from(&head, &gatherer, lease, is_anew).await {
+            Err(error @ Error::Forked(_)) => {
+                self.stay_beside(error)?;
+                return Ok(Followed::Up(HeadIs::Listed));
             }
+            way => way?,
+        };
+        let (is_news, before) = (!way.is_empty(), head.epoch);
+        let halt = self.go(way, &mut head, watch).await?;
+        if !is_anew && let Some(branch) = self.branch_ahead(before, &halt, &gatherer, &head).await?
+        {
+            return Ok(Followed::Beside(branch));
         }
-        if let Some(newest) = base {
-            let applied = self.apply_checkpoint(&newest, &mut head, &mut progress, watch);
-            if let Err(error) = applied.await {
-                segments = self.apply_older(&newest, error, &mut head, watch).await?;
-            }
+        let head_is = match is_news {
+            true => HeadIs::Listed,
+            false => self.head_is(&gatherer, &head).await?,
+        };
+        if head_is == HeadIs::Replaced {
+            let (from, newest) = (head.epoch, head.epoch);
+            return Ok(Followed::Beside(Branch { from, newest }));
         }
-        let halt = self
-            .apply_segments(&segments, &mut head, &mut progress, watch)
-            .await?;
-        head.mark = gatherer.whole_up_to(newest, head.epoch);
         let fork = match is_anew {
             true => self.find_share(&mut head)?,
             false => None,
         };
         self.go_on_before(halt, &head)?;
         match fork {
-            Some(own) => self.stop_at_fork(own, head.through, watch).await,
-            None => self.keep_followed(&head),
+            Some(own) => self.stop_at_fork(own, head.through, watch).await?,
+            None => self.keep_followed(&head)?,
         }
+        self.looked_just_now();
+        Ok(Followed::Up(head_is))
     }
 
     /// The journal was followed as far as that is possible. If it was not to its end, what it is to be looked for
@@ -170,11 +194,11 @@ impl Drive {
         self.keep(&batch, head)
     }
 
-    /// What is on the journal shelf and new here, and the greatest mark of it. Listed again for a
-    /// while when an epoch is missing before a later one.
-    async fn listed(&self, head: &Head) -> Result<(Gatherer, Mark), Error> {
+    /// What is on the journal shelf and new here, with the last that was followed; and our lease. Listed again for a while when an
+    /// epoch is missing before a later one, and once when the head is.
+    async fn listed(&self, head: &Head) -> Result<(Gatherer, Option<Mark>), Error> {
         let mut pause = LATE_PAUSE;
-        for last in (0..LISTINGS_MAX).map(|number| number + 1 == LISTINGS_MAX) {
+        for number in 0..LISTINGS_MAX {
             let listed = match head.epoch {
                 EpochNo(0) => self.journal_since_checkpoint().await?,
                 _ => self.journal_after(head.mark).await?,
@@ -185,49 +209,17 @@ impl Drive {
             let base = bases(&gatherer, &segments, head.epoch).pop();
             let from = base.map_or(head.epoch, |found| found.epoch);
             let to = segments.last().map_or(from, |found| found.epoch.max(from));
-            if last || lead_to(&segments, from, to) {
-                let newest = listed.iter().map(|entry| entry.mark).max();
-                return Ok((gatherer, newest.unwrap_or(head.mark)));
+            let (is_first, is_last) = (number == 0, number + 1 == LISTINGS_MAX);
+            let has_news = to > head.epoch;
+            let has_head = has_news || !is_first || is_head_among(&gatherer, head);
+            if is_last || (lead_to(&segments, from, to) && has_head) {
+                return Ok((gatherer, self.lease_among(&listed)));
             }
-            log::info!("the journal lacks an epoch before {to}; it is listed again");
+            log::info!("the journal lacks an epoch up to {to}; it is listed again");
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
         Err(Error::Malformed)
-    }
-
-    /// History that went on without us is followed only if nothing of ours would be lost.
-    async fn refuse_fork(
-        &self,
-        head: &Head,
-        segments: &[Found],
-        rebased: bool,
-    ) -> Result<(), Error> {
-        let mut through = head.through;
-        if self.unpublished(through)?.is_none() {
-            return Ok(());
-        }
-        let mut foreign = rebased;
-        for found in segments {
-            let opened = match self.open_segment(found).await {
-                // Nobody can have gone on from it.
-                Err(error) if error.is_damage() => continue,
-                opened => opened?,
-            };
-            let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
-            match self.lineage.sender(&sender, covers) {
-                Sender::This(covered) => through = through.max(covered),
-                Sender::Original(covered) => {
-                    through = through.max(covered);
-                    foreign = true;
-                }
-                Sender::Other => foreign = true,
-            }
-        }
-        if foreign && self.unpublished(through)?.is_some() {
-            return Err(self.forked());
-        }
-        Ok(())
     }
 
     /// Applies segments one after the other, up to an epoch that is missing or that none of them can be read for;
@@ -274,6 +266,10 @@ impl Drive {
             }
             head.epoch = found.epoch;
             head.hash = opened.hash;
+            head.step(found.attempt, found.first_mark());
+            for other in candidates {
+                head.pass_over(other);
+            }
             head.tail_segments += 1;
             head.tail_bytes += found.bytes();
             let (sender, covers) = (opened.preamble.instance, opened.preamble.through);

@@ -8,6 +8,7 @@ use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Look;
 use crate::drive::State;
+use crate::drive::branch::HeadIs;
 use crate::drive::rebuild::Watch;
 use crate::drive::record::Entry;
 use crate::drive::record::Intent;
@@ -31,7 +32,11 @@ impl Drive {
         watch: Watch<'_>,
     ) -> Result<(), Error> {
         self.recall_lost_records();
-        self.catch_up(watch).await?;
+        match self.catch_up(watch).await? {
+            HeadIs::Listed | HeadIs::Replaced => {}
+            HeadIs::Missing => self.put_head_back(&[]).await?,
+            HeadIs::Damaged(segment) => self.put_head_back(&segment).await?,
+        }
         let through = self.journal_head().through;
         self.note_base()?;
         let intents = self.replay(through)?;
@@ -44,6 +49,24 @@ impl Drive {
         }
         let published = self.journal_head().through;
         self.control.post(|board| board.published = published);
+        Ok(())
+    }
+
+    /// The newest segment is gone from the shelf, or cannot be read, and nothing else leads there: nobody could follow
+    /// what this machine publishes next. Its index has what it said.
+    async fn put_head_back(&self, damaged: &[Locator]) -> Result<(), Error> {
+        let epoch = self.journal_head().epoch;
+        log::warn!(
+            "epoch {epoch}, the newest of the journal, cannot be read from Discord any more"
+        );
+        if self.settings.access == Access::Read {
+            return Ok(());
+        }
+        self.checkpoint(&mut None).await?;
+        if !damaged.is_empty() {
+            self.store.remove(damaged).await?;
+        }
+        log::warn!("a checkpoint was written, which has all that epoch {epoch} held");
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 
+mod harm;
 mod place;
 
 use self::place::{entries_of, locator, missing, read_locator, read_together};
@@ -40,6 +41,8 @@ struct State {
     received_bytes: u64,
     /// Of what is kept shorter than it was sent: how long it is listed to be.
     claimed: BTreeMap<(u64, usize), u64>,
+    /// Puts that are not listed yet.
+    hidden: BTreeSet<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -82,38 +85,6 @@ impl Memory {
         shelves
             .map(|(name, kept)| (Shelf(name.clone()), kept.card.clone()))
             .collect()
-    }
-
-    /// Changes what is kept, as a bad disk or a bad person would. False if it is not there.
-    pub fn tamper(&self, locator: &Locator, change: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let mut state = self.state();
-        let Some((mark, at)) = read_locator(locator) else {
-            return false;
-        };
-        let body = state
-            .shelves
-            .values_mut()
-            .find_map(|kept| kept.puts.get_mut(&mark)?.get_mut(at));
-        let Some((_, body)) = body else {
-            return false;
-        };
-        let mut bytes = body.to_vec();
-        change(&mut bytes);
-        *body = bytes.into();
-        true
-    }
-
-    /// Keeps only so many bytes of an object from now on, and lists it as before. False if it is not there.
-    pub fn cut(&self, locator: &Locator, keep_bytes: usize) -> bool {
-        let mut before = 0;
-        let is_there = self.tamper(locator, |bytes| {
-            before = bytes.len() as u64;
-            bytes.truncate(keep_bytes);
-        });
-        if let (true, Some(at)) = (is_there, read_locator(locator)) {
-            self.state().claimed.insert(at, before);
-        }
-        is_there
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -191,14 +162,15 @@ impl Memory {
     fn list_now(&self, shelf: &Shelf, span: Span) -> Result<Page, Error> {
         let state = self.call("list");
         let kept = state.shelves.get(&shelf.0).ok_or_else(|| missing(shelf))?;
-        let older = |end: u64| kept.puts.range(..end).rev();
+        let listed = |mark: &u64| !state.hidden.contains(mark);
+        let older = |end: u64| kept.puts.range(..end).rev().map(|put| *put.0);
         let marks: Vec<u64> = match span {
-            Span::Newest => older(u64::MAX).map(|put| *put.0).take(PAGE_PUTS).collect(),
-            Span::Before(mark) => older(mark.0).map(|put| *put.0).take(PAGE_PUTS).collect(),
+            Span::Newest => older(u64::MAX).filter(listed).take(PAGE_PUTS).collect(),
+            Span::Before(mark) => older(mark.0).filter(listed).take(PAGE_PUTS).collect(),
             Span::After(mark) => {
                 let newer = (Bound::Excluded(mark.0), Bound::Unbounded);
-                let puts = kept.puts.range(newer);
-                puts.map(|put| *put.0).take(PAGE_PUTS).collect()
+                let puts = kept.puts.range(newer).map(|put| *put.0);
+                puts.filter(listed).take(PAGE_PUTS).collect()
             }
         };
         let mut entries = Vec::new();

@@ -1,0 +1,534 @@
+//! Two machines that publish at the same time, or do not see what the other has stored: what was told to be on Discord
+//! is there, or its machine is told otherwise before it publishes anything more.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::drive::Access;
+use crate::drive::Begin;
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::Settings;
+use crate::drive::Takeover;
+use crate::drive::fixture;
+use crate::drive::history::Found;
+use crate::drive::history::Gatherer;
+use crate::drive::names::Name;
+use crate::drive::names::PartName;
+use crate::drive::names::Series;
+use crate::id::EpochNo;
+use crate::store::Locator;
+use crate::store::Mark;
+use crate::store::Object;
+use crate::store::Store;
+use crate::store::faulty::Fault;
+use crate::store::faulty::Faulty;
+use crate::store::faulty::Rule;
+use crate::store::faulty::Verb;
+use crate::store::memory::Memory;
+
+/// Some machines and a store.
+struct World {
+    store: Arc<Faulty<Memory>>,
+    dirs: [tempfile::TempDir; 3],
+}
+
+const A: usize = 0;
+const B: usize = 1;
+const C: usize = 2;
+
+impl World {
+    fn new() -> World {
+        World {
+            store: Arc::new(Faulty::new(Memory::default())),
+            dirs: [(); 3].map(|()| tempfile::tempdir().expect("a directory")),
+        }
+    }
+
+    fn settings(&self, machine: usize) -> Settings {
+        fixture::settings(self.dirs[machine].path())
+    }
+
+    async fn open(&self, machine: usize) -> Result<Arc<Drive>, Error> {
+        fixture::open(self.settings(machine), &self.store).await
+    }
+
+    async fn mounted(&self, machine: usize) -> Arc<Drive> {
+        self.open(machine).await.expect("it opens")
+    }
+
+    async fn taking_over(&self, machine: usize) -> Arc<Drive> {
+        let settings = Settings {
+            takeover: Takeover::Force,
+            ..self.settings(machine)
+        };
+        let opened = fixture::open(settings, &self.store).await;
+        opened.expect("taken over")
+    }
+
+    /// What a machine is shown that only reads.
+    async fn read(&self, machine: usize) -> Arc<Drive> {
+        let settings = Settings {
+            access: Access::Read,
+            ..self.settings(machine)
+        };
+        let opened = fixture::open(settings, &self.store).await;
+        let drive = opened.expect("it can be read");
+        drive.close().await;
+        drive
+    }
+
+    /// The hash that an empty machine comes to.
+    async fn joined(&self) -> [u8; 32] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = Settings {
+            access: Access::Read,
+            ..fixture::settings(dir.path())
+        };
+        let opened = fixture::open(settings, &self.store).await;
+        let drive = opened.expect("it joins");
+        drive.close().await;
+        drive.journal_head().hash
+    }
+
+    /// A machine with the first epoch, mounted.
+    async fn with_drive(&self) -> Arc<Drive> {
+        let drive = self.mounted(A).await;
+        flush(&drive).await.expect("published");
+        drive
+    }
+
+    /// Mounts, changes something, and publishes it; gives the hash of that epoch.
+    async fn session(&self, machine: usize) -> [u8; 32] {
+        let drive = self.mounted(machine).await;
+        publish(&drive).await;
+        drive.close().await;
+        drive.journal_head().hash
+    }
+
+    async fn is_refused(&self, machine: usize) {
+        let refused = self.open(machine).await;
+        assert!(matches!(refused, Err(Error::Forked(_))), "{refused:?}");
+    }
+
+    async fn segments(&self, epoch: EpochNo) -> Vec<Found> {
+        let shelf = self.store.journal();
+        let span = crate::store::Span::After(Mark(0));
+        let page = self.store.inner().list(&shelf, span).await;
+        let mut gatherer = Gatherer::default();
+        let entries = page.expect("listed").entries;
+        entries.iter().for_each(|entry| gatherer.add(entry));
+        let mut found = gatherer.complete(Series::Segment);
+        found.retain(|found| found.epoch == epoch);
+        found
+    }
+
+    async fn locators(&self, epoch: EpochNo) -> Vec<Locator> {
+        let found = self.segments(epoch).await;
+        found.iter().flat_map(Found::locators).cloned().collect()
+    }
+
+    async fn list_late(&self, epoch: EpochNo) {
+        for locator in self.locators(epoch).await {
+            self.store.inner().list_late(&locator);
+        }
+    }
+}
+
+fn change(drive: &Arc<Drive>) {
+    let make = |change: &mut crate::drive::Change<'_>| crate::drive::archive::create_first(change);
+    drive.change(make).expect("there is room");
+}
+
+fn flushing(drive: &Arc<Drive>) -> JoinHandle<Result<(), Error>> {
+    let drive = Arc::clone(drive);
+    tokio::task::spawn_blocking(move || drive.flush(|| true))
+}
+
+async fn flush(drive: &Arc<Drive>) -> Result<(), Error> {
+    flushing(drive).await.expect("no panic")
+}
+
+async fn publish(drive: &Arc<Drive>) {
+    change(drive);
+    flush(drive).await.expect("published");
+}
+
+/// Changes wait in this machine's spool.
+fn waits(drive: &Arc<Drive>) -> bool {
+    drive.unpublished_through() > drive.control.board().published
+}
+
+async fn until(what: impl Fn() -> bool) {
+    while !what() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Changes something, and holds the next call of this kind at publishing it.
+async fn held(
+    world: &World,
+    drive: &Arc<Drive>,
+    verb: Verb,
+) -> (JoinHandle<Result<(), Error>>, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let struck = world.store.struck();
+    change(drive);
+    world
+        .store
+        .add(Rule::next(verb, Fault::Held(Arc::clone(&gate))));
+    let flushing = flushing(drive);
+    until(|| world.store.struck() > struck).await;
+    (flushing, gate)
+}
+
+fn was_taken_over(flushed: Result<Result<(), Error>, tokio::task::JoinError>) {
+    let flushed = flushed.expect("no panic");
+    assert!(matches!(flushed, Err(Error::TakenOver(_))), "{flushed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_comes_after_a_takeover_does_not_count() {
+    for is_second in [false, true] {
+        let world = World::new();
+        let first = world.with_drive().await;
+        let (flushing, gate) = held(&world, &first, Verb::Put).await;
+        let other = world.taking_over(B).await;
+        if is_second {
+            publish(&other).await;
+        }
+        gate.add_permits(1);
+        was_taken_over(flushing.await);
+        assert!(waits(&first));
+        publish(&other).await;
+        first.close().await;
+        other.close().await;
+        for epoch in [2, other.journal_head().epoch.0] {
+            assert_eq!(
+                world.segments(EpochNo(epoch)).await.len(),
+                1,
+                "epoch {epoch}"
+            );
+        }
+        assert_eq!(world.joined().await, other.journal_head().hash);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_came_before_a_takeover_counts() {
+    let world = World::new();
+    let first = world.with_drive().await;
+    let (flushing, gate) = held(&world, &first, Verb::List).await;
+    let other = world.taking_over(B).await;
+    assert_eq!(other.journal_head().epoch, EpochNo(2), "it is followed");
+    publish(&other).await;
+    gate.add_permits(1);
+    flushing.await.expect("no panic").expect("it is published");
+    change(&first);
+    let flushed = flush(&first).await;
+    assert!(matches!(flushed, Err(Error::TakenOver(_))), "{flushed:?}");
+    other.close().await;
+    assert_eq!(first.journal_head().epoch, EpochNo(2));
+    assert_eq!(other.journal_head().epoch, EpochNo(3));
+    for epoch in [2, 3] {
+        assert_eq!(
+            world.segments(EpochNo(epoch)).await.len(),
+            1,
+            "epoch {epoch}"
+        );
+    }
+    assert_eq!(world.joined().await, other.journal_head().hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_took_over_removes_what_came_after_his_lease() {
+    let world = World::new();
+    let first = world.with_drive().await;
+    let (flushing, gate) = held(&world, &first, Verb::Put).await;
+    let other = world.taking_over(B).await;
+    // It comes, and is not looked after: that machine may have been killed.
+    let look = Arc::new(Semaphore::new(0));
+    world
+        .store
+        .add(Rule::next(Verb::List, Fault::Held(Arc::clone(&look))));
+    let struck = world.store.struck();
+    gate.add_permits(1);
+    until(|| world.store.struck() > struck).await;
+    assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+    publish(&other).await;
+    let hash = other.journal_head().hash;
+    assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+    assert_eq!(world.joined().await, hash);
+    look.add_permits(1);
+    was_taken_over(flushing.await);
+    publish(&other).await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_taken_over_takes_nothing_back_but_his_own() {
+    for is_renewed in [false, true] {
+        let world = World::new();
+        let first = world.with_drive().await;
+        let other = world.taking_over(B).await;
+        publish(&other).await;
+        other.close().await;
+        // The lease is gone, and with it what tells of the takeover.
+        if is_renewed {
+            first.renew_lease().await.expect("nobody has it");
+        }
+        change(&first);
+        let flushed = flush(&first).await;
+        assert!(matches!(flushed, Err(Error::Forked(_))), "{flushed:?}");
+        assert!(waits(&first));
+        first.close().await;
+        assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+        assert_eq!(world.joined().await, other.journal_head().hash);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_published_what_another_could_not_read_is_told() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.session(A).await;
+    for locator in world.locators(EpochNo(2)).await {
+        assert!(world.store.inner().tamper(&locator, |bytes| bytes[0] ^= 1));
+    }
+    let other = world.taking_over(B).await;
+    assert_eq!(
+        other.journal_head().epoch,
+        EpochNo(1),
+        "epoch 2 is given up"
+    );
+    publish(&other).await;
+    other.close().await;
+    let hash = other.journal_head().hash;
+    world.is_refused(A).await;
+    let shown = world.read(A).await;
+    assert_ne!(shown.journal_head().hash, hash, "its own side is shown");
+    let told = shown.control.board().forked.clone();
+    assert!(told.is_some_and(|told| told.contains("ods sync --reset")));
+    drop((shown, other));
+    assert_eq!(world.session(B).await, world.joined().await);
+    // As it is told.
+    let state = world.dirs[A].path();
+    std::fs::remove_dir_all(state.join("spool")).expect("removed");
+    std::fs::remove_file(state.join("spool.end")).expect("removed");
+    world.is_refused(A).await;
+    let settings = Settings {
+        begin: Begin::Anew,
+        ..world.settings(A)
+    };
+    let anew = fixture::open(settings, &world.store).await;
+    anew.expect("it has nothing of its own any more")
+        .close()
+        .await;
+    let again = world.session(A).await;
+    assert_eq!(again, world.joined().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_newest_segment_was_removed_is_told_when_another_went_on() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.session(A).await;
+    let gone = world.locators(EpochNo(2)).await;
+    world.store.inner().remove(&gone).await.expect("removed");
+    let other = world.session(B).await;
+    world.is_refused(A).await;
+    assert_eq!(world.joined().await, other);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_newest_segment_was_removed_or_harmed_puts_its_state_back() {
+    for is_removed in [false, true] {
+        let world = World::new();
+        world.with_drive().await.close().await;
+        world.read(B).await;
+        let hash = world.session(A).await;
+        let gone = world.locators(EpochNo(2)).await;
+        match is_removed {
+            true => world.store.inner().remove(&gone).await.expect("removed"),
+            false => assert!(world.store.inner().tamper(&gone[0], |bytes| bytes[99] ^= 1)),
+        }
+        world.mounted(A).await.close().await;
+        assert_eq!(world.joined().await, hash);
+        let other = world.session(B).await;
+        assert_eq!(world.session(A).await, world.joined().await);
+        assert_ne!(world.joined().await, other);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_listed_after_the_next_machine_published_is_a_fork_for_both() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.session(A).await;
+    world.list_late(EpochNo(2)).await;
+    let other = world.mounted(B).await;
+    publish(&other).await;
+    world.store.inner().list_all();
+    change(&other);
+    let flushed = flush(&other).await;
+    assert!(matches!(flushed, Err(Error::Forked(_))), "{flushed:?}");
+    other.close().await;
+    drop(other);
+    world.is_refused(A).await;
+    world.is_refused(B).await;
+    // Who has no part in it is kept out by neither.
+    assert_eq!(world.session(C).await, world.joined().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_listed_late_was_first_all_the_same() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.session(A).await;
+    world.list_late(EpochNo(2)).await;
+    let other = world.mounted(B).await;
+    world.store.inner().list_all();
+    change(&other);
+    let flushed = flush(&other).await;
+    assert!(matches!(flushed, Err(Error::Forked(_))), "{flushed:?}");
+    assert!(waits(&other));
+    other.close().await;
+    assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+    assert_eq!(world.session(A).await, world.joined().await);
+}
+
+/// A machine that sent its second epoch, never heard of it, and ended; it is not listed yet.
+async fn without_answer(world: &World) {
+    let first = world.with_drive().await;
+    change(&first);
+    world.store.add(Rule::next(Verb::Put, Fault::LostAnswer));
+    world.store.add(Rule::always(Verb::Put, Fault::Unavailable));
+    let struck = world.store.struck();
+    let waiting = Arc::clone(&first);
+    let store = Arc::clone(&world.store);
+    let flushing = tokio::task::spawn_blocking(move || waiting.flush(|| store.struck() == struck));
+    assert!(flushing.await.expect("no panic").is_err());
+    first.close().await;
+    world.store.clear();
+    world.list_late(EpochNo(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_attempts_of_one_machine_the_one_it_went_on_with_is_followed() {
+    let world = World::new();
+    without_answer(&world).await;
+    let again = world.mounted(A).await;
+    flush(&again).await.expect("it is sent again");
+    world.store.inner().list_all();
+    assert_eq!(world.segments(EpochNo(2)).await.len(), 2);
+    assert_eq!(world.joined().await, again.journal_head().hash);
+    publish(&again).await;
+    assert_eq!(
+        world.segments(EpochNo(2)).await.len(),
+        1,
+        "the other is gone"
+    );
+    assert_eq!(world.joined().await, again.journal_head().hash);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_of_one_s_own_that_is_listed_late_is_removed() {
+    let world = World::new();
+    without_answer(&world).await;
+    let again = world.mounted(A).await;
+    world.store.inner().list_all();
+    flush(&again).await.expect("it is sent again");
+    assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+    assert_eq!(world.joined().await, again.journal_head().hash);
+    again.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_without_what_a_machine_published_does_not_replace_its_state() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.session(B).await;
+    world.read(C).await;
+    // One of an epoch that is still to come, with the state of the first.
+    let forger = World::new();
+    let stale = forger.with_drive().await;
+    let mut head = stale.journal_head();
+    head.epoch = EpochNo(9);
+    stale.set_journal_head(head);
+    stale.checkpoint(&mut None).await.expect("written");
+    let entries = stale.journal_after(Mark(0)).await.expect("listed");
+    let checkpoint = entries.iter().find(|entry| entry.name.starts_with("c-"));
+    let checkpoint = checkpoint.expect("one").clone();
+    let whole = 0..checkpoint.bytes;
+    let bytes = stale.store.get(
+        &checkpoint.locator,
+        whole,
+        crate::store::Urgency::Background,
+    );
+    let (header, plain) =
+        crate::codec::segment::open_part(&stale.keys, &bytes.await.expect("there")).expect("ours");
+    let object = Object {
+        name: checkpoint.name,
+        body: crate::codec::segment::seal_part(&stale.keys, &header, &plain).expect("short"),
+    };
+    stale.close().await;
+    let put = world.store.put(&world.store.journal(), vec![object]).await;
+    put.expect("taken");
+    world.is_refused(B).await;
+    // Who published nothing has nothing to lose.
+    assert_eq!(world.read(C).await.journal_head().epoch, EpochNo(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_has_the_name_of_a_segment_is_no_fork() {
+    let world = World::new();
+    let drive = world.with_drive().await;
+    for epoch in 1..=3 {
+        let name = PartName {
+            series: Series::Segment,
+            epoch: EpochNo(epoch),
+            attempt: [1; 8],
+            part: 0,
+            last: true,
+        };
+        let body = crate::codec::note::seal_note(&drive.keys, "no segment", &[0; 512]);
+        let object = Object {
+            name: Name::Part(name).text(),
+            body: body.expect("short"),
+        };
+        let put = world.store.put(&world.store.journal(), vec![object]).await;
+        put.expect("taken");
+        publish(&drive).await;
+    }
+    drive.close().await;
+    drop(drive);
+    let hash = world.session(A).await;
+    assert_eq!(world.joined().await, hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_costs_one_listing_and_two_after_a_pause() {
+    let world = World::new();
+    let time = Arc::new(std::sync::atomic::AtomicI64::new(0));
+    let settings = Settings {
+        clock: crate::clock::Clock::Manual(Arc::clone(&time)),
+        ..world.settings(A)
+    };
+    let opened = fixture::open(settings, &world.store).await;
+    let drive = opened.expect("a new drive");
+    let listings = || {
+        let requests = world.store.status().requests_by_kind;
+        let lists = requests.iter().find(|(kind, _)| kind == "list");
+        lists.map_or(0, |(_, count)| *count)
+    };
+    for (pause_s, expected) in [(0, 1), (60, 1), (3600, 2), (-60, 2), (0, 1)] {
+        time.fetch_add(pause_s * 1_000_000_000, std::sync::atomic::Ordering::SeqCst);
+        let before = listings();
+        publish(&drive).await;
+        assert_eq!(listings() - before, expected, "after {pause_s} s");
+    }
+    drive.close().await;
+}

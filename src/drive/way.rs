@@ -1,0 +1,113 @@
+//! The way from where this machine is in the journal to its end, and whether it may be gone.
+
+use crate::drive::Drive;
+use crate::drive::Error;
+use crate::drive::Halt;
+use crate::drive::deliver::is_void;
+use crate::drive::history::Found;
+use crate::drive::history::Gatherer;
+use crate::drive::journal::Head;
+use crate::drive::lineage::Sender;
+use crate::drive::names::Series;
+use crate::drive::rebuild::Progress;
+use crate::drive::rebuild::Watch;
+use crate::id::EpochNo;
+use crate::store::Mark;
+
+/// What leads from one epoch to a later one.
+pub(in crate::drive) struct Way {
+    /// The checkpoint to begin with, if one is needed.
+    base: Option<Found>,
+    segments: Vec<Found>,
+}
+
+impl Way {
+    /// Is there nothing new?
+    pub(in crate::drive) fn is_empty(&self) -> bool {
+        self.base.is_none() && self.segments.is_empty()
+    }
+}
+
+impl Drive {
+    /// What leads from the head to the newest epoch, unless that leaves behind what waits here.
+    pub(in crate::drive) async fn way_from(
+        &self,
+        head: &Head,
+        gatherer: &Gatherer,
+        lease: Option<Mark>,
+        is_anew: bool,
+    ) -> Result<Way, Error> {
+        let mut segments = gatherer.complete(Series::Segment);
+        segments.retain(|found| !is_void(found, lease));
+        let base = self.base(gatherer, &segments, head).await?;
+        let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
+        segments.retain(|found| found.epoch > from);
+        if base.is_none() && !is_anew {
+            self.pass_over_given_up(&mut segments, head.through)?;
+        }
+        let way = Way { base, segments };
+        if !way.is_empty() && !is_anew {
+            self.refuse_fork(head, &way.segments, way.base.is_some())
+                .await?;
+        }
+        Ok(way)
+    }
+
+    /// Goes all of a way, or as far as that is possible.
+    pub(in crate::drive) async fn go(
+        &self,
+        way: Way,
+        head: &mut Head,
+        watch: Watch<'_>,
+    ) -> Result<Option<Halt>, Error> {
+        let mut progress = Progress::before(way.base.iter().chain(&way.segments));
+        let mut segments = way.segments;
+        if let Some(newest) = way.base {
+            let applied = self.apply_checkpoint(&newest, head, &mut progress, watch);
+            if let Err(error) = applied.await {
+                segments = self.apply_older(&newest, error, head, watch).await?;
+            }
+        }
+        self.apply_segments(&segments, head, &mut progress, watch)
+            .await
+    }
+
+    /// History that went on without us is followed only if nothing of ours would be lost.
+    async fn refuse_fork(
+        &self,
+        head: &Head,
+        segments: &[Found],
+        rebased: bool,
+    ) -> Result<(), Error> {
+        let mut through = head.through;
+        if self.unpublished(through)?.is_none() {
+            return Ok(());
+        }
+        let (mut foreign, mut beaten) = (rebased, EpochNo(0));
+        for found in segments {
+            let opened = match self.open_segment(found).await {
+                // Nobody can have gone on from it.
+                Err(error) if error.is_damage() => continue,
+                opened => opened?,
+            };
+            let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
+            match self.lineage.sender(&sender, covers) {
+                // Another machine's came first, and is followed.
+                Sender::This(_) if found.epoch == beaten => {}
+                Sender::This(covered) => through = through.max(covered),
+                Sender::Original(covered) => {
+                    through = through.max(covered);
+                    foreign = true;
+                }
+                Sender::Other => {
+                    foreign = true;
+                    beaten = found.epoch;
+                }
+            }
+        }
+        if foreign && self.unpublished(through)?.is_some() {
+            return Err(self.forked());
+        }
+        Ok(())
+    }
+}
