@@ -60,50 +60,69 @@ fn kind(at: &Path) -> Option<String> {
     lines.next_back().map(|line| line[2].to_owned())
 }
 
-#[test]
-fn what_is_written_while_the_drive_is_given_back_is_refused_or_kept() {
-    let world = World::new();
-    let machine = with_drive(&world);
-    machine.mount(&[]).good();
-    let path = machine.mnt().join("late");
-    let file = File::create(&path).expect("made");
-    file.write_all_at(b"0000", 0).expect("written");
-    machine.ods(&["flush"]).good();
-    // Giving the lease back takes a while.
+/// A file that is open to be written, with what is in it on Discord.
+fn late(machine: &Machine) -> File {
+    let file = File::create(machine.mnt().join("late")).expect("made");
+    file.write_all_at(b"in time", 0).expect("written");
+    machine.ods(&["flush", "main"]).good();
+    file
+}
+
+/// While a drive that `ends` gives its lease back, it takes nothing more: others may have it then.
+fn takes_nothing_more(world: &World, machine: &Machine, file: &File, ends: impl FnOnce()) {
     let slow = FaultKind::Delay {
         ms: 2000,
         when: When::Before,
     };
     let fault = Fault::new("DELETE /channels/{}/messages/{}", slow);
-    world.emulator.faults().add(fault);
-    let umount = machine.start_beside("ods", &["umount", "--force", "--json"]);
-    until("the mount to go", || !is_mounted(&machine.mnt()));
-    let mut taken = 0;
-    until("a refusal", || {
-        let text = format!("{:04}", taken + 1);
-        let written = file.write_all_at(text.as_bytes(), 0);
-        let is_taken = written.and_then(|()| file.sync_all()).is_ok();
-        taken += u32::from(is_taken);
-        !is_taken
-    });
-    let answer = umount.ended().good().json();
+    let faults = world.emulator.faults();
+    let farewell = faults.add(fault);
+    ends();
+    until("the farewell", || faults.met(farewell) > 0);
+    assert!(!is_mounted(&machine.mnt()));
+    file.write_all_at(b"too late", 0).expect_err("refused");
+}
+
+/// Another machine has the drive, and what was written in time.
+fn is_elsewhere(world: &World) {
     world.emulator.faults().clear();
-    let wanted = format!("{taken:04}");
+    let other = world.machine();
+    other.ods(&["init", "--join"]).good();
+    other.mount(&[]).good();
+    let read = fs::read_to_string(other.mnt().join("late"));
+    assert_eq!(read.expect("readable"), "in time");
+    other.ods(&["umount"]).good();
+}
+
+#[test]
+fn what_is_written_while_the_drive_is_given_back_is_refused() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let file = late(&machine);
+    let mut umount = None;
+    takes_nothing_more(&world, &machine, &file, || {
+        umount = Some(machine.start_beside("ods", &["umount", "--force", "--json"]));
+    });
+    let answer = umount.expect("started").ended().good().json();
+    assert_eq!(answer["unpublished"], false);
+    is_elsewhere(&world);
     let status = machine.ods(&["status", "--json"]).good().json();
-    assert_eq!(answer["unpublished"], status["unpublished"]);
-    // Whoever said that everything is on Discord has given the lease back, too.
-    let reader = match answer["unpublished"].as_bool() {
-        Some(false) => {
-            let other = world.machine();
-            other.ods(&["init", "--join"]).good();
-            other
-        }
-        _ => machine,
-    };
-    reader.mount(&[]).good();
-    let read = fs::read_to_string(reader.mnt().join("late"));
-    assert_eq!(read.expect("readable"), wanted);
-    reader.ods(&["umount"]).good();
+    assert_eq!(status["unpublished"], false);
+}
+
+#[test]
+fn what_is_written_after_a_second_signal_is_refused() {
+    let world = World::new();
+    let (machine, mut mount) = in_foreground(&world);
+    let file = late(&machine);
+    mount.signal("TERM");
+    mount.says("programs still use the drive");
+    file.write_all_at(b"in", 0).expect("the drive goes on");
+    machine.ods(&["flush", "main"]).good();
+    takes_nothing_more(&world, &machine, &file, || mount.signal("TERM"));
+    mount.ended().bad(0, &["everything is on Discord"]);
+    is_elsewhere(&world);
 }
 
 #[test]
