@@ -378,6 +378,7 @@ mod tests {
         assert_eq!(view.inode(attr.ino).expect("readable"), None);
         let mark = crate::index::key::orphan(attr.ino);
         assert_eq!(view.get(&mark).expect("readable"), None);
+        drop(view);
         fs.drive.close().await;
     }
 
