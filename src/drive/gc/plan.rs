@@ -27,9 +27,9 @@ const FRAMES_MAX: u64 = 100_000;
 /// Bytes that are moved in one epoch at most: whoever waits for a flush waits for no more than this.
 const MOVED_BYTES_MAX: u64 = 64 * MIB;
 
-/// Requests that an epoch takes besides what it uploads: a look whether history is still ours, its segment, and
-/// the end of that read back.
-pub(in crate::drive) const EPOCH_REQUESTS: u64 = 3;
+/// Requests that an epoch takes at most besides what it uploads: a look whether history is still ours, its segment, the
+/// end of that read back, and a look whether it came in time.
+pub(in crate::drive) const EPOCH_REQUESTS: u64 = 4;
 
 /// Epochs that so many frames, and so many bytes to move, take at most. Puts are not divided, so each epoch
 /// may stay half empty.
