@@ -185,15 +185,18 @@ fn a_newest_segment_that_was_cut_off_is_given_up_by_a_takeover() {
     assert_eq!(files(&first, &["-o", "ro"], &names), [true, true, false]);
 }
 
+/// Harms the newest segment.
+fn cut_newest(world: &World) {
+    let last = segments(world).pop().expect("one");
+    let cut = world.emulator.truncate_attachment(last.id, 100);
+    cut.expect("cut");
+}
+
 #[test]
 fn a_newest_segment_that_was_harmed_later_is_given_up_only_on_demand() {
     let world = World::new();
     let first = machine_with_drive(&world, &["older", "newer"]);
-    let last = segments(&world).pop().expect("one");
-    world
-        .emulator
-        .truncate_attachment(last.id, 100)
-        .expect("cut");
+    cut_newest(&world);
     let other = join(&world);
     let refused = other.mount(&[]);
     refused.bad(19, &["ods repair", "-o ro", "-o takeover"]);
@@ -237,11 +240,7 @@ fn take_the_other_side(machine: &Machine) {
 fn a_machine_whose_newest_epoch_was_given_up_is_told_and_takes_nothing_back() {
     let world = World::new();
     let first = machine_with_drive(&world, &["older", "newer"]);
-    let last = segments(&world).pop().expect("one");
-    world
-        .emulator
-        .truncate_attachment(last.id, 100)
-        .expect("cut");
+    cut_newest(&world);
     let other = join(&world);
     other.mount(&["-o", "takeover"]).good();
     write(&other, "another");

@@ -262,16 +262,12 @@ fn a_disk_that_ods_alone_has_filled_is_emptied_by_uploading() {
     }
 }
 
-#[test]
-fn a_drive_is_mounted_on_a_disk_that_others_have_filled_as_the_cache_gives_way() {
-    let world = World::new();
-    let machine = with_drive(&world);
-    let disk = SmallDisk::of(&machine.path("disk"), 16 * MIB);
-    let options = format!("state={},reserve=0", disk.path().display());
-    machine.mount(&["-o", &options]).good();
+/// Brings so many files of a mebibyte to the store and reads them, so that the cache holds them; unmounts again.
+fn read_once(machine: &Machine, options: &str, files: u64) -> Kept {
+    machine.mount(&["-o", options]).good();
     let mnt = machine.mnt();
     let mut kept = Kept::new();
-    for seed in 0..8 {
+    for seed in 0..files {
         let name = PathBuf::from(format!("file-{seed}"));
         fs::write(mnt.join(&name), noise(seed, MIB)).expect("written");
         kept.push((name, seed, MIB));
@@ -279,6 +275,17 @@ fn a_drive_is_mounted_on_a_disk_that_others_have_filled_as_the_cache_gives_way()
     machine.ods(&["flush"]).good();
     check(&mnt, &kept);
     machine.ods(&["umount"]).good();
+    kept
+}
+
+#[test]
+fn a_drive_is_mounted_on_a_disk_that_others_have_filled_as_the_cache_gives_way() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let disk = SmallDisk::of(&machine.path("disk"), 16 * MIB);
+    let options = format!("state={},reserve=0", disk.path().display());
+    let mnt = machine.mnt();
+    let kept = read_once(&machine, &options, 8);
     let mut others = File::create(disk.path().join("others")).expect("a file");
     let filled = (0..).find_map(|_| others.write_all(&[7; 512]).err());
     let filled = filled.and_then(|error| error.raw_os_error());
@@ -296,17 +303,8 @@ fn a_drive_that_another_machine_changed_is_mounted_on_a_nearly_full_disk_as_the_
     let machine = with_drive(&world);
     let disk = SmallDisk::of(&machine.path("disk"), 40 * MIB);
     let options = format!("state={},reserve=0", disk.path().display());
-    machine.mount(&["-o", &options]).good();
     let mnt = machine.mnt();
-    let mut kept = Kept::new();
-    for seed in 0..16 {
-        let name = PathBuf::from(format!("file-{seed}"));
-        fs::write(mnt.join(&name), noise(seed, MIB)).expect("written");
-        kept.push((name, seed, MIB));
-    }
-    machine.ods(&["flush"]).good();
-    check(&mnt, &kept);
-    machine.ods(&["umount"]).good();
+    let mut kept = read_once(&machine, &options, 16);
     let other = world.machine();
     other.ods(&["init", "--join"]).good();
     other.mount(&["-o", "reserve=0"]).good();

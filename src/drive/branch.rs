@@ -92,6 +92,7 @@ impl Drive {
         };
         // A head without steps knows its own epoch by the hash alone.
         if found.epoch == head.epoch && opened.hash == head.hash {
+            head.pass_over(found);
             return Ok(Bearing::Settled);
         }
         let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
@@ -105,7 +106,7 @@ impl Drive {
         Ok(Bearing::Foreign(opened))
     }
 
-    /// Is it what was followed, or an earlier attempt of the machine that made that, and covers no more?
+    /// Is it an earlier attempt of the machine that made what was followed, and covers no more?
     async fn is_outdone(
         &self,
         found: &Found,
@@ -113,9 +114,6 @@ impl Drive {
         gatherer: &Gatherer,
         head: &Head,
     ) -> Result<bool, Error> {
-        if found.epoch == head.epoch && opened.hash == head.hash {
-            return Ok(true);
-        }
         let segments = gatherer.complete(Series::Segment);
         let Some(taken) = segments.iter().find(|other| head.took(other, found.epoch)) else {
             return Ok(false);

@@ -6,11 +6,17 @@ use std::time::Duration;
 
 use crate::codec::key::Keys;
 use crate::codec::key::MasterKey;
+use crate::codec::note;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Settings;
 use crate::drive::Watch;
+use crate::drive::names::Name;
+use crate::drive::names::PartName;
+use crate::drive::names::Series;
 use crate::id::DriveId;
+use crate::id::EpochNo;
+use crate::store::Object;
 use crate::store::Store;
 
 /// Nothing is published unless a test asks for it.
@@ -40,4 +46,22 @@ pub(crate) async fn open_watched<S: Store>(
     let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), id);
     let store = Arc::clone(store) as Arc<dyn Store>;
     Drive::open(settings, id, keys, store, watch).await
+}
+
+/// Puts something that is no segment under the name of one of this epoch.
+pub(in crate::drive) async fn pretend(drive: &Drive, epoch: EpochNo) {
+    let name = PartName {
+        series: Series::Segment,
+        epoch,
+        attempt: [1; 8],
+        part: 0,
+        last: true,
+    };
+    let object = Object {
+        name: Name::Part(name).text(),
+        body: note::seal_note(&drive.keys, "no segment", &[0; 512]).expect("short"),
+    };
+    let shelf = drive.store.journal();
+    let put = drive.store.put(&shelf, vec![object]).await;
+    put.expect("taken");
 }

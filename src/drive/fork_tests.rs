@@ -125,6 +125,14 @@ impl World {
         found
     }
 
+    /// Of each of these epochs one attempt is on the shelf.
+    async fn one_attempt_each(&self, epochs: &[u64]) {
+        for epoch in epochs {
+            let attempts = self.segments(EpochNo(*epoch)).await.len();
+            assert_eq!(attempts, 1, "epoch {epoch}");
+        }
+    }
+
     async fn locators(&self, epoch: EpochNo) -> Vec<Locator> {
         let found = self.segments(epoch).await;
         found.iter().flat_map(Found::locators).cloned().collect()
@@ -205,13 +213,9 @@ async fn a_segment_that_comes_after_a_takeover_does_not_count() {
         publish(&other).await;
         first.close().await;
         other.close().await;
-        for epoch in [2, other.journal_head().epoch.0] {
-            assert_eq!(
-                world.segments(EpochNo(epoch)).await.len(),
-                1,
-                "epoch {epoch}"
-            );
-        }
+        world
+            .one_attempt_each(&[2, other.journal_head().epoch.0])
+            .await;
         assert_eq!(world.joined().await, other.journal_head().hash);
     }
 }
@@ -232,13 +236,7 @@ async fn a_segment_that_came_before_a_takeover_counts() {
     other.close().await;
     assert_eq!(first.journal_head().epoch, EpochNo(2));
     assert_eq!(other.journal_head().epoch, EpochNo(3));
-    for epoch in [2, 3] {
-        assert_eq!(
-            world.segments(EpochNo(epoch)).await.len(),
-            1,
-            "epoch {epoch}"
-        );
-    }
+    world.one_attempt_each(&[2, 3]).await;
     assert_eq!(world.joined().await, other.journal_head().hash);
 }
 

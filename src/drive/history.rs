@@ -283,14 +283,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::codec::note;
     use crate::drive::Access;
     use crate::drive::Halt;
     use crate::drive::Settings;
     use crate::drive::fixture;
     use crate::drive::names::PartName;
-    use crate::store::Object;
-    use crate::store::Store;
     use crate::store::faulty::Faulty;
     use crate::store::memory::Memory;
 
@@ -319,24 +316,6 @@ mod tests {
         }
     }
 
-    /// Puts something that is no segment under the name of one of this epoch.
-    async fn pretend(drive: &Drive, epoch: EpochNo) {
-        let name = PartName {
-            series: Series::Segment,
-            epoch,
-            attempt: [1; 8],
-            part: 0,
-            last: true,
-        };
-        let object = Object {
-            name: Name::Part(name).text(),
-            body: note::seal_note(&drive.keys, "no segment", &[0; 512]).expect("short"),
-        };
-        let shelf = drive.store.journal();
-        let put = drive.store.put(&shelf, vec![object]).await;
-        put.expect("taken");
-    }
-
     /// How far another machine can read, and whether it is told of more.
     async fn read(store: &Arc<Faulty<Memory>>) -> (EpochNo, Option<Halt>) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -359,9 +338,9 @@ mod tests {
         let flushed = tokio::task::spawn_blocking(move || flushing.flush(|| true)).await;
         flushed.expect("no panic").expect("it is published");
         let epoch = drive.journal_head().epoch;
-        pretend(&drive, epoch).await;
+        fixture::pretend(&drive, epoch).await;
         assert_eq!(read(&store).await, (epoch, None), "the other is whole");
-        pretend(&drive, EpochNo(epoch.0 + 1)).await;
+        fixture::pretend(&drive, EpochNo(epoch.0 + 1)).await;
         let (read, halt) = read(&store).await;
         let told = halt.expect("there is no other").told();
         assert_eq!(read, epoch);

@@ -34,16 +34,22 @@ impl Drive {
         segments: &mut Vec<Found>,
         through: Seq,
     ) -> Result<(), Error> {
-        let mut left = Vec::new();
-        for found in &*segments {
-            if !self.are_given_up(found.locators())? {
-                left.push(found.clone());
-            }
-        }
+        let left = self.not_given_up(segments)?;
         if left.len() < segments.len() && self.unpublished(through)?.is_some() {
             *segments = left;
         }
         Ok(())
+    }
+
+    /// Those that are not noted as given up.
+    pub(in crate::drive) fn not_given_up(&self, segments: &[Found]) -> Result<Vec<Found>, Error> {
+        let mut left = Vec::new();
+        for found in segments {
+            if !self.are_given_up(found.locators())? {
+                left.push(found.clone());
+            }
+        }
+        Ok(left)
     }
 
     /// Is each of these parts noted as given up?
@@ -145,14 +151,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::codec::note;
     use crate::drive::Settings;
     use crate::drive::Takeover;
     use crate::drive::fixture;
     use crate::drive::names::Name;
-    use crate::drive::names::PartName;
-    use crate::drive::names::Series;
-    use crate::store::Object;
     use crate::store::Span;
     use crate::store::Store;
     use crate::store::faulty::Fault;
@@ -196,23 +198,6 @@ mod tests {
         }
         change(&drive);
         drive.close().await;
-    }
-
-    /// Puts what is no segment under the name of one.
-    async fn pretend(store: &Arc<Faulty<Memory>>, keys: &crate::codec::key::Keys, epoch: EpochNo) {
-        let name = PartName {
-            series: Series::Segment,
-            epoch,
-            attempt: [1; 8],
-            part: 0,
-            last: true,
-        };
-        let object = Object {
-            name: Name::Part(name).text(),
-            body: note::seal_note(keys, "no segment", &[0; 512]).expect("short"),
-        };
-        let put = store.put(&store.journal(), vec![object]).await;
-        put.expect("taken");
     }
 
     /// How many attempts at this epoch the store has.
@@ -266,7 +251,7 @@ mod tests {
         let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
         let first = first.expect("a new drive");
         flush(&first).await.expect("published");
-        pretend(&store, &first.keys, EpochNo(2)).await;
+        fixture::pretend(&first, EpochNo(2)).await;
         first.close().await;
         drop(first);
         let dir = dirs[1].path();
@@ -306,7 +291,7 @@ mod tests {
         stop_after(1, dir.path(), &store).await;
         let drive = open(dir.path(), &store, Takeover::Refuse).await;
         let drive = drive.expect("its own lease");
-        pretend(&store, &drive.keys, EpochNo(2)).await;
+        fixture::pretend(&drive, EpochNo(2)).await;
         store.add(Rule::always(Verb::Put, Fault::Refused));
         assert!(flush(&drive).await.is_err(), "nothing can be put");
         assert_eq!(attempts(&store, EpochNo(2)).await, 1);

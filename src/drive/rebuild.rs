@@ -194,8 +194,8 @@ impl Drive {
         self.keep(&batch, head)
     }
 
-    /// What is on the journal shelf and new here, with the last that was followed; and our lease. Listed again for a while when an
-    /// epoch is missing before a later one, and once when the head is.
+    /// What is on the journal shelf and new here, with the last that was followed; and our lease. Listed again for a
+    /// while when an epoch is missing before a later one, and once when the head is.
     async fn listed(&self, head: &Head) -> Result<(Gatherer, Option<Mark>), Error> {
         let mut pause = LATE_PAUSE;
         for number in 0..LISTINGS_MAX {

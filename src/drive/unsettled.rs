@@ -183,12 +183,7 @@ impl Drive {
         &self,
         segments: &mut Vec<Found>,
     ) -> Result<(), Error> {
-        let mut left = Vec::new();
-        for found in segments.drain(..) {
-            if !self.are_given_up(found.locators())? {
-                left.push(found);
-            }
-        }
+        let mut left = self.not_given_up(segments)?;
         if !left.is_empty() && self.has_kept_lease().await? {
             let broken = self.broken_at_the_end(&left).await?;
             left.retain(|found| !broken.contains(found));
