@@ -15,6 +15,8 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 use edges::KIB;
 use edges::MIB;
@@ -227,6 +229,40 @@ fn writers_wait_for_room_while_discord_is_briefly_away() {
     let expected: Vec<u8> = (0..40).flat_map(|nth| noise(nth, MIB)).collect();
     assert!(read == expected);
     machine.ods(&["umount"]).good();
+}
+
+/// A read of what is here waits for nothing, although it would leave a trace.
+#[test]
+fn reading_waits_for_no_room_for_the_time_of_access() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let options = "relatime,changes=1M,reserve=0,patience=1,write_timeout=600";
+    machine.mount(&["-o", options]).good();
+    let mnt = machine.mnt();
+    fs::write(mnt.join("file"), b"content").expect("written");
+    unreachable(&world);
+    let made = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let full = scope.spawn(|| {
+            let make = |nth: u64| fs::write(mnt.join(format!("{nth:0200}")), b"");
+            (0..)
+                .take_while(|nth| make(*nth).is_ok())
+                .for_each(|nth| made.store(nth, Ordering::SeqCst));
+        });
+        let mut before = (0, 0);
+        until("all memory for changes taken", || {
+            let now = made.load(Ordering::SeqCst);
+            before = (now, if now == before.0 { before.1 + 1 } else { 0 });
+            before.1 > 50 && now > 0
+        });
+        let reader = scope.spawn(|| fs::read(mnt.join("file")).expect("readable"));
+        until("the content", || reader.is_finished());
+        assert!(!full.is_finished(), "who makes files waits");
+        assert_eq!(reader.join().expect("no panic"), b"content");
+        world.emulator.faults().clear();
+        machine.ods(&["umount", "--force"]).good();
+        full.join().expect("no panic");
+    });
 }
 
 /// Nobody makes room on the disk but ods itself.

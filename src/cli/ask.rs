@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -10,6 +11,7 @@ use crate::cli::client::Outcome;
 use crate::cli::ending;
 use crate::cli::exit::Code;
 use crate::cli::exit::OrFault;
+use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
 use crate::cli::mounting;
 use crate::cli::mounts;
@@ -86,19 +88,38 @@ fn show(report: &Report) {
     ));
 }
 
-fn seconds(timeout: Option<u64>) -> Option<Duration> {
-    timeout.map(Duration::from_secs)
+/// The time that a command may take, from now on.
+struct Time {
+    since: Instant,
+    longest: Option<Duration>,
+}
+
+impl Time {
+    fn new(seconds: Option<u64>) -> Time {
+        Time {
+            since: Instant::now(),
+            longest: seconds.map(Duration::from_secs),
+        }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        let longest = self.longest?;
+        Some(longest.saturating_sub(self.since.elapsed()))
+    }
 }
 
 /// `ods flush`.
 pub(crate) fn flush(args: &args::Flush, config: Option<&Path>) -> Result<()> {
     let target = Target::find(&Paths::find(config)?, args.target.as_deref())?;
     let client = target.connect()?;
-    target.write_back();
-    let outcome = client.ask(Request::Flush, seconds(args.timeout), show);
+    let time = Time::new(args.timeout);
+    // What cannot be handed over keeps nothing else from Discord.
+    let written = target.write_back(time.left());
+    let outcome = client.ask(Request::Flush, time.left(), show);
     progress::clear();
     match outcome? {
         Outcome::Done => {
+            written?;
             let answer = serde_json::json!({ "unpublished": false });
             tell(args.json, &answer, "everything is on Discord")
         }
@@ -140,10 +161,12 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
         false => Request::Umount,
     };
     let client = target.connect()?;
-    if !args.force {
-        target.write_back();
-    }
-    let outcome = client.ask(request, seconds(args.timeout), show);
+    let time = Time::new(args.timeout);
+    let written = match args.force {
+        true => Ok(()),
+        false => target.write_back(time.left()),
+    };
+    let outcome = client.ask(request, time.left(), show);
     progress::clear();
     match outcome? {
         Outcome::Done if args.force => {
@@ -152,6 +175,11 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
             tell(args.json, &answer, &format!("unmounted; {left}"))
         }
         Outcome::Done => {
+            // What could not be opened was handed over when the mount went.
+            written.or_else(|error| match code_of(&error) {
+                Code::Partly => Ok(()),
+                _ => Err(error),
+            })?;
             let answer = unmounted(Some(false));
             tell(args.json, &answer, "everything is on Discord; unmounted")
         }
@@ -170,13 +198,15 @@ fn remove_view(args: &args::Umount, target: &Target, view: &Path) -> Result<()> 
     };
     if !args.force {
         let client = target.connect()?;
-        target.write_back();
-        let outcome = client.ask(Request::Flush, seconds(args.timeout), show);
+        let time = Time::new(args.timeout);
+        let written = target.write_back(time.left());
+        let outcome = client.ask(Request::Flush, time.left(), show);
         progress::clear();
         if let Outcome::TimedOut(report) = outcome? {
             let then = "nothing was unmounted, and the upload goes on";
             return Err(timed_out(report.as_deref(), then));
         }
+        written?;
     }
     sys::unmount(view, how).or_fault(Code::Mountpoint, || {
         format!("cannot unmount {}", view.display())

@@ -18,6 +18,7 @@ use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
+use crate::cli::protocol::MappedFile;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
 use crate::cli::sys;
@@ -63,6 +64,24 @@ impl Client {
         report.ok_or_else(|| fault(Code::Other, "the daemon gave no status"))
     }
 
+    /// Asks which files programs may have mapped; none when the daemon is of a version that cannot tell.
+    pub(crate) fn mapped(mut self) -> Result<Option<Vec<MappedFile>>> {
+        let mut lines = self.say(&Request::Mapped)?;
+        let (mut found, mut begun) = (Vec::new(), Vec::new());
+        loop {
+            match next(&mut lines, &mut begun)? {
+                Some(Answer::Mapped { files }) => found.extend(files),
+                Some(Answer::Done) => return Ok(Some(found)),
+                Some(Answer::Failed {
+                    code: Code::Usage, ..
+                }) => return Ok(None),
+                Some(Answer::Failed { code, text }) => return Err(fault(code, text)),
+                None
+                | Some(Answer::Progress { .. } | Answer::Work { .. } | Answer::Result { .. }) => {}
+            }
+        }
+    }
+
     /// Asks, and shows each report until it is done or the time is over.
     pub(crate) fn ask(
         mut self,
@@ -99,7 +118,7 @@ impl Client {
                     }
                     return Err(fault(code, text));
                 }
-                Answer::Work { .. } | Answer::Result { .. } => {}
+                Answer::Mapped { .. } | Answer::Work { .. } | Answer::Result { .. } => {}
             }
         }
     }
@@ -114,7 +133,7 @@ impl Client {
         let (mut result, mut begun) = (None, Vec::new());
         loop {
             match next(&mut lines, &mut begun)? {
-                None | Some(Answer::Progress { .. }) => {}
+                None | Some(Answer::Progress { .. } | Answer::Mapped { .. }) => {}
                 Some(Answer::Work { progress }) => hear(&progress),
                 Some(Answer::Result { value }) => result = Some(value),
                 Some(Answer::Done) => {

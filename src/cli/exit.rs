@@ -54,7 +54,7 @@ codes! {
     Interrupted = 26, "interrupted: what was done is kept, and the same command goes on";
     NotFound = 27, "there is no such path or archive in the drive";
     Conflict = 28, "something would be replaced or deleted, and nobody agreed (`--yes` does)";
-    Partly = 29, "some files could not be copied, which the message names; the others were";
+    Partly = 29, "some files could not be copied or synced, which the message names; the others were";
 }
 
 impl Code {

@@ -15,6 +15,7 @@ use time::macros::format_description;
 use crate::cli::daemon;
 use crate::cli::progress;
 use crate::clock::Clock;
+use crate::fuse;
 
 struct Logger;
 
@@ -46,7 +47,11 @@ impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // Other crates speak of their insides, at length and sometimes of headers.
         let is_ours = metadata.target().starts_with("ods");
-        metadata.level() <= log::max_level() && (is_ours || metadata.level() <= log::Level::Warn)
+        let level = match metadata.target() {
+            fuse::UNHEARD => log::Level::Debug,
+            _ => metadata.level(),
+        };
+        level <= log::max_level() && (is_ours || metadata.level() <= log::Level::Warn)
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -16,6 +16,7 @@
 //! ```
 
 mod about;
+mod apart;
 mod args;
 mod ask;
 mod ask_person;
@@ -50,6 +51,7 @@ mod leaving;
 mod list;
 mod logbook;
 mod logger;
+mod mapped;
 mod meter;
 mod mount;
 mod mounted;

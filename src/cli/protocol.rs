@@ -28,6 +28,9 @@ pub(crate) const LINE_BYTES_MAX: u64 = 64 << 20;
 pub(crate) enum Request {
     /// How are you?
     Status,
+    /// Which files may programs have mapped? What they changed that way the kernel hands over when it is asked to,
+    /// which is the client's part.
+    Mapped,
     /// Bring everything to Discord.
     Flush,
     /// Bring everything to Discord, take the mount away, end.
@@ -50,6 +53,11 @@ pub(crate) enum Answer {
         /// All of it.
         report: Box<Report>,
     },
+    /// Some of the files that programs may have mapped; said as often as it takes.
+    Mapped {
+        /// Those.
+        files: Vec<MappedFile>,
+    },
     /// How far long work is.
     Work {
         /// As the work tells it.
@@ -69,6 +77,18 @@ pub(crate) enum Answer {
         /// Why, in words.
         text: String,
     },
+}
+
+/// Most files in one [`Answer::Mapped`]: with the longest paths that is a quarter of [`LINE_BYTES_MAX`].
+pub(crate) const MAPPED_MAX: usize = 1024;
+
+/// A file that programs may have mapped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MappedFile {
+    /// Its number, by which it is known when the path leads elsewhere meanwhile.
+    pub(crate) ino: u64,
+    /// One of its paths below the mount point, bytes.
+    pub(crate) path: Vec<u8>,
 }
 
 /// How a mounted drive is.

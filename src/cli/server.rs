@@ -29,6 +29,8 @@ use crate::cli::mounted::Daemon;
 use crate::cli::mounted::Hearing;
 use crate::cli::protocol::Answer;
 use crate::cli::protocol::LINE_BYTES_MAX;
+use crate::cli::protocol::MAPPED_MAX;
+use crate::cli::protocol::MappedFile;
 use crate::cli::protocol::Report;
 use crate::cli::protocol::Request;
 use crate::drive::task::Go;
@@ -128,6 +130,7 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
             let report = Box::new(daemon.report()?);
             Ok(client.say(&Answer::Progress { report })?)
         }
+        Request::Mapped => tell_mapped(daemon, client),
         Request::Flush => daemon.flush(&NEVER, |report| client.hear(report)),
         Request::Umount => {
             // A drive that is read-only, or was taken over, brings nothing to Discord any more: waiting is
@@ -156,6 +159,18 @@ fn act(daemon: &Daemon, request: Request, client: &mut Client) -> Result<()> {
         }
         Request::Work { job } => work(daemon, &job, client),
     }
+}
+
+fn tell_mapped(daemon: &Daemon, client: &mut Client) -> Result<()> {
+    let files = daemon.desk.fs().mapped()?.into_iter();
+    let files = files.map(|(ino, path)| MappedFile { ino: ino.0, path });
+    // There may be no room for them before something is on Discord.
+    daemon.drive.hurry();
+    for files in files.collect::<Vec<_>>().chunks(MAPPED_MAX) {
+        let files = files.to_vec();
+        client.say(&Answer::Mapped { files })?;
+    }
+    Ok(())
 }
 
 /// Begins the end, and waits for it as long as that is of use.

@@ -1,4 +1,4 @@
-//! What a process has to ask of the system by hand; the one place of this room with unsafe code.
+//! What a process has to ask of the system by hand; with `apart.rs` the one place of this room with unsafe code.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
@@ -9,7 +9,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
-#[cfg(target_os = "linux")]
 use std::time::Instant;
 
 /// Files made from now on are for their owner alone.

@@ -1,8 +1,8 @@
 //! Which drive a command means: by name, by a path in it, or without a word.
 
-use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -11,12 +11,12 @@ use crate::cli::client::Client;
 use crate::cli::config::Config;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
+use crate::cli::mapped;
 use crate::cli::mounts;
 use crate::cli::paths::Paths;
 use crate::cli::protocol::SOCKET;
 use crate::cli::registry;
 use crate::cli::registry::Running;
-use crate::cli::sys;
 
 /// A drive on this machine.
 #[derive(Clone, Debug)]
@@ -98,14 +98,13 @@ impl Target {
 
     /// Has the kernel hand over to the daemon what programs changed through mappings, so that what is asked next
     /// is of that, too.
-    pub(crate) fn write_back(&self) {
-        let Target::Mounted(running) = self else {
-            return;
-        };
-        let written = File::open(running.way_in()).and_then(|root| sys::write_back(&root));
-        if let Err(error) = written {
-            // The mount may be another user's; then what that user mapped is that user's to sync.
-            log::info!("{}: {error}", running.mountpoint.display());
+    ///
+    /// # Errors
+    /// As [`mapped::write_back`].
+    pub(crate) fn write_back(&self, longest: Option<Duration>) -> Result<()> {
+        match self {
+            Target::Mounted(running) => mapped::write_back(running, longest),
+            Target::Dead(_) | Target::Idle { .. } => Ok(()),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::cli::config::Config;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::exit::fault;
+use crate::cli::exit::told;
 use crate::cli::meter::Meter;
 use crate::cli::mounting;
 use crate::cli::mounting::Plan;
@@ -48,6 +49,10 @@ use crate::drive::task::Progress;
 use crate::service;
 use crate::service::Desk;
 use crate::service::Job;
+
+/// Longest that a command on a mounted drive waits for what programs changed through mappings: most have nothing to do
+/// with it.
+const HANDED_OVER_MAX: Duration = Duration::from_secs(10);
 
 /// Which drive, and how to open it when it is not mounted.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -179,7 +184,9 @@ pub(crate) fn run_on(
         }
         Target::Mounted(_) | Target::Dead(_) => {
             let client = target.connect()?;
-            target.write_back();
+            if let Err(error) = target.write_back(Some(HANDED_OVER_MAX)) {
+                progress::note(&told(&error));
+            }
             crate::cli::block_on(there(client, job))
         }
     };

@@ -11,6 +11,7 @@ use crate::drive::State;
 use crate::drive::record::Becomes;
 use crate::drive::record::ContentChange;
 use crate::drive::record::Record;
+use crate::drive::room::Reach;
 use crate::drive::view::Found;
 use crate::drive::view::Look;
 use crate::drive::view::Part;
@@ -20,6 +21,7 @@ use crate::drive::view::scan;
 use crate::id::InodeNo;
 use crate::index::inode::Inode;
 use crate::index::key;
+use crate::index::manifest::LOST;
 
 /// A change being put together. It sees the drive with its own index changes applied (not its own
 /// content changes). No other change happens meanwhile, so never wait in one.
@@ -196,6 +198,19 @@ impl<'d> Change<'d> {
         }
     }
 
+    /// Says that the bytes of `start..start + len` are lost: reading them fails until they are written again.
+    pub fn lose(&mut self, ino: InodeNo, start: u64, len: u32) {
+        let source = crate::drive::dirty::Source::Chunk { id: LOST, skip: 0 };
+        if len > 0 {
+            self.record.content.push(ContentChange {
+                ino,
+                start,
+                len: u64::from(len),
+                becomes: Becomes::Source(source),
+            });
+        }
+    }
+
     /// Lays a part, resolved in this change, into a file at `start`: a clone that copies no data.
     pub fn lay(&mut self, ino: InodeNo, start: u64, part: &Part) {
         match &part.found {
@@ -214,7 +229,7 @@ impl<'d> Change<'d> {
 
     /// Makes it so: into the spool first, then into the state that everybody sees. Gives the bytes of content
     /// that the spool took.
-    pub(in crate::drive) fn commit(mut self) -> Result<u64, Error> {
+    pub(in crate::drive) fn commit(mut self, reach: Reach) -> Result<u64, Error> {
         if self.overlay.is_empty() && self.record.content.is_empty() {
             return Ok(0);
         }
@@ -229,7 +244,11 @@ impl<'d> Change<'d> {
             Body::Own(body) => body,
             Body::Given => self.given,
         };
-        let (seq, place) = self.drive.spool.append(&head, body)?;
+        let spool = &self.drive.spool;
+        let (seq, place) = match reach {
+            Reach::Limit => spool.append(&head, body)?,
+            Reach::Disk => spool.append_over(&head, body)?,
+        };
         let bytes = body.len() as u64;
         self.state.apply(self.drive, seq, place, self.record);
         Ok(bytes)

@@ -309,6 +309,17 @@ impl Drive {
             .changed
     }
 
+    /// Has everything changed so far published, and waits for none of it; also where that has just failed: whoever
+    /// asks may have mended what was wrong. Tells up to which change.
+    pub fn hurry(&self) -> Seq {
+        let target = self.unpublished_through();
+        self.control.post(|board| {
+            board.wanted = board.wanted.max(target);
+            board.asked += 1;
+        });
+        target
+    }
+
     /// Publishes everything changed so far; returns when the store has it and the journal says so.
     /// `watch` is called now and then and may end the wait by returning false.
     ///
@@ -316,12 +327,8 @@ impl Drive {
     /// What keeps it from being published; [`Error::Timeout`] when `watch` ended the wait.
     pub fn flush(&self, mut watch: impl FnMut() -> bool) -> Result<(), Error> {
         let started = Instant::now();
-        let target = self.unpublished_through();
         let failures = self.control.board().failures;
-        self.control.post(|board| {
-            board.wanted = board.wanted.max(target);
-            board.asked += 1;
-        });
+        let target = self.hurry();
         loop {
             let board = self.control.board();
             if board.published >= target {

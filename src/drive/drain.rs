@@ -33,6 +33,9 @@ use crate::spool;
 /// that a file grown by small appends does not end as thousands of tiny chunks: the least chunk.
 const MERGE_BYTES_MAX: u64 = 256 << 10;
 
+/// What is said of bytes that were lost before the drain saw them.
+const LOST_BEFORE: &str = "some of its bytes were lost before they could be kept";
+
 /// The drain of one epoch.
 pub(in crate::drive) struct Drain<'d> {
     drive: &'d Drive,
@@ -194,6 +197,9 @@ impl<'d> Drain<'d> {
                     }
                 }
                 Source::Chunk { id, skip } => {
+                    if id == LOST {
+                        self.drive.note_lost_content(work.ino, LOST_BEFORE);
+                    }
                     self.cut(work, &mut run, &mut region, End::Last)?;
                     let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
                     region.extents.push((*at, Extent::Chunk { id, skip, len }));
@@ -217,12 +223,8 @@ impl<'d> Drain<'d> {
         ) {
             return Err(error.into());
         }
-        let what = format!("bytes of inode {ino} in the spool cannot be read back: {error}");
-        self.drive.note_damage(ino, &what);
-        let lost = format!("this machine's disk lost content: {what}");
-        self.drive
-            .control
-            .post(|board| board.lost_content = Some(lost));
+        let what = format!("bytes in the spool cannot be read back: {error}");
+        self.drive.note_lost_content(ino, &what);
         Ok(Extent::Chunk {
             id: LOST,
             skip: 0,

@@ -229,7 +229,7 @@ impl Drive {
         for id in unique {
             if id == LOST {
                 return Err(Error::Damaged(String::from(
-                    "a local disk lost these bytes before they were stored",
+                    "a machine lost these bytes before they were stored",
                 )));
             }
             if id == FORGOTTEN {

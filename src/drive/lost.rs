@@ -1,9 +1,11 @@
 //! Records that the spool's disk has lost: told at each opening and by each look, until somebody gives them up.
+//! And content that never came to the store, told until then or until the drive is closed: its files say so for ever.
 //!
 //! The spool itself stops telling of them once the journal has passed their numbers. So they are kept in the
 //! state directory, twice, as a line of JSON and one with the beginning of its BLAKE3 hash, which older files lack.
 //! When neither copy is whole, something was lost that nobody knows any more, and that is told.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -12,7 +14,9 @@ use serde::Serialize;
 
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::FileState;
 use crate::durable;
+use crate::id::InodeNo;
 use crate::id::Seq;
 
 /// Names of the two files in the state directory.
@@ -152,6 +156,30 @@ impl Drive {
     /// [`Error::Damaged`].
     pub fn refuse_lost_content(&self) -> Result<(), Error> {
         refuse(self.control.board().lost_content.as_ref())
+    }
+
+    /// Content of a file was lost before it came to the store: that is told until it is given up, once for a file.
+    pub fn note_lost_content(&self, ino: InodeNo, what: &str) {
+        let is_told = self.file_state(ino) == FileState::Damaged
+            && self.control.board().lost_content.is_some();
+        if is_told {
+            return;
+        }
+        self.note_damage(ino, what);
+        let path = match self.find_paths(&BTreeSet::from([ino])) {
+            Ok(mut paths) => paths.remove(&ino),
+            Err(error) => {
+                log::warn!("the path of inode {ino} is not known: {error}");
+                None
+            }
+        };
+        let name = path.map_or_else(
+            || format!("inode {ino}"),
+            |path| String::from_utf8_lossy(&path).into_owned(),
+        );
+        let lost = format!("this machine lost content of {name}: {what}");
+        log::error!("{lost}");
+        self.control.post(|board| board.lost_content = Some(lost));
     }
 
     /// Tells again what was lost when the drive was opened before.

@@ -119,6 +119,7 @@ pub use read::FileState;
 pub use readahead::ReadAhead;
 pub use rebuild::Progress as RebuildProgress;
 pub use rebuild::Watch;
+pub use room::Waiter;
 pub use settings::Access;
 pub use settings::Begin;
 pub use settings::Copies;
@@ -133,6 +134,8 @@ pub use view::View;
 use control::Control;
 use dirty::Dirty;
 use record::Record;
+use room::Patience;
+use room::Reach;
 use room::Room;
 
 /// An open drive.
@@ -308,15 +311,30 @@ impl Drive {
     pub fn change_with<R, E: From<Error>>(
         &self,
         given: &[u8],
+        make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.change_for(Waiter::Program, given, make)
+    }
+
+    /// The same, for whoever may wait longer, or not at all.
+    ///
+    /// # Errors
+    /// As [`Drive::change`].
+    pub fn change_for<R, E: From<Error>>(
+        &self,
+        waiter: Waiter,
+        given: &[u8],
         mut make: impl FnMut(&mut Change<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let mut patience = room::Patience::new(self.settings.room_timeout);
+        let mut patience = Patience::new(waiter, &self.settings);
         loop {
             // Also whoever waited for room meanwhile.
             if let Some(why) = self.read_only() {
                 return Err(Error::ReadOnly(why).into());
             }
-            if self.control.weight() >= self.settings.changes_bytes_max {
+            let reach = patience.reach();
+            let is_full = self.control.weight() >= self.settings.changes_bytes_max;
+            if is_full && reach == Reach::Limit {
                 self.wait_for_room(Room::Memory, &mut patience)?;
                 continue;
             }
@@ -329,7 +347,7 @@ impl Drive {
             }
             let mut change = Change::begin(self, state, given);
             let result = make(&mut change)?;
-            match change.commit() {
+            match change.commit(reach) {
                 Ok(bytes) => break self.changed(result, bytes),
                 Err(Error::NoSpace) => self.wait_for_room(Room::Spool, &mut patience)?,
                 Err(error) => return Err(error.into()),

@@ -5,7 +5,9 @@
 //! the limit. Where they do, they wait. They are refused only when no room can come: nothing waits
 //! for the store, what is wrong does not pass by itself, or the store has not been reached for
 //! [`Settings::write_timeout`](crate::drive::Settings::write_timeout). Whoever has waited for
-//! [`Settings::room_timeout`](crate::drive::Settings::room_timeout) is asked to try again ([`Error::Busy`]).
+//! [`Settings::room_timeout`](crate::drive::Settings::room_timeout) is asked to try again ([`Error::Busy`]). That is
+//! for programs. The kernel drops what is refused of what they changed through mappings: that waits as long, so that it
+//! comes no faster than the store takes it, and goes beyond the limits then ([`Waiter`]).
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -14,6 +16,7 @@ use std::time::Instant;
 
 use crate::drive::Drive;
 use crate::drive::Error;
+use crate::drive::Settings;
 use crate::drive::control::Board;
 use crate::drive::control::Stop;
 use crate::id::Seq;
@@ -42,6 +45,10 @@ const EPOCH_SHARE: u64 = 4;
 /// The longest body of a record, bytes: so far below its limit a spool is not full.
 const BODY_BYTES: u64 = spool::BODY_BYTES_MAX as u64;
 
+/// Longest that pages of a mapping wait for room on a full disk, while the store makes some. Whoever waits for them
+/// cannot be killed.
+const PAGES_WAIT_MAX: Duration = Duration::from_secs(600);
+
 /// What there is no room in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::drive) enum Room {
@@ -51,25 +58,75 @@ pub(in crate::drive) enum Room {
     Memory,
 }
 
+/// Who waits for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    /// A program. It is refused when the store stays away, and asked to make its call again before that takes long.
+    Program,
+    /// The kernel, with what programs changed through mappings. It drops what is refused, and no program makes that
+    /// call again: so when no room has come in the time that a program waits, this takes what the disk has, and is
+    /// refused only when that is nothing and the store makes no room there either.
+    Kernel,
+    /// Nobody: the change is made if there is room.
+    Nobody,
+}
+
+/// How far a change goes that finds no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::drive) enum Reach {
+    /// To the limits that were set.
+    Limit,
+    /// Beyond them, to the disk's end.
+    Disk,
+}
+
 /// How long a change has waited for room.
 pub(in crate::drive) struct Patience {
+    waiter: Waiter,
     since: Instant,
     longest: Duration,
     /// All that was published when the spool last gave back what it had to give.
     given_back: Option<Seq>,
     /// Was the cache emptied for it?
     is_cache_empty: bool,
+    reach: Reach,
 }
 
 impl Patience {
-    /// Of a change that may wait so long.
-    pub(in crate::drive) fn new(longest: Duration) -> Patience {
+    /// Of a change for which somebody waits.
+    pub(in crate::drive) fn new(waiter: Waiter, settings: &Settings) -> Patience {
+        let longest = match waiter {
+            Waiter::Program => settings.room_timeout,
+            Waiter::Kernel => settings.room_timeout.min(settings.write_timeout),
+            Waiter::Nobody => Duration::ZERO,
+        };
         Patience {
+            waiter,
             since: Instant::now(),
             longest,
             given_back: None,
             is_cache_empty: false,
+            reach: Reach::Limit,
         }
+    }
+
+    /// How far the change goes by now.
+    pub(in crate::drive) fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    fn may_go_further(&self) -> bool {
+        (self.waiter, self.reach) == (Waiter::Kernel, Reach::Limit)
+    }
+
+    /// Goes beyond the limits from now on, and waits longer still, if the one who waits may.
+    fn goes_further(&mut self) -> bool {
+        let may = self.may_go_further();
+        if may {
+            (self.reach, self.longest) = (Reach::Disk, PAGES_WAIT_MAX);
+            self.given_back = None;
+        }
+        may
     }
 
     fn left(&self) -> Duration {
@@ -139,10 +196,17 @@ impl Drive {
         room: Room,
         patience: &mut Patience,
     ) -> Result<(), Error> {
+        if patience.waiter == Waiter::Nobody {
+            return Err(Error::Busy);
+        }
         if room == Room::Spool && self.cache_makes_room(patience) {
             return Ok(());
         }
         let waited = self.wait_a_little(patience);
+        if waited.is_err() && patience.goes_further() {
+            log::debug!("pages of a mapping go beyond what was set: they would be lost");
+            return Ok(());
+        }
         if let Err(Error::NoSpace) = waited {
             self.tell_refused(room);
         }
@@ -197,7 +261,10 @@ impl Drive {
         // The state's lock comes before the board's.
         let last = self.unpublished_through();
         let board = self.control.board();
-        if board.publisher_gone || board.stop == Stop::Now || self.is_out_of_reach(&board) {
+        if board.publisher_gone
+            || board.stop == Stop::Now
+            || (!patience.may_go_further() && self.is_out_of_reach(&board))
+        {
             return Err(Error::NoSpace);
         }
         if patience.left().is_zero() {
@@ -279,7 +346,17 @@ impl Drive {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
     use super::*;
+    use crate::id::InodeNo;
+    use crate::size::MIB;
+    use crate::store::faulty::Fault;
+    use crate::store::faulty::Faulty;
+    use crate::store::faulty::Rule;
+    use crate::store::faulty::Verb;
+    use crate::store::memory::Memory;
 
     #[test]
     fn writers_take_turns_and_none_waits_longer_than_the_longest_pause() {
@@ -306,6 +383,40 @@ mod tests {
         assert_eq!(board.failing_for(at(3700)), None);
         board.note_failure(at(3700));
         assert_eq!(board.failing_for(at(3701)), Some(Duration::from_secs(1)));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_the_kernel_hands_over_is_taken_at_last_and_nobody_waits_at_all() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let settings = crate::drive::fixture::settings(dir.path());
+        let settings = Settings {
+            spool_bytes_max: 8 * MIB,
+            room_timeout: Duration::from_millis(1),
+            ..settings
+        };
+        let opened = crate::drive::fixture::open(settings, &store).await;
+        let drive = opened.expect("a new drive");
+        let body = vec![7; 1 << 20];
+        let at = Cell::new(0);
+        let change = |waiter| {
+            at.set(at.get() + MIB);
+            drive.change_for(waiter, &body, |c| {
+                c.write_given(InodeNo::ROOT, at.get(), 1 << 20);
+                Ok::<(), Error>(())
+            })
+        };
+        store.add(Rule::always(Verb::Put, Fault::Unavailable));
+        drive.control.weigh(usize::MAX);
+        assert!(matches!(change(Waiter::Nobody), Err(Error::Busy)));
+        change(Waiter::Kernel).expect("taken");
+        drive.control.weigh(0);
+        let filled = (0..).find_map(|_| change(Waiter::Program).err());
+        assert!(matches!(filled, Some(Error::Busy | Error::NoSpace)));
+        change(Waiter::Kernel).expect("taken");
+        let usage = drive.spool.usage();
+        assert!(usage.disk_bytes > usage.limit_bytes, "{usage:?}");
+        drive.close().await;
     }
 
     #[test]

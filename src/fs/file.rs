@@ -1,6 +1,9 @@
 //! Files: opening, reading, writing, closing.
 
+use std::ops::Range;
+
 use crate::clock::Time;
+use crate::drive::Waiter;
 use crate::drive::change::Change;
 use crate::drive::view::Look;
 use crate::fs::Atime;
@@ -218,9 +221,9 @@ impl Fs {
         inode.is_some_and(|inode| is_touch_due(&inode, self.drive.now()))
     }
 
-    /// Renews the time of access, if it is old; a change, which may wait.
+    /// Renews the time of access, if it is old and there is room for that: nobody waits for it.
     pub fn touch(&self, ino: InodeNo) {
-        let touched = self.change(|c| {
+        let touched = self.change_for(Waiter::Nobody, &[], |c| {
             let mut inode = known(c, ino)?;
             if is_touch_due(&inode, c.now()) {
                 inode.atime = c.now();
@@ -245,6 +248,17 @@ impl Fs {
         bytes: &[u8],
         privileges: Privileges,
     ) -> Result<u32, Error> {
+        self.write_for(Waiter::Program, ino, (offset, bytes), privileges)
+    }
+
+    /// The same, for whoever waits for room.
+    pub(in crate::fs) fn write_for(
+        &self,
+        waiter: Waiter,
+        ino: InodeNo,
+        (offset, bytes): (u64, &[u8]),
+        privileges: Privileges,
+    ) -> Result<u32, Error> {
         let room = FILE_BYTES_MAX.saturating_sub(offset);
         let len = u32::try_from(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
         let len = len.map_err(|_| Error::Invalid)?;
@@ -253,18 +267,9 @@ impl Fs {
         }
         let end = offset + u64::from(len);
         let bytes = &bytes[..len as usize];
-        self.change_with(bytes, |c| {
+        self.change_for(waiter, bytes, |c| {
             let mut inode = regular(c, ino)?;
-            let hidden = match offset < inode.size {
-                // A file without holes: nobody has to look where its bytes are.
-                true if inode.stored == inode.size => end.min(inode.size) - offset,
-                true => c.stored_before(ino, offset, end)?,
-                false => 0,
-            };
-            inode.stored = (inode.stored + u64::from(len)).saturating_sub(hidden);
-            inode.size = inode.size.max(end);
-            inode.mtime = c.now();
-            inode.ctime = c.now();
+            cover(c, ino, &mut inode, offset..end)?;
             strip(c, ino, &mut inode, privileges)?;
             c.write_given(ino, offset, len);
             c.put_inode(ino, &inode);
@@ -283,9 +288,30 @@ impl Fs {
         if self.open.let_go(ino)
             && let Err(error) = self.purge(ino)
         {
-            log::warn!("inode {ino} stays until the next mount: {error}");
+            self.put_off(&[ino], &error);
         }
     }
+}
+
+/// Counts these bytes of a file as kept, which is a change of it; the caller puts the inode.
+pub(in crate::fs) fn cover(
+    c: &Change<'_>,
+    ino: InodeNo,
+    inode: &mut Inode,
+    range: Range<u64>,
+) -> Result<(), Error> {
+    let Range { start, end } = range;
+    let hidden = match start < inode.size {
+        // A file without holes: nobody has to look where its bytes are.
+        true if inode.stored == inode.size => end.min(inode.size) - start,
+        true => c.stored_before(ino, start, end)?,
+        false => 0,
+    };
+    inode.stored = (inode.stored + (end - start)).saturating_sub(hidden);
+    inode.size = inode.size.max(end);
+    inode.mtime = c.now();
+    inode.ctime = c.now();
+    Ok(())
 }
 
 /// Is the time of access so old that a read renews it?

@@ -1,5 +1,6 @@
 //! What dies with the mount: open handles, how often each inode is open, what the kernel knows, and ghosts.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -44,6 +45,8 @@ struct Tables {
     kept: HashSet<InodeNo>,
     /// Those that the kernel has forgotten since, and nobody holds.
     forgotten: Vec<InodeNo>,
+    /// Those without names or handles whose removal was refused.
+    refused: Vec<InodeNo>,
     /// Inodes that another face took from the drive while the kernel knows them. They answer `stat`
     /// until the kernel forgets them.
     ghosts: HashMap<InodeNo, Inode>,
@@ -117,6 +120,11 @@ impl Open {
     /// May the kernel have changed pages of this inode that it has not told us of?
     pub(in crate::fs) fn may_be_mapped(&self, ino: InodeNo) -> bool {
         self.tables().mappers.contains_key(&ino)
+    }
+
+    /// All inodes of which that may be.
+    pub(in crate::fs) fn mapped(&self) -> BTreeSet<InodeNo> {
+        self.tables().mappers.keys().copied().collect()
     }
 
     /// Has anybody this inode open?
@@ -206,9 +214,18 @@ impl Open {
         tables.kept.clear();
     }
 
-    /// Inodes without names that the kernel has forgotten since the last call, and nobody holds.
+    /// Inodes without names that the kernel has forgotten since the last call, or whose removal was refused, and
+    /// nobody holds.
     pub(in crate::fs) fn forgotten(&self) -> Vec<InodeNo> {
-        std::mem::take(&mut self.tables().forgotten)
+        let mut tables = self.tables();
+        let mut due = std::mem::take(&mut tables.refused);
+        due.append(&mut tables.forgotten);
+        due
+    }
+
+    /// The removal of these was refused: they are due again the next time.
+    pub(in crate::fs) fn put_off(&self, inodes: &[InodeNo]) {
+        self.tables().refused.extend_from_slice(inodes);
     }
 }
 

@@ -27,6 +27,7 @@ mod entry;
 mod error;
 mod file;
 mod handle;
+mod mapped;
 mod namespace;
 mod patience;
 mod rename;
@@ -37,6 +38,7 @@ mod xattr;
 use std::sync::Arc;
 
 use crate::drive::Drive;
+use crate::drive::Waiter;
 use crate::drive::change::Change;
 use crate::drive::view::Look;
 use crate::id::InodeNo;
@@ -155,19 +157,20 @@ impl Fs {
 
     /// The one way to a change; refuses all of them on a read-only mount.
     fn change<R>(&self, f: impl FnMut(&mut Change<'_>) -> Result<R, Error>) -> Result<R, Error> {
-        self.change_with(&[], f)
+        self.change_for(Waiter::Program, &[], f)
     }
 
-    /// The same, with bytes for [`Change::write_given`].
-    fn change_with<R>(
+    /// The same, for whoever waits, and with bytes for [`Change::write_given`].
+    fn change_for<R>(
         &self,
+        waiter: Waiter,
         given: &[u8],
         f: impl FnMut(&mut Change<'_>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        self.drive.change_with(given, f)
+        self.drive.change_for(waiter, given, f)
     }
 }
 

@@ -52,7 +52,8 @@ impl Fs {
         self.open.forget(ino, lookups)
     }
 
-    /// Removes the inodes without names that the kernel has forgotten, many in one change.
+    /// Removes the inodes without names that the kernel has forgotten, many in one change, and those whose removal
+    /// was refused before.
     pub fn sweep(&self) {
         let forgotten = self.open.forgotten();
         let (plain, rich): (Vec<_>, Vec<_>) =
@@ -60,13 +61,23 @@ impl Fs {
         // The keys of many attributes fill a record by themselves.
         for group in plain.chunks(SWEEP_MAX).chain(rich.chunks(1)) {
             let swept = self.change(|c| {
-                let mut each = group.iter();
-                each.try_for_each(|ino| self.erase_unnamed(c, *ino).map(drop))
+                let each = group.iter().map(|ino| self.erase_unnamed(c, *ino));
+                each.collect::<Result<Vec<Gone>, Error>>()
             });
-            if let Err(error) = swept {
-                log::warn!("inodes without names stay until the next mount: {error}");
+            match swept {
+                Ok(gone) => gone.into_iter().for_each(|gone| self.bury(gone)),
+                Err(error) => self.put_off(group, &error),
             }
         }
+    }
+
+    /// The removal of inodes without names was refused: they stay until the next sweep.
+    pub(in crate::fs) fn put_off(&self, inodes: &[InodeNo], why: &Error) {
+        log::warn!(
+            "{} inodes without names are not removed yet: {why}",
+            inodes.len()
+        );
+        self.open.put_off(inodes);
     }
 
     /// Has this inode no extended attributes?
@@ -222,6 +233,38 @@ mod tests {
         assert!(fs.forget(made.ino, 1));
         fs.sweep();
         assert!(matches!(fs.getattr(made.ino), Err(Error::Stale)));
+        fs.drive.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_could_not_be_removed_goes_with_the_next_sweep() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut fs = fs(dir.path()).await;
+        let file = Name {
+            parent: InodeNo::ROOT,
+            name: b"file",
+        };
+        let node = Node {
+            kind: Kind::File,
+            ..directory()
+        };
+        let opened = fs.create(&CALLER, file, node, crate::fs::Opening::default());
+        let (closed, handle) = opened.expect("made");
+        fs.unlink(file).expect("removed");
+        let forgotten = fs.make(&CALLER, DIR, directory()).expect("made");
+        fs.meet(&forgotten);
+        fs.rmdir_known(DIR).expect("removed");
+        // Nothing can be changed for a while.
+        fs.options.read_only = true;
+        fs.release(handle);
+        assert!(fs.forget(forgotten.ino, 1));
+        fs.sweep();
+        let view = |ino| fs.drive.view().inode(ino).expect("readable");
+        assert!(view(closed.ino).is_some() && view(forgotten.ino).is_some());
+        fs.options.read_only = false;
+        fs.sweep();
+        let view = |ino| fs.drive.view().inode(ino).expect("readable");
+        assert_eq!((view(closed.ino), view(forgotten.ino)), (None, None));
         fs.drive.close().await;
     }
 

@@ -218,6 +218,10 @@ impl Filesystem for Face {
         write_flags: WriteFlags, _: OpenFlags, _: Option<LockOwner>, reply: ReplyWrite,
     ) {
         let (node, privileges) = (ino(node), Self::privileges(write_flags));
+        if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) {
+            let data = data.to_vec();
+            return self.write_back(reply, move |fs| fs.write_back(node, offset, &data, privileges));
+        }
         if let Some(_inside) = self.lane.enter() {
             self.now(reply, |fs| fs.write(node, offset, data, privileges), reply::written);
         } else {
@@ -244,7 +248,7 @@ impl Filesystem for Face {
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.soon(reply, Fs::sync, reply::done);
+        self.aside(reply, Fs::sync, reply::done);
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -280,7 +284,7 @@ impl Filesystem for Face {
     }
 
     fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.soon(reply, Fs::sync, reply::done);
+        self.aside(reply, Fs::sync, reply::done);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
@@ -339,7 +343,7 @@ impl Filesystem for Face {
             let offset = u64::try_from(offset).map_err(|_| Error::NoSuchOffset)?;
             fs.seek(ino(node), offset, translate::seek(whence)?)
         };
-        self.soon(reply, seek, reply::offset);
+        self.aside(reply, seek, reply::offset);
     }
 
     /// Every program that opens a file and wonders whether it is a terminal asks.

@@ -3,8 +3,8 @@
 //! A few threads read requests from the kernel. Most requests are answered at once on the thread
 //! that read them. A change may have to wait for room in the spool, and a sync for the disk; when
 //! all threads but one are at that already, the next goes to the runtime's pool for blocking work,
-//! which is bounded, and so is every wait. Of what takes room only so much is in the pool at once, and the rest
-//! queues without a thread: writers that all wait for room leave threads to what closes, removes and syncs.
+//! which is bounded. Of each kind of change ([`Room`]) only so many are in the pool at once, and the rest
+//! queues without a thread: however many wait for room, there are threads for what never does, such as a sync.
 //! Reads from the store wait in a task of their own.
 //!
 //! What tells the kernel of changes that it did not make may wait for locks that requests hold which wait here
@@ -27,16 +27,26 @@ pub(in crate::fuse) const THREADS: usize = 4;
 /// Threads that may work on something that can wait, all at once.
 const WAITING_MAX: usize = THREADS - 1;
 
-/// Changes in the pool that may all wait for room: half of the threads that the runtime gives it.
+/// Changes in the pool that may all wait for room: half of the 512 threads that the runtime gives it.
 const TAKING_MAX: usize = 256;
+
+/// The same of those that take hardly any: a quarter.
+const SPARING_MAX: usize = 128;
+
+/// The same of pages of mappings. The kernel sends very many at once, and nobody waits for a single one.
+const HANDED_OVER_MAX: usize = 16;
 
 /// Whether something takes room, for which it may have to wait long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::fuse) enum Room {
     /// It does.
     Taken,
-    /// Hardly any: it goes on when others wait for room.
+    /// Hardly any: it goes on when others wait for room, as long as there is any.
     Spared,
+    /// It does, for pages of a mapping, which may wait for minutes: so never on a thread that reads requests.
+    HandedOver,
+    /// None at all.
+    Untouched,
 }
 
 /// How long what may wait a little is put off: so many unlinked files come together meanwhile, and nobody
@@ -47,6 +57,8 @@ const SOON: Duration = Duration::from_millis(10);
 pub(in crate::fuse) struct Lane {
     inside: AtomicUsize,
     taking: Arc<Semaphore>,
+    sparing: Arc<Semaphore>,
+    handed_over: Arc<Semaphore>,
     runtime: Handle,
 }
 
@@ -64,6 +76,8 @@ impl Lane {
         Arc::new(Lane {
             inside: AtomicUsize::new(0),
             taking: Arc::new(Semaphore::new(TAKING_MAX)),
+            sparing: Arc::new(Semaphore::new(SPARING_MAX)),
+            handed_over: Arc::new(Semaphore::new(HANDED_OVER_MAX)),
             runtime,
         })
     }
@@ -77,23 +91,32 @@ impl Lane {
 
     /// Does something that can wait: here if that leaves a thread for others, else in the pool.
     pub(in crate::fuse) fn run(&self, room: Room, job: impl FnOnce() + Send + 'static) {
+        if room == Room::HandedOver {
+            return self.queue(&self.handed_over, job);
+        }
         match (self.enter(), room) {
             (Some(_inside), _) => guard(job),
-            (None, Room::Taken) => self.queue(job),
-            (None, Room::Spared) => drop(self.runtime.spawn_blocking(|| guard(job))),
+            (None, Room::Taken) => self.queue(&self.taking, job),
+            (None, Room::Spared) => self.queue(&self.sparing, job),
+            (None, Room::HandedOver | Room::Untouched) => self.aside(job),
         }
     }
 
-    /// Does something in the pool when it is its turn among what takes room.
-    fn queue(&self, job: impl FnOnce() + Send + 'static) {
-        let (runtime, taking) = (self.runtime.clone(), Arc::clone(&self.taking));
+    /// Does something in the pool when it is its turn among its like.
+    fn queue(&self, turns: &Arc<Semaphore>, job: impl FnOnce() + Send + 'static) {
+        let (runtime, turns) = (self.runtime.clone(), Arc::clone(turns));
         self.runtime.spawn(async move {
-            let turn = taking.acquire_owned().await;
+            let turn = turns.acquire_owned().await;
             drop(runtime.spawn_blocking(move || {
                 let _turn = turn;
                 guard(job);
             }));
         });
+    }
+
+    /// Does something in the pool that waits for nothing but the disk.
+    fn aside(&self, job: impl FnOnce() + Send + 'static) {
+        drop(self.runtime.spawn_blocking(|| guard(job)));
     }
 
     /// Does something a little later, in the pool.
@@ -154,29 +177,30 @@ mod tests {
     }
 
     #[test]
-    fn writers_that_all_wait_for_room_leave_threads_to_others() {
+    fn changes_that_all_wait_for_room_leave_threads_to_others() {
         // More than the pool has threads.
-        const WRITERS: usize = 600;
+        const CHANGES: usize = 600;
+        const ROOMS: [Room; 3] = [Room::Taken, Room::Spared, Room::HandedOver];
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let lane = Lane::new(runtime.handle().clone());
         let _inside: Vec<_> = (0..WAITING_MAX).map(|_| lane.enter()).collect();
         let room = Arc::new(RwLock::new(()));
         let none = room.write().expect("nobody panicked");
         let (tell, told) = mpsc::channel();
-        for writer in 0..WRITERS {
+        for nth in 0..CHANGES * ROOMS.len() {
             let (room, tell) = (Arc::clone(&room), tell.clone());
-            lane.run(Room::Taken, move || {
+            lane.run(ROOMS[nth / CHANGES], move || {
                 drop(room.read());
-                tell.send(writer).expect("heard");
+                tell.send(nth).expect("heard");
             });
         }
-        let (closed, closes) = mpsc::channel();
-        lane.run(Room::Spared, move || closed.send(()).expect("heard"));
-        let is_closed = closes.recv_timeout(Duration::from_secs(30));
+        let (synced, syncs) = mpsc::channel();
+        lane.run(Room::Untouched, move || synced.send(()).expect("heard"));
+        let is_synced = syncs.recv_timeout(Duration::from_secs(30));
         drop(none);
-        let mut written: Vec<_> = told.iter().take(WRITERS).collect();
-        written.sort_unstable();
-        assert_eq!(written, Vec::from_iter(0..WRITERS));
-        assert_eq!(is_closed, Ok(()));
+        let mut made: Vec<_> = told.iter().take(CHANGES * ROOMS.len()).collect();
+        made.sort_unstable();
+        assert_eq!(made, Vec::from_iter(0..CHANGES * ROOMS.len()));
+        assert_eq!(is_synced, Ok(()));
     }
 }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use fuser::InitFlags;
 use fuser::ReplyEntry;
+use fuser::ReplyWrite;
 use fuser::WriteFlags;
 
 use crate::fs::Attr;
@@ -40,6 +41,10 @@ pub use session::mount;
 pub use system::Error;
 pub use system::check;
 pub use unmounting::Unmounted;
+
+/// Errors that are logged under this target are none: its answers find nobody when the mount is forced away, or who
+/// asked was killed.
+pub(crate) const UNHEARD: &str = "fuser::reply";
 
 /// Longest write in one request, bytes: as much as the kernel sends.
 const WRITE_BYTES_MAX: u32 = 1 << 20;
@@ -79,7 +84,7 @@ impl Face {
         self.work(Room::Taken, reply, work, accept);
     }
 
-    /// Answers when the work, which takes hardly any room, is done: also while others wait for room.
+    /// Answers when the work, which takes hardly any room, is done: mostly also while others wait for room.
     fn soon<T, R: Refuse>(
         &self,
         reply: R,
@@ -87,6 +92,25 @@ impl Face {
         accept: impl FnOnce(R, T) + Send + 'static,
     ) {
         self.work(Room::Spared, reply, work, accept);
+    }
+
+    /// Answers when the work, which takes no room, is done: however many wait for room.
+    fn aside<T, R: Refuse>(
+        &self,
+        reply: R,
+        work: impl FnOnce(&Fs) -> Result<T, FsError> + Send + 'static,
+        accept: impl FnOnce(R, T) + Send + 'static,
+    ) {
+        self.work(Room::Untouched, reply, work, accept);
+    }
+
+    /// Answers when the kernel's pages of a mapping are kept, which may take very long.
+    fn write_back(
+        &self,
+        reply: ReplyWrite,
+        write: impl FnOnce(&Fs) -> Result<u32, FsError> + Send + 'static,
+    ) {
+        self.work(Room::HandedOver, reply, write, reply::written);
     }
 
     fn work<T, R: Refuse>(
@@ -115,11 +139,11 @@ impl Face {
         self.later(reply, make, reply::entry);
     }
 
-    /// Somebody reads this, which may move its time of access.
+    /// Somebody reads this, which may move its time of access: before the answer, so that it is seen, and without
+    /// waiting for room.
     fn touch(&self, node: InodeNo) {
         if self.fs.wants_touch(node) {
-            let fs = self.fs.clone();
-            self.lane.run(Room::Spared, move || fs.touch(node));
+            guard(|| self.fs.touch(node));
         }
     }
 

@@ -38,7 +38,8 @@ pub(in crate::fuse) const TTL: Duration = Duration::from_secs(3600);
 /// Inode numbers are never given twice, so all are of one generation.
 const GENERATION: Generation = Generation(1);
 
-/// Reads and directories stay in the kernel's cache from one open to the next.
+/// Reads and directories stay in the kernel's cache from one open to the next. And no close has the kernel hand over
+/// what was changed through mappings, which may wait long, even at that of a copy which a program's child has.
 pub(in crate::fuse) const FILE: FopenFlags =
     FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
 pub(in crate::fuse) const DIRECTORY: FopenFlags =

@@ -12,7 +12,7 @@ use crate::index::record::Malformed;
 /// Longest content kept in the manifest itself, bytes.
 pub const INLINE_BYTES_MAX: usize = 512;
 
-/// The chunk of bytes that a local disk lost before they were stored: no content has this id.
+/// The chunk of bytes that a machine lost before they were stored: no content has this id.
 pub const LOST: ChunkId = ChunkId([0; 32]);
 
 /// The chunk of bytes that were given up after the store lost them: no content has this id. Reading them

@@ -86,6 +86,17 @@ pub(super) struct Fresh {
     data: Arc<dyn Data>,
 }
 
+/// How far beyond the spool's limit and into the disk's reserve a record may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Nowhere.
+    Limit,
+    /// Some way, as what has no body does: it may be what makes room.
+    Headroom,
+    /// As far as the disk goes, but for the least that has to stay free.
+    Disk,
+}
+
 impl Core {
     pub(super) fn new(
         medium: Box<dyn Medium>,
@@ -123,9 +134,14 @@ impl Core {
         }
     }
 
-    pub(super) fn append(&self, head: &[u8], body: &[u8]) -> Result<(Seq, Place), Error> {
+    pub(super) fn append(
+        &self,
+        head: &[u8],
+        body: &[u8],
+        reach: Reach,
+    ) -> Result<(Seq, Place), Error> {
         // Whoever tries again and again has not its bytes read each time.
-        self.check_limit(body.len() as u64, body)?;
+        self.check_limit(body.len() as u64, reach)?;
         let sum = BodySum::of(body);
         let lengths = (u32::try_from(head.len()), u32::try_from(body.len()));
         let (Ok(head_len), Ok(body_len)) = lengths else {
@@ -140,7 +156,7 @@ impl Core {
             body_len,
             body_crc: sum.crc,
         };
-        let place = self.write(&mut appender, &header, [head, &sum.table, body])?;
+        let place = self.write(&mut appender, &header, [head, &sum.table, body], reach)?;
         Ok((header.seq, place))
     }
 
@@ -172,7 +188,8 @@ impl Core {
             body_len: 0,
             body_crc: crc32fast::hash(&[]),
         };
-        self.write(appender, &header, [&[], &[], &[]]).map(drop)
+        self.write(appender, &header, [&[], &[], &[]], Reach::Headroom)
+            .map(drop)
     }
 
     fn write(
@@ -180,12 +197,13 @@ impl Core {
         appender: &mut Option<Appender>,
         header: &Header,
         [head, table, body]: [&[u8]; 3],
+        reach: Reach,
     ) -> Result<Place, Error> {
         self.commit.check()?;
         let bytes = header.record_bytes();
-        self.check_limit(bytes, body)?;
+        self.check_limit(bytes, reach)?;
         let active = self.active(appender, bytes)?;
-        self.check_free(active, bytes, body)?;
+        self.check_free(active, bytes, reach)?;
         let position = active.position;
         let first = header.encode(active.segment.salt, position, head);
         if let Err(source) = write_all(&*active.data, position, &[&first, head, table, body]) {
@@ -223,8 +241,12 @@ impl Core {
         }
     }
 
-    fn check_limit(&self, bytes: u64, body: &[u8]) -> Result<(), Error> {
-        let headroom = if body.is_empty() { HEADROOM_BYTES } else { 0 };
+    fn check_limit(&self, bytes: u64, reach: Reach) -> Result<(), Error> {
+        let headroom = match reach {
+            Reach::Limit => 0,
+            Reach::Headroom => HEADROOM_BYTES,
+            Reach::Disk => return Ok(()),
+        };
         let used = self.totals.disk_bytes.load(Ordering::Relaxed);
         if used + bytes > self.settings.limit_bytes.saturating_add(headroom) {
             return Err(Error::Full);
@@ -232,7 +254,7 @@ impl Core {
         Ok(())
     }
 
-    fn check_free(&self, active: &mut Appender, bytes: u64, body: &[u8]) -> Result<(), Error> {
+    fn check_free(&self, active: &mut Appender, bytes: u64, reach: Reach) -> Result<(), Error> {
         if active.free >= bytes {
             return Ok(());
         }
@@ -242,15 +264,20 @@ impl Core {
         })?;
         let (reserve, least) = (self.settings.reserve_bytes, self.settings.least_free_bytes);
         // What has no body goes on longer: a name that is removed is how a full disk gets room again.
-        let kept = match body.is_empty() {
-            true => reserve.saturating_sub(HEADROOM_BYTES).max(least / 2),
-            false => reserve.max(least),
+        let kept = match reach {
+            Reach::Limit => reserve.max(least),
+            Reach::Headroom => reserve.saturating_sub(HEADROOM_BYTES).max(least / 2),
+            Reach::Disk => least,
         };
         let usable = free.saturating_sub(kept);
         if usable < bytes {
             return Err(Error::Full);
         }
-        active.free = usable.min(FREE_LOOK_BYTES.max(bytes));
+        active.free = match reach {
+            Reach::Limit | Reach::Headroom => usable.min(FREE_LOOK_BYTES.max(bytes)),
+            // The next one may not go so far.
+            Reach::Disk => bytes,
+        };
         Ok(())
     }
 

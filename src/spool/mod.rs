@@ -49,7 +49,7 @@ use std::{
 use bytes::Bytes;
 
 use self::{
-    core::{Core, read_lock},
+    core::{Core, Reach, read_lock},
     end::{End, Known},
     medium::{Data, Directory, Medium},
     recover::Tail,
@@ -209,10 +209,22 @@ impl Spool {
     /// [`Error::Full`], [`Error::TooLong`], [`Error::Poisoned`] or [`Error::Io`]; in each case nothing was
     /// appended. A record without a body may go 64 MiB over the limit and into the reserve.
     pub fn append(&self, head: &[u8], body: &[u8]) -> Result<(Seq, Place), Error> {
-        if head.len() > HEAD_BYTES_MAX as usize || body.len() > BODY_BYTES_MAX as usize {
-            return Err(Error::TooLong);
-        }
-        self.core.append(head, body)
+        check_lengths(head, body)?;
+        let reach = match body.is_empty() {
+            true => Reach::Headroom,
+            false => Reach::Limit,
+        };
+        self.core.append(head, body, reach)
+    }
+
+    /// Appends a record beyond the limit and into the reserve, as far as the disk goes: for bytes that would be lost
+    /// if they were refused.
+    ///
+    /// # Errors
+    /// As [`Spool::append`].
+    pub fn append_over(&self, head: &[u8], body: &[u8]) -> Result<(Seq, Place), Error> {
+        check_lengths(head, body)?;
+        self.core.append(head, body, Reach::Disk)
     }
 
     /// Makes everything durable that was appended before the call.
@@ -339,6 +351,11 @@ impl Drop for Spool {
     }
 }
 
+fn check_lengths(head: &[u8], body: &[u8]) -> Result<(), Error> {
+    let is_short = head.len() <= HEAD_BYTES_MAX as usize && body.len() <= BODY_BYTES_MAX as usize;
+    is_short.then_some(()).ok_or(Error::TooLong)
+}
+
 fn random_id() -> Result<record::SpoolId, Error> {
     let mut id = record::SpoolId::default();
     getrandom::fill(&mut id).map_err(|fault| Error::Io {
@@ -433,6 +450,36 @@ mod tests {
         spool.cut(Seq(9)).expect("good disk");
         assert!(spool.usage().disk_bytes < full / 100, "{:?}", spool.usage());
         assert_eq!(spool.append(b"", b"").expect("room").0, Seq(10));
+    }
+
+    #[test]
+    fn what_would_be_lost_otherwise_goes_over_the_limit_as_far_as_the_disk_does() {
+        let settings = Settings {
+            segment_bytes: 4 * MIB,
+            limit_bytes: 2 * MIB,
+            reserve_bytes: 4 * MIB,
+            least_free_bytes: MIB,
+        };
+        let body = vec![9; usize::try_from(MIB).expect("64 bits")];
+        let medium = double::Double::default();
+        medium.world().capacity = Some(12 * MIB);
+        let spool = Spool::recover(Box::new(medium), settings, None).expect("new spool");
+        spool.append(b"data", &body).expect("room");
+        let mut over = Vec::new();
+        let full = loop {
+            match spool.append_over(b"data", &body) {
+                Ok((_, place)) => over.push(place),
+                Err(error) => break error,
+            }
+            // Nobody else profits from it.
+            assert!(matches!(spool.append(b"data", &body), Err(Error::Full)));
+        };
+        assert!(matches!(full, Error::Full), "{full}");
+        // Ten of twelve: one is left free, and headers need some of another.
+        assert_eq!(over.len() + 1, 10);
+        for place in &over {
+            assert_eq!(spool.read(place, 0, 9).expect("kept"), body[..9]);
+        }
     }
 
     #[test]

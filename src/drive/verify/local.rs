@@ -10,6 +10,7 @@ use crate::drive::task::Task;
 use crate::drive::verify::Findings;
 use crate::id::InodeNo;
 use crate::index;
+use crate::index::manifest::LOST;
 use crate::spool;
 use crate::spool::Place;
 
@@ -39,13 +40,17 @@ impl Drive {
         };
         task.begin("reading the spool", inodes.len() as u64, 0)?;
         for ino in inodes {
-            for piece in self.spooled_pieces(ino) {
+            let (pieces, lost) = self.spooled_pieces(ino);
+            if lost > 0 {
+                *findings.lost.entry(ino).or_default() += lost;
+            }
+            for piece in pieces {
                 findings.counts.spool_bytes += piece.2;
                 let Err(error) = self.read_piece(&piece) else {
                     continue;
                 };
                 // It may have been uploaded or overwritten since; what is in the spool still, was all the time.
-                if self.spooled_pieces(ino).contains(&piece) {
+                if self.spooled_pieces(ino).0.contains(&piece) {
                     let text = format!("bytes in the spool cannot be read back: {error}");
                     findings.spooled.insert(ino, text);
                 }
@@ -55,18 +60,21 @@ impl Drive {
         Ok(())
     }
 
-    fn spooled_pieces(&self, ino: InodeNo) -> Vec<Piece> {
+    /// What of a file lies in the spool, and how many bytes it says are lost.
+    fn spooled_pieces(&self, ino: InodeNo) -> (Vec<Piece>, u64) {
         let view = self.view();
-        let mut pieces = Vec::new();
+        let (mut pieces, mut lost) = (Vec::new(), 0);
         let layers = [Some(&view.state.gathering), view.state.frozen.as_ref()];
         for layer in layers.into_iter().flatten() {
             for (_, piece) in layer.within(ino, 0, u64::MAX) {
-                if let Source::Spool { place, skip } = piece.source {
-                    pieces.push((place, skip, piece.len));
+                match piece.source {
+                    Source::Spool { place, skip } => pieces.push((place, skip, piece.len)),
+                    Source::Chunk { id: LOST, .. } => lost += piece.len,
+                    Source::Chunk { .. } | Source::Zero => {}
                 }
             }
         }
-        pieces
+        (pieces, lost)
     }
 
     fn read_piece(&self, (place, skip, len): &Piece) -> Result<(), spool::Error> {

@@ -1,4 +1,4 @@
-//! Paths: what people call the inodes that something is wrong with, all names of each.
+//! Paths: what people call inodes, all names of those that something is wrong with, and one of those that are looked for.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -48,6 +48,63 @@ impl Drive {
             paths.entry(ino).or_default().push(path);
         }
         Ok(paths)
+    }
+
+    /// One path of each of these inodes that has a name, from the top directory on, with a leading slash. An inode is
+    /// looked for in the directory that it was made in; only what is not there is looked for among all names.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn find_paths(
+        &self,
+        inodes: &BTreeSet<InodeNo>,
+    ) -> Result<BTreeMap<InodeNo, Vec<u8>>, Error> {
+        let (mut wanted, mut homes) = (BTreeSet::new(), BTreeSet::new());
+        for ino in inodes {
+            let inode = self.view().inode(*ino)?;
+            if let Some(inode) = inode.filter(|inode| inode.nlink > 0) {
+                wanted.insert(*ino);
+                homes.insert(inode.parent);
+            }
+        }
+        let mut found = BTreeMap::new();
+        let ranges = homes.into_iter().map(|home| key::of(b'D', home));
+        for range in ranges.chain([key::all(b'D')]) {
+            self.find_between(range, &mut wanted, &mut found)?;
+        }
+        let mut directories = HashMap::new();
+        let path = |(ino, (parent, name)): (InodeNo, (InodeNo, Vec<u8>))| {
+            let directory = self.directory_path(parent, &mut directories)?;
+            Ok((ino, [&directory[..], b"/", &name].concat()))
+        };
+        found.into_iter().map(path).collect()
+    }
+
+    /// Looks for inodes among the names between two keys, and takes those that are found out of the wanted ones.
+    fn find_between(
+        &self,
+        (from, to): (Vec<u8>, Vec<u8>),
+        wanted: &mut BTreeSet<InodeNo>,
+        found: &mut BTreeMap<InodeNo, (InodeNo, Vec<u8>)>,
+    ) -> Result<(), Error> {
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let rows = self
+            .index
+            .scan(Bound::Included(&from), Bound::Excluded(&to));
+        for row in rows {
+            let (key, value) = row?;
+            let ino = Dirent::decode(&value)?.ino;
+            if wanted.remove(&ino) {
+                let parent = key::inode_of(&key).ok_or(Error::Malformed)?;
+                found.insert(ino, (parent, key.get(9..).unwrap_or_default().to_vec()));
+            }
+            if wanted.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The files that could not be read back, each with its path and why. All names are looked at only when

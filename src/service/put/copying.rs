@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::path::PathBuf;
 
 use crate::drive::task::Task;
 use crate::fs;
@@ -45,7 +46,7 @@ pub(in crate::service) struct Putting<'a> {
     pub(in crate::service::put) copied: Copied,
     archives: BTreeSet<ArchiveNo>,
     /// Directories whose time of change is set when everything is in them.
-    times: Vec<(InodeNo, SetAttr)>,
+    times: Vec<(InodeNo, PathBuf, SetAttr)>,
 }
 
 impl<'a> Putting<'a> {
@@ -98,9 +99,19 @@ impl<'a> Putting<'a> {
             let shown = left_out.iter().map(|path| path.display().to_string());
             self.copied.left_out.extend(shown);
         }
-        for (ino, set) in std::mem::take(&mut self.times).into_iter().rev() {
-            drop(self.desk.fs().setattr(&Caller { uid: 0, gid: 0 }, ino, set));
+        self.set_times()
+    }
+
+    /// Gives directories their attributes, the innermost first.
+    fn set_times(&mut self) -> Result<(), Error> {
+        let (fs, root) = (self.desk.fs(), Caller { uid: 0, gid: 0 });
+        for (ino, host, set) in std::mem::take(&mut self.times).into_iter().rev() {
+            let given = patiently(self.task, || fs.setattr(&root, ino, set));
             self.desk.inode_changed(ino);
+            let name = host.file_name().unwrap_or_default().as_bytes();
+            if let Err(error) = given.map_err(Error::file(name)) {
+                self.failed(&host, error)?;
+            }
         }
         Ok(())
     }
@@ -214,18 +225,17 @@ impl<'a> Putting<'a> {
                 ino
             }
             None => {
-                let made = self.desk.fs().make(
-                    &caller(item.meta),
-                    item.at(),
-                    node(Kind::Directory, item.meta.mode()),
-                );
+                let new = node(Kind::Directory, item.meta.mode());
+                let fs = self.desk.fs();
+                let made = patiently(self.task, || fs.make(&caller(item.meta), item.at(), new));
                 self.desk.name_changed(item.at());
                 self.copied.directories += 1;
                 made.map_err(Error::file(item.name))?.ino
             }
         };
         self.archives.extend(self.desk.drive().archive_of(ino)?);
-        self.times.push((ino, attributes(item)));
+        self.times
+            .push((ino, item.host.to_owned(), attributes(item)));
         Ok(ino)
     }
 
