@@ -157,6 +157,9 @@ fn a_daemon_that_stands_still_is_not_taken_for_dead() {
     machine.mount(&[]).bad(22, &["mounted already"]);
     let at = mnt.to_str().expect("text");
     machine
+        .ods(&["flush", "--timeout", "1", at])
+        .bad(24, &["the time is over"]);
+    machine
         .ods(&["umount", "--force", "--timeout", "1", at])
         .bad(24, &[]);
     assert!(is_mounted(&mnt));

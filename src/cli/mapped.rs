@@ -41,16 +41,6 @@ const NAMED_MAX: usize = 10;
 /// [`Code::Damaged`] when some of it was refused, so that it is lost; [`Code::Partly`] when a file could not be opened;
 /// [`Code::TimedOut`].
 pub(crate) fn write_back(running: &Running, longest: Option<Duration>) -> Result<()> {
-    let root = running.way_in();
-    if let Err(error) = std::fs::metadata(&root) {
-        // It may be another user's; then what that user mapped is that user's to sync.
-        log::info!("{}: {error}", root.display());
-        return Ok(());
-    }
-    let files = Client::connect(&running.socket)?.mapped()?;
-    if files.is_some_and(|files| files.is_empty()) {
-        return Ok(());
-    }
     let words = apart(longest, || {
         let answer = match hand_over(running) {
             Ok(()) => Answer::Done,
@@ -77,6 +67,15 @@ pub(crate) fn write_back(running: &Running, longest: Option<Duration>) -> Result
 
 fn hand_over(running: &Running) -> Result<()> {
     let mountpoint = &running.way_in();
+    if let Err(error) = std::fs::metadata(mountpoint) {
+        // It may be another user's; then what that user mapped is that user's to sync.
+        log::info!("{}: {error}", mountpoint.display());
+        return Ok(());
+    }
+    let files = Client::connect(&running.socket)?.mapped()?;
+    if files.is_some_and(|files| files.is_empty()) {
+        return Ok(());
+    }
     let root = File::open(mountpoint)
         .or_fault(Code::Mountpoint, || format!("{}", mountpoint.display()))?;
     let started = sys::write_back(&root).or_fault(Code::Damaged, || lost(mountpoint));
