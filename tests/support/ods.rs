@@ -274,8 +274,8 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // Only processes that this machine's registry names, and that are ods.
         for pid in self.daemons() {
-            let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline"));
-            if command.is_ok_and(|command| command.contains("--supervised")) {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+            if name.is_ok_and(|name| name.trim_end() == "ods-mount") {
                 kill(pid, "KILL");
             }
         }
