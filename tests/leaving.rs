@@ -214,6 +214,85 @@ fn what_is_mounted_inside_a_drive_is_not_taken_for_the_drive() {
     mount.ended().good();
 }
 
+/// A directory of the drive on which another filesystem is mounted, with something in it; none if that is not allowed.
+fn with_mount_inside(machine: &Machine) -> Option<PathBuf> {
+    let top = machine.mnt().join("top");
+    fs::create_dir_all(&top).expect("made");
+    machine.ods(&["flush"]).good();
+    mount_tmpfs(&top).then(|| {
+        fs::write(top.join("file"), "precious").expect("written");
+        top
+    })
+}
+
+fn is_precious(top: &Path) {
+    assert_eq!(kind(top).as_deref(), Some("tmpfs"));
+    let read = fs::read_to_string(top.join("file"));
+    assert_eq!(read.expect("readable"), "precious");
+}
+
+#[test]
+fn what_is_mounted_inside_a_drive_stays_with_it_and_is_named() {
+    let world = World::new();
+    let (machine, mut mount) = in_foreground(&world);
+    let mnt = machine.mnt();
+    let Some(top) = with_mount_inside(&machine) else {
+        return;
+    };
+    let told = ["another mount (tmpfs)", text(&top)];
+    let refused = machine.ods(&UMOUNT).bad(22, &told);
+    assert!(refused.err.contains("Everything so far"), "{refused:?}");
+    is_precious(&top);
+    mount.signal("TERM");
+    mount.says("another mount (tmpfs) lies inside the drive");
+    is_precious(&top);
+    // The drive goes on until that is gone.
+    fs::write(mnt.join("late"), "in time").expect("written");
+    assert!(system("umount", &[text(&top)]));
+    machine.ods(&UMOUNT).good();
+    mount.ended().bad(0, &["everything is on Discord"]);
+    is_elsewhere(&world);
+}
+
+/// Ends a mount at once, whatever lies inside it.
+type AtOnce = fn(&Machine, &mut Foreground);
+
+#[test]
+fn what_is_mounted_inside_a_drive_outlives_its_quick_end() {
+    const TOLD: [&str; 3] = ["dead mount stays", "(tmpfs)", "top"];
+    let ends: [AtOnce; 3] = [
+        |machine, _| drop(machine.ods(&["umount", "--force"]).bad(22, &TOLD)),
+        |_, mount| {
+            mount.signal("TERM");
+            mount.says("another mount (tmpfs) lies inside the drive");
+            mount.signal("TERM");
+        },
+        |_, mount| mount.signal("KILL"),
+    ];
+    for (nth, end) in ends.into_iter().enumerate() {
+        let world = World::new();
+        let (machine, mut mount) = in_foreground(&world);
+        let Some(top) = with_mount_inside(&machine) else {
+            return;
+        };
+        end(&machine, &mut mount);
+        match nth {
+            0 | 1 => drop(mount.ended().bad(22, &TOLD)),
+            _ => drop(mount.ended()),
+        }
+        is_precious(&top);
+        let named = ["another mount (tmpfs) lies inside it", text(&top)];
+        let mnt = machine.mnt();
+        machine.mount(&[]).bad(22, &named);
+        machine.ods(&["umount", text(&mnt)]).bad(22, &named);
+        is_precious(&top);
+        assert!(system("umount", &[text(&top)]));
+        machine.mount(&[]).good();
+        machine.ods(&["umount"]).good();
+        assert!(!is_mounted(&mnt));
+    }
+}
+
 #[test]
 fn a_view_of_a_drive_leads_to_it_and_is_taken_away_alone() {
     let world = World::new();

@@ -220,7 +220,7 @@ fn a_killed_daemon_loses_nothing() {
     let fs_of_spare = Arc::new(Fs::new(spare.drive().clone(), Options::default()));
     let refused = fuse::mount(fs_of_spare, &mount, &support::options()).expect_err("a dead mount");
     assert!(
-        matches!(&refused, Error::Dead(_)) && refused.to_string().contains("umount -l"),
+        matches!(&refused, Error::Dead(_)) && refused.to_string().contains("ods umount"),
         "{refused}"
     );
     sys::detach(&mount).expect("umount -l");

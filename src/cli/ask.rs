@@ -257,7 +257,7 @@ fn remove_dead(args: &args::Umount, path: &Path, config: Option<&Path>) -> Resul
         ending::finish(stuck);
     }
     if stuck.is_none() || mounts::is_ours(path) {
-        sys::unmount(path, Unmount::Detach).or_fault(Code::Mountpoint, || {
+        mounts::detach(path).or_fault(Code::Mountpoint, || {
             format!("cannot remove the dead mount at {}", path.display())
         })?;
     }

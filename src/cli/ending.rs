@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::cli::mounts;
 use crate::cli::registry::Running;
 use crate::cli::sys;
-use crate::cli::sys::Unmount;
 
 /// In this time a daemon that was killed ends by itself, if nothing holds it.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -74,7 +73,7 @@ pub(crate) fn finish(daemon: &Running) {
     }
     if sight == Sight::Mount
         && has_mount(daemon)
-        && let Err(error) = sys::unmount(&daemon.mountpoint, Unmount::Detach)
+        && let Err(error) = mounts::detach(&daemon.mountpoint)
     {
         log::warn!("{path}: {error}");
     }

@@ -12,7 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
+use crate::cli::exit::code_of;
 use crate::cli::exit::fault;
+use crate::cli::exit::told;
 use crate::cli::mounted::Daemon;
 use crate::cli::mounted::Hearing;
 use crate::cli::mounting::Signals;
@@ -64,7 +66,11 @@ pub(crate) async fn stay(
             take_away(session, listener).await?;
             daemon.drive.refuse_changes();
             listener.note(&kept(daemon).to_string());
-            return Ok(());
+            let lost = match daemon.waits() {
+                true => Ok(()),
+                false => refuse_lost(daemon),
+            };
+            return with_dead_mount(session, lost);
         }
     };
     if result.is_ok() {
@@ -86,7 +92,7 @@ async fn leave(
     take_away(session, listener).await?;
     match drained {
         Ok(Drained::Interrupted) => return stop(daemon),
-        Err(error) if daemon.waits() => return Err(error),
+        Err(error) if daemon.waits() => return with_dead_mount(session, Err(error)),
         _ => {}
     }
     tokio::select! {
@@ -101,7 +107,7 @@ async fn take_away(session: &Arc<Session>, listener: Listener) -> Result<()> {
     match tokio::task::spawn_blocking(move || taken.unmount()).await?? {
         Unmounted::Clean => {}
         Unmounted::Detached => listener.note(HELD),
-        Unmounted::OutOfSight => listener.note(&held(session)),
+        Unmounted::OutOfSight | Unmounted::Holds => listener.note(&held(session)),
     }
     Ok(())
 }
@@ -118,6 +124,13 @@ fn held(session: &Session) -> String {
             return format!(
                 "another mount ({by}) lies over the drive at {at} and is left alone; take it away with `umount {at}`, \
                  then the drive"
+            );
+        }
+        Place::Holds { inside, kind, .. } => {
+            let inside = inside.display();
+            return format!(
+                "another mount ({kind}) lies inside the drive at {inside}, and would go with it; take it away with \
+                 `umount {inside}`, then the drive"
             );
         }
         Place::Nowhere { instead, elsewhere } => (instead, elsewhere),
@@ -163,17 +176,36 @@ fn unmount_patiently(session: &Session) -> Result<Unmounted, fuse::Error> {
 /// Takes the mount away if nobody uses it, for a client.
 pub(crate) fn take_away_unused(daemon: &Daemon) -> Result<()> {
     match unmount_patiently(&daemon.session) {
-        Ok(_) => Ok(()),
+        Ok(Unmounted::Holds) => Err(fault(
+            Code::Mountpoint,
+            format!("{}. {}", held(&daemon.session), so_far(daemon)),
+        )),
+        Ok(Unmounted::Clean | Unmounted::Detached | Unmounted::OutOfSight) => Ok(()),
         Err(fuse::Error::Unmount(path, error)) if error.kind() == io::ErrorKind::ResourceBusy => {
             let path = path.display();
             Err(fault(
                 Code::Mountpoint,
                 format!(
-                    "{path} is in use; `fuser -vm {path}` says by whom. Everything so far is on Discord"
+                    "{path} is in use; `fuser -vm {path}` says by whom. {}",
+                    so_far(daemon)
                 ),
             ))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What is said of a drive that goes on: whether all of it is on Discord.
+fn so_far(daemon: &Daemon) -> String {
+    match daemon.drive.status() {
+        Ok(status) if status.unpublished => {
+            format!("{} are not on Discord yet", render::left(&status))
+        }
+        Ok(_) => match refuse_lost(daemon) {
+            Ok(()) => String::from("Everything so far is on Discord"),
+            Err(error) => format!("Of the rest, {}", told(&error)),
+        },
+        Err(error) => error.to_string(),
     }
 }
 
@@ -204,10 +236,42 @@ async fn finish(daemon: &Arc<Daemon>, listener: Listener, signals: &mut Signals)
 /// Stops at once. Who has the drive open still is refused, so that what is said of it stays true.
 fn stop(daemon: &Daemon) -> Result<()> {
     daemon.drive.refuse_changes();
-    match daemon.waits() {
-        false => Ok(()),
+    let ended = match daemon.waits() {
+        false => refuse_lost(daemon),
         true => Err(kept(daemon)),
+    };
+    with_dead_mount(&daemon.session, ended)
+}
+
+/// An error when the local disk has lost some of what was to be brought to Discord.
+fn refuse_lost(daemon: &Daemon) -> Result<()> {
+    Ok(daemon.drive.refuse_lost()?)
+}
+
+/// How it ended, and that its mount stays without a daemon, if it does.
+fn with_dead_mount(session: &Session, ended: Result<()>) -> Result<()> {
+    let Some(stays) = dead_mount(session) else {
+        return ended;
+    };
+    match ended {
+        Ok(()) => Err(fault(Code::Mountpoint, stays)),
+        Err(error) => Err(fault(code_of(&error), format!("{}; {stays}", told(&error)))),
     }
+}
+
+/// Why the mount stays where it is when its daemon ends, and what to do about it.
+fn dead_mount(session: &Session) -> Option<String> {
+    let (at, kind, other) = match session.place() {
+        _ if session.is_over() => return None,
+        Place::At(_) | Place::Nowhere { .. } => return None,
+        Place::Covered { at, by } => (at.clone(), by, at),
+        Place::Holds { at, inside, kind } => (at, kind, inside),
+    };
+    let (at, other) = (at.display(), other.display());
+    Some(format!(
+        "the daemon has ended, and its dead mount stays at {at}, because another mount ({kind}) lies at {other}; take \
+         that one away with `umount {other}`, then the dead one with `ods umount {at}`"
+    ))
 }
 
 /// Brings everything to Discord, unless another signal says that it has to end now.

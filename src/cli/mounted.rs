@@ -86,7 +86,7 @@ impl Daemon {
     /// Where it is mounted by now.
     fn mountpoint(&self) -> PathBuf {
         match self.session.place() {
-            Place::At(at) | Place::Covered { at, .. } => at,
+            Place::At(at) | Place::Covered { at, .. } | Place::Holds { at, .. } => at,
             Place::Nowhere { .. } => self.session.mountpoint().to_owned(),
         }
     }

@@ -79,9 +79,9 @@ pub(crate) fn check(
         return Err(fuse::Error::Mounted(path).into());
     }
     ending::finish_all(registry::stuck(paths), &path, &state_dir);
-    if let Err(error) = mounts::clear_dead(&path) {
-        log::debug!("{}: {error}", path.display());
-    }
+    mounts::clear_dead(&path).or_fault(Code::Mountpoint, || {
+        format!("{} is a dead mount that cannot be removed", path.display())
+    })?;
     if state_dir.starts_with(&path) {
         return Err(fault(
             Code::Mountpoint,

@@ -3,11 +3,14 @@
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::cli::apart::apart;
 use crate::cli::sys;
 use crate::cli::sys::Unmount;
 use crate::fuse::table::Mount;
 use crate::fuse::table::innermost;
+use crate::fuse::table::inside;
 #[cfg(not(target_os = "macos"))]
 use crate::fuse::table::table;
 
@@ -64,6 +67,19 @@ pub(crate) fn connection(path: &Path) -> Option<u32> {
 pub(crate) fn has_connection(number: u32) -> bool {
     let mut all = table().into_iter();
     all.any(|mount| mount.connection == Some(number))
+}
+
+/// Is the topmost mount here a view of the drive that is mounted right under it, at the same place?
+pub(crate) fn is_doubled(path: &Path) -> bool {
+    is_doubled_in(&table(), path)
+}
+
+fn is_doubled_in(table: &[Mount], path: &Path) -> bool {
+    let top = innermost(table, path).filter(|top| top.at == path && top.connection.is_some());
+    top.is_some_and(|top| {
+        let mut below = table.iter().filter(|mount| mount.id == top.parent);
+        below.any(|below| below.at == top.at && below.connection == top.connection)
+    })
 }
 
 /// The user who mounted a drive here.
@@ -133,11 +149,45 @@ pub(crate) fn resolve(path: &Path) -> PathBuf {
 pub(crate) fn clear_dead(path: &Path) -> io::Result<()> {
     // Not by its attributes, which the kernel may still know; a listing always asks the daemon.
     let is_dead = |error: io::Error| error.raw_os_error() == Some(libc::ENOTCONN);
-    while is_ours(path) && std::fs::read_dir(path).is_err_and(is_dead) {
+    let is_there = || is_ours(path) && std::fs::read_dir(path).is_err_and(is_dead);
+    while is_there() {
         log::info!("removing the dead mount at {}", path.display());
-        sys::unmount(path, Unmount::Detach)?;
+        if let Err(error) = detach(path)
+            && is_there()
+        {
+            return Err(error);
+        }
     }
     Ok(())
+}
+
+/// How long a mount may take to answer whoever looks whether it is served.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Does the kernel say that nobody serves the mount here? One that does not answer may have a daemon that stands
+/// still, so it is looked at from another process, which can be left waiting.
+pub(crate) fn is_dead(path: &Path) -> bool {
+    let said = apart(Some(ANSWER_MAX), || {
+        let error = std::fs::read_dir(path).err();
+        let is_dead = error.and_then(|error| error.raw_os_error()) == Some(libc::ENOTCONN);
+        vec![u8::from(is_dead)]
+    });
+    said.is_ok_and(|said| said.is_some_and(|said| said == [1]))
+}
+
+/// Takes a mount of ours out of sight at once, whoever uses it. What is mounted inside it would go with it: then it is
+/// left, and the error names the other.
+pub(crate) fn detach(path: &Path) -> io::Result<()> {
+    let table = table();
+    let own = innermost(&table, path).filter(|mount| mount.at == path);
+    let Some(other) = own.and_then(|own| inside(&table, own.id)) else {
+        return sys::unmount(path, Unmount::Detach);
+    };
+    let (kind, at) = (&other.kind, other.at.display());
+    let text = format!(
+        "another mount ({kind}) lies inside it at {at}, and would go with it; take that one away first, with `umount {at}`"
+    );
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
 }
 
 #[cfg(test)]
@@ -164,5 +214,22 @@ mod tests {
         assert_eq!(inside("/view"), Some("top".into()));
         assert_eq!(inside("/view/other/file"), None);
         assert_eq!(inside("/elsewhere"), None);
+    }
+
+    #[test]
+    fn a_drive_that_is_bound_onto_itself_is_told_from_the_drive_alone() {
+        let lines = [
+            "1 0 8:1 / / rw - ext4 /dev/sda rw",
+            "2 1 0:42 / /drive rw - fuse.ods ods rw",
+            "3 2 0:42 / /drive rw - fuse.ods ods rw",
+            "4 1 0:43 / /other rw - fuse.ods ods rw",
+            "5 4 0:44 / /other rw - tmpfs tmpfs rw",
+        ];
+        let read = |line: &&str| parse(line.as_bytes()).expect("a mount");
+        let table: Vec<Mount> = lines.iter().map(read).collect();
+        assert!(is_doubled_in(&table, Path::new("/drive")));
+        assert!(!is_doubled_in(&table[..2], Path::new("/drive")));
+        assert!(!is_doubled_in(&table, Path::new("/other")));
+        assert!(!is_doubled_in(&table, Path::new("/drive/inside")));
     }
 }

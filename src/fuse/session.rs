@@ -336,7 +336,7 @@ impl Drop for Session {
         }
         match self.unmount() {
             Ok(Unmounted::Clean) => drop(self.wait()),
-            Ok(Unmounted::Detached | Unmounted::OutOfSight) => {}
+            Ok(Unmounted::Detached | Unmounted::OutOfSight | Unmounted::Holds) => {}
             Err(error) => log::warn!("{error}"),
         }
     }

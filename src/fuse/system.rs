@@ -41,7 +41,7 @@ pub enum Error {
     #[error("{0} is mounted already; `umount {0}` first")]
     Mounted(PathBuf),
     /// A daemon died and left its mount.
-    #[error("{0} is a dead mount; remove it with `umount -l {0}`")]
+    #[error("{0} is a dead mount; remove it with `ods umount {0}`")]
     Dead(PathBuf),
     /// The kernel has no FUSE.
     #[error(

@@ -126,6 +126,15 @@ pub(crate) enum Place {
         /// The type of the other.
         by: String,
     },
+    /// In sight, with another mount inside it, which goes with it when it is taken out of sight.
+    Holds {
+        /// Where.
+        at: PathBuf,
+        /// Where the other is.
+        inside: PathBuf,
+        /// The type of the other.
+        kind: String,
+    },
     /// Not in the table: taken out of sight, or gone.
     Nowhere {
         /// The type of what is mounted where it was, if anything is.
@@ -152,8 +161,21 @@ pub(in crate::fuse) fn place(table: &[Mount], own: Identity, path: &Path) -> Pla
             at: mount.at.clone(),
             by: over.kind.clone(),
         },
-        _ => Place::At(mount.at.clone()),
+        _ => match inside(table, mount.id) {
+            Some(other) => Place::Holds {
+                at: mount.at.clone(),
+                inside: other.at.clone(),
+                kind: other.kind.clone(),
+            },
+            None => Place::At(mount.at.clone()),
+        },
     }
+}
+
+/// A mount that lies inside the one of this number.
+pub(crate) fn inside(table: &[Mount], id: u32) -> Option<&Mount> {
+    let mut inside = table.iter().filter(|mount| mount.id != id);
+    inside.find(|mount| mount.parent == id)
 }
 
 #[cfg(test)]
@@ -216,6 +238,13 @@ mod tests {
         };
         let on_top = "3 2 0:43 / /a/b rw - tmpfs tmpfs rw";
         assert_eq!(now(&[ROOT, DRIVE, on_top]), covered);
+        let holds = Place::Holds {
+            at: here.into(),
+            inside: "/a/b/c".into(),
+            kind: String::from("tmpfs"),
+        };
+        let inside = "3 2 0:43 / /a/b/c rw - tmpfs tmpfs rw";
+        assert_eq!(now(&[ROOT, DRIVE, inside]), holds);
         let nowhere = |instead: Option<&str>, elsewhere: &[&str]| Place::Nowhere {
             instead: instead.map(str::to_owned),
             elsewhere: elsewhere.iter().map(PathBuf::from).collect(),

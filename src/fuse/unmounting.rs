@@ -1,6 +1,7 @@
 //! Taking a mount away: only ever a session's own, wherever it is by now.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::fuse::Error;
 use crate::fuse::Session;
@@ -18,6 +19,8 @@ pub enum Unmounted {
     Detached,
     /// It is not to be had: out of sight already, or under another mount. What lies at its place was left alone.
     OutOfSight,
+    /// Not at all: another mount lies inside it, and would have gone with it. Both were left alone.
+    Holds,
 }
 
 impl Session {
@@ -29,8 +32,8 @@ impl Session {
         }
     }
 
-    /// Takes the mount away: cleanly, or if somebody uses it, out of sight. Call [`Session::wait`]
-    /// to know when nobody does any more.
+    /// Takes the mount away: cleanly, or if somebody uses it, out of sight; but not if another mount lies inside it.
+    /// Call [`Session::wait`] to know when nobody uses it any more.
     ///
     /// # Errors
     /// [`Error::Unmount`] when it stays.
@@ -52,20 +55,30 @@ impl Session {
     }
 
     fn take_away(&self, how: How) -> Result<Unmounted, Error> {
-        if self.is_over() {
-            return Ok(Unmounted::Clean);
-        }
-        let Place::At(path) = self.place() else {
-            return Ok(Unmounted::OutOfSight);
+        let path = match self.reach() {
+            Ok(path) => path,
+            Err(unmounted) => return Ok(unmounted),
         };
         match (system::unmount(&path, how), how) {
             (Ok(()), How::Clean) => Ok(Unmounted::Clean),
             (Ok(()), How::Detach) => Ok(Unmounted::Detached),
-            // Somebody else took it away meanwhile.
-            (Err(error), _) if error.raw_os_error() == Some(libc::EINVAL) => {
-                Ok(Unmounted::OutOfSight)
-            }
-            (Err(error), _) => Err(Error::Unmount(path, error)),
+            // Somebody else may have taken it away meanwhile, and which words tell that depends on the helper.
+            (Err(error), _) => match self.reach() {
+                Ok(_) => Err(Error::Unmount(path, error)),
+                Err(unmounted) => Ok(unmounted),
+            },
+        }
+    }
+
+    /// Where the mount can be taken away; or why it cannot, or need not.
+    fn reach(&self) -> Result<PathBuf, Unmounted> {
+        if self.is_over() {
+            return Err(Unmounted::Clean);
+        }
+        match self.place() {
+            Place::At(path) => Ok(path),
+            Place::Holds { .. } => Err(Unmounted::Holds),
+            Place::Covered { .. } | Place::Nowhere { .. } => Err(Unmounted::OutOfSight),
         }
     }
 }
