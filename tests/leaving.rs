@@ -17,6 +17,7 @@ use support::Foreground;
 use support::Machine;
 use support::World;
 use support::is_mounted;
+use support::kill;
 use support::until;
 
 fn with_drive(world: &World) -> Machine {
@@ -293,6 +294,79 @@ fn what_is_mounted_inside_a_drive_outlives_its_quick_end() {
     }
 }
 
+/// A drive that is mounted in the background, with a file that somebody has open, and the process that serves it.
+fn in_use(machine: &Machine) -> (File, i32) {
+    machine.mount(&[]).good();
+    let held = File::create(machine.mnt().join("held")).expect("made");
+    (held, machine.daemon())
+}
+
+#[test]
+fn a_daemon_that_is_not_known_here_is_not_taken_for_dead() {
+    let world = World::new();
+    let mut machine = with_drive(&world);
+    let (held, _) = in_use(&machine);
+    let (mnt, state) = (machine.mnt(), machine.path("state"));
+    let elsewhere = machine.path("elsewhere");
+    machine.set("XDG_STATE_HOME", text(&elsewhere));
+    for words in [
+        &["status"][..],
+        &["flush"],
+        &["umount"],
+        &["umount", "--force"],
+    ] {
+        let words = [words, &[text(&mnt)]].concat();
+        machine.ods(&words).bad(1, &["not known here", text(&mnt)]);
+    }
+    held.write_all_at(b"goes on", 0).expect("it is served");
+    assert!(is_mounted(&mnt));
+    machine.set("XDG_STATE_HOME", text(&state));
+    drop(held);
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_daemon_that_cannot_be_asked_is_named_and_can_be_ended() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let (held, daemon) = in_use(&machine);
+    let mnt = machine.mnt();
+    fs::remove_file(machine.state("main").join("control")).expect("removed");
+    let named = format!("`kill {daemon}`");
+    for target in ["main", text(&mnt)] {
+        for command in ["status", "umount"] {
+            machine.ods(&[command, target]).bad(1, &[&named]);
+        }
+    }
+    held.write_all_at(b"goes on", 0).expect("it is served");
+    assert!(is_mounted(&mnt));
+    drop(held);
+    kill(daemon, "TERM");
+    until("its end", || !is_mounted(&mnt));
+    until("the daemon's end", || {
+        fs::metadata(format!("/proc/{daemon}")).is_err()
+    });
+    machine.mount(&[]).good();
+    let read = fs::read_to_string(mnt.join("held"));
+    assert_eq!(read.expect("readable"), "goes on");
+    machine.ods(&["umount"]).good();
+}
+
+#[test]
+fn a_daemon_that_could_not_be_listed_is_found_by_its_mount() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let daemon = machine.daemon();
+    let entry = format!("state/ods/.running/{daemon}.json");
+    fs::remove_file(machine.path(&entry)).expect("removed");
+    let mnt = machine.mnt();
+    let status = machine.ods(&["status", "--json", text(&mnt)]).good().json();
+    assert_eq!(status["pid"], daemon);
+    machine.ods(&["umount", text(&mnt)]).good();
+    assert!(!is_mounted(&mnt));
+}
+
 #[test]
 fn a_view_of_a_drive_leads_to_it_and_is_taken_away_alone() {
     let world = World::new();
@@ -332,6 +406,46 @@ fn a_view_of_a_drive_leads_to_it_and_is_taken_away_alone() {
     machine.helper("umount.fuse.ods", &[text(&part)]).good();
     assert!(!is_mounted(&part));
     mount.ended().bad(0, &["everything is on Discord"]);
+}
+
+#[test]
+fn a_drive_that_is_bound_onto_itself_is_taken_away_one_after_the_other() {
+    let world = World::new();
+    let (machine, mount) = in_foreground(&world);
+    let mnt = machine.mnt();
+    if !system("mount", &["--bind", text(&mnt), text(&mnt)]) {
+        return;
+    }
+    let told = ["another mount (fuse.ods) lies over the drive"];
+    machine.ods(&UMOUNT).bad(22, &told);
+    let gone = machine.helper("umount.fuse.ods", &[text(&mnt)]).good();
+    assert!(gone.err.contains("stays mounted on"), "{gone:?}");
+    assert!(is_mounted(&mnt));
+    machine.helper("umount.fuse.ods", &[text(&mnt)]).good();
+    assert!(!is_mounted(&mnt));
+    mount.ended().good();
+}
+
+/// What is said when the time is over tells whether the mount is still there.
+#[test]
+fn a_drive_that_is_unmounted_when_the_time_is_over_is_not_called_mounted() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    machine.mount(&[]).good();
+    let slow = FaultKind::Delay {
+        ms: 5000,
+        when: When::Before,
+    };
+    let fault = Fault::new("DELETE /channels/{}/messages/{}", slow);
+    world.emulator.faults().add(fault);
+    let told = ["the time is over", "the drive is unmounted"];
+    machine
+        .ods(&["umount", "--timeout", "2", "main"])
+        .bad(24, &told);
+    world.emulator.faults().clear();
+    until("its end", || {
+        machine.ods(&["status", "--json"]).good().json()["mounted"] == false
+    });
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Sight {
 
 /// Has a process the kernel's side of FUSE open? None if that is not for us to see. The first thread may have ended
 /// already, so it is looked for in all of them.
-fn holds_fuse(pid: u32) -> Option<bool> {
+pub(crate) fn holds_fuse(pid: u32) -> Option<bool> {
     let mut holds = None;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
         .ok()?

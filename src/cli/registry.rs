@@ -89,6 +89,18 @@ pub(crate) fn stuck(paths: &Paths) -> Vec<Running> {
     all_in(&paths.running(), Life::Stuck)
 }
 
+/// The daemons that live, and that nobody gets an answer from: what they listen at was moved or removed, for example.
+pub(crate) fn silent(paths: &Paths) -> Vec<Running> {
+    let mut silent = all_in(&paths.running(), Life::Silent);
+    silent.retain(serves);
+    silent
+}
+
+/// Is it a daemon for sure? Another process may have the number.
+fn serves(running: &Running) -> bool {
+    ending::holds_fuse(running.pid) == Some(true)
+}
+
 fn all_in(dir: &Path, life: Life) -> Vec<Running> {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return Vec::new();
@@ -128,6 +140,11 @@ pub(crate) fn of_mount(paths: &Paths, mountpoint: &Path) -> Option<Running> {
 /// The daemon behind a mount, if it was killed and cannot end.
 pub(crate) fn stuck_at(paths: &Paths, mountpoint: &Path) -> Option<Running> {
     at(paths, mountpoint, Life::Stuck)
+}
+
+/// The daemon behind a mount, if it lives and nobody gets an answer from it.
+pub(crate) fn silent_at(paths: &Paths, mountpoint: &Path) -> Option<Running> {
+    at(paths, mountpoint, Life::Silent).filter(serves)
 }
 
 fn at(paths: &Paths, mountpoint: &Path, life: Life) -> Option<Running> {

@@ -13,6 +13,7 @@ use crate::cli::exit::Code;
 use crate::cli::exit::fault;
 use crate::cli::mapped;
 use crate::cli::mounts;
+use crate::cli::mounts::Around;
 use crate::cli::paths::Paths;
 use crate::cli::protocol::SOCKET;
 use crate::cli::registry;
@@ -93,7 +94,19 @@ impl Target {
         // Where its own is by now only the daemon knows.
         let is_own =
             running.mountpoint == around.at || self.connect()?.status()?.mountpoint == around.at;
-        Ok((!is_own).then_some(around.at))
+        // Bound onto itself, it lies under a view of it.
+        Ok((!is_own || mounts::is_doubled(&around.at)).then_some(around.at))
+    }
+
+    /// Is it still mounted where it last said it was? Its number may be another's once it is not.
+    pub(crate) fn is_still_at(&self, place: Option<&Path>) -> bool {
+        match self {
+            Target::Mounted(running) => {
+                let place = place.unwrap_or(&running.mountpoint);
+                mounts::is_ours(place) && mounts::connection(place) == running.connection
+            }
+            Target::Dead(_) | Target::Idle { .. } => false,
+        }
     }
 
     /// Has the kernel hand over to the daemon what programs changed through mappings, so that what is asked next
@@ -141,10 +154,67 @@ fn by_path(paths: &Paths, path: &Path) -> Result<Target> {
         let path = path.display();
         fault(Code::NotMounted, format!("no drive is mounted at {path}"))
     })?;
-    Ok(match registry::of_mount(paths, &around.at) {
-        Some(running) => Target::Mounted(running),
-        None => Target::Dead(around.at),
+    let running = registry::of_mount(paths, &around.at).or_else(|| configured_at(paths, &around));
+    if let Some(running) = running {
+        return Ok(Target::Mounted(running));
+    }
+    if registry::stuck_at(paths, &around.at).is_none() && !mounts::is_dead(&around.at) {
+        return Err(out_of_reach(
+            &format!("the mount at {}", around.at.display()),
+            registry::silent_at(paths, &around.at),
+        ));
+    }
+    Ok(Target::Dead(around.at))
+}
+
+/// A daemon lives that cannot be asked: what to do about it.
+fn out_of_reach(what: &str, silent: Option<Running>) -> anyhow::Error {
+    let text = match silent {
+        Some(Running { pid, socket, .. }) => format!(
+            "a daemon serves {what} that cannot be reached at {}: process {pid}; `kill {pid}` has it bring everything to \
+             Discord and end",
+            socket.display()
+        ),
+        None => format!(
+            "{what} is served by a daemon that is not known here: it was mounted by another user, or with another \
+             XDG_STATE_HOME or HOME (as with `sudo`, or from cron). Ask with the same; or `kill` its process, one of those \
+             that `fuser -v /dev/fuse` names, which has it bring everything to Discord and end"
+        ),
+    };
+    fault(Code::Other, text)
+}
+
+/// The daemon of a configured drive that is not listed, as when the disk was full, and has this mount.
+fn configured_at(paths: &Paths, around: &Around) -> Option<Running> {
+    let config = Config::load(&paths.config).ok()?;
+    let mut names = config.drive.keys();
+    names.find_map(|name| {
+        let state_dir = config.drive.get(name)?.state_dir(name, paths).ok()?;
+        let running = listening(name, &state_dir).ok()??;
+        let has_place = running.mountpoint == around.at;
+        let is_it = has_place
+            || running
+                .connection
+                .is_some_and(|own| around.connection == Some(own));
+        is_it.then_some(running)
     })
+}
+
+/// The daemon that listens in the state directory of a drive, if one does.
+fn listening(name: &str, state_dir: &Path) -> Result<Option<Running>> {
+    let socket = state_dir.join(SOCKET);
+    let Ok(client) = Client::connect(&socket) else {
+        return Ok(None);
+    };
+    let report = client.status()?;
+    Ok(Some(Running {
+        pid: report.pid,
+        name: name.to_owned(),
+        is_demo: false,
+        connection: mounts::connection(&report.mountpoint),
+        mountpoint: report.mountpoint,
+        socket,
+    }))
 }
 
 fn by_name(paths: &Paths, name: Option<&str>) -> Result<Target> {
@@ -167,17 +237,12 @@ fn by_name(paths: &Paths, name: Option<&str>) -> Result<Target> {
         return Ok(Target::Mounted(running));
     }
     let state_dir = drive.state_dir(&name, paths)?;
-    let socket = state_dir.join(SOCKET);
-    if let Ok(client) = Client::connect(&socket) {
-        let report = client.status()?;
-        return Ok(Target::Mounted(Running {
-            pid: report.pid,
-            name,
-            is_demo: false,
-            connection: mounts::connection(&report.mountpoint),
-            mountpoint: report.mountpoint,
-            socket,
-        }));
+    if let Some(running) = listening(&name, &state_dir)? {
+        return Ok(Target::Mounted(running));
+    }
+    let mut silent = registry::silent(paths).into_iter();
+    if let Some(silent) = silent.find(|silent| silent.name == name) {
+        return Err(out_of_reach(&format!("the drive `{name}`"), Some(silent)));
     }
     let mut stuck = registry::stuck(paths).into_iter();
     Ok(match stuck.find(|stuck| stuck.name == name) {
