@@ -9,9 +9,15 @@ use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
+use ods::emulator::ErrorBody;
+use ods::emulator::Fault;
+use ods::emulator::FaultKind;
+use support::Foreground;
 use support::Machine;
 use support::World;
+use support::is_mounted;
 use support::noise;
+use support::until;
 
 const BYTES: usize = 300_000;
 
@@ -120,6 +126,125 @@ fn a_command_without_a_mount_tells_what_a_harmed_spool_has_lost() {
         machine.ods(&["repair", "--forget"]).good();
         machine.ods(&["gc"]).good();
     }
+}
+
+fn in_foreground(machine: &Machine) -> Foreground {
+    let mnt = machine.mnt();
+    let mut mount = machine.start("ods-mount", &[mnt.to_str().expect("text")]);
+    mount.says("main is mounted");
+    mount
+}
+
+/// A view of the drive goes, and what is lost is told.
+fn is_told_of_a_view(machine: &Machine, lost: &str) {
+    let (mnt, view) = (machine.mnt(), machine.path("view"));
+    fs::create_dir(&view).expect("made");
+    let mut bind = std::process::Command::new("mount");
+    let bound = bind.arg("--bind").args([&mnt, &view]).output();
+    if bound.expect("it runs").status.success() {
+        let at = view.to_str().expect("text");
+        machine.ods(&["umount", at]).bad(19, &[lost]);
+        assert!(!is_mounted(&view) && is_mounted(&mnt));
+    }
+}
+
+#[test]
+fn what_a_harmed_spool_has_lost_is_told_by_every_quick_end() {
+    let lost = "the local disk lost spool records";
+    let world = World::new();
+    let machine = with_waiting(&world);
+    fs::remove_file(newest(&machine)).expect("removed");
+    let mount = in_foreground(&machine);
+    machine.ods(&["flush"]).bad(19, &[lost]);
+    machine.ods(&["umount", "--force"]).bad(19, &[lost]);
+    mount.ended().bad(19, &[lost]);
+    // So does what is asked when nobody serves the drive.
+    let status = machine.ods(&["status"]).good().out;
+    assert!(status.contains(lost), "{status}");
+    assert!(status.contains("on Discord but what"), "{status}");
+    let doctor = machine.ods(&["doctor"]).out;
+    assert!(doctor.contains(lost), "{doctor}");
+    let mut mount = in_foreground(&machine);
+    is_told_of_a_view(&machine, lost);
+    let held = File::open(machine.mnt().join("safe")).expect("there");
+    let refused = machine.ods(&["umount"]).bad(22, &["is in use", lost]);
+    assert!(!refused.err.contains("Everything so far"), "{refused:?}");
+    mount.signal("TERM");
+    mount.says("programs still use the drive");
+    mount.signal("TERM");
+    mount.ended().bad(19, &[lost]);
+    drop(held);
+}
+
+#[test]
+fn a_read_only_mount_in_use_does_not_say_that_what_waits_is_on_discord() {
+    let world = World::new();
+    let machine = with_waiting(&world);
+    machine.mount(&["-o", "ro"]).good();
+    let held = File::open(machine.mnt().join("safe")).expect("there");
+    let refused = machine
+        .ods(&["umount"])
+        .bad(22, &["is in use", "not on Discord yet"]);
+    assert!(!refused.err.contains("Everything so far"), "{refused:?}");
+    drop(held);
+    machine.ods(&["umount"]).bad(25, &["not on Discord"]);
+    let status = machine.ods(&["status", "--json"]).good().json();
+    assert_eq!(status["unpublished"], true);
+}
+
+#[test]
+fn a_command_without_a_mount_that_is_ended_leaves_no_word_that_everything_is_on_discord() {
+    let world = World::new();
+    let machine = world.machine();
+    machine.ods(&["init"]).good();
+    machine.mount(&[]).good();
+    machine.ods(&["umount"]).good();
+    let unavailable = FaultKind::Error {
+        status: 503,
+        body: ErrorBody::default(),
+    };
+    // The lease is the first.
+    let fault = Fault::new("POST /channels/{}/messages", unavailable).after(1);
+    let faults = world.emulator.faults();
+    for (seed, signal, code, says) in [
+        (1, "INT", 26, "not on Discord yet"),
+        (2, "KILL", -1, "not ended cleanly"),
+    ] {
+        let big = machine.path(signal);
+        fs::write(&big, noise(seed, 6 << 20)).expect("written");
+        let status = machine.ods(&["status", "--json"]).good().json();
+        assert_eq!(status["unpublished"], false);
+        let refused = faults.add(fault.clone());
+        let words = ["upload", "--yes", big.to_str().expect("text")];
+        let upload = machine.start("ods", &words);
+        until("an upload", || faults.met(refused) > 0);
+        upload.signal(signal);
+        upload.ended().bad(code, &[]);
+        let status = machine.ods(&["status", "--json"]).good().json();
+        assert_ne!(status["unpublished"], false, "{signal}");
+        let page = machine.ods(&["status"]).good().out;
+        assert!(page.contains(says), "{signal}: {page}");
+        let doctor = machine.ods(&["doctor"]).out;
+        assert!(doctor.contains(says), "{signal}: {doctor}");
+        faults.clear();
+        machine.mount(&[]).good();
+        machine.ods(&["umount"]).good();
+    }
+}
+
+#[test]
+fn a_forced_end_names_the_directory_in_which_changes_wait() {
+    let world = World::new();
+    let machine = world.machine();
+    machine.ods(&["init"]).good();
+    let state = machine.path("other");
+    fs::rename(machine.state("main"), &state).expect("moved");
+    let options = format!("linger=3600,age=3600,state={}", state.display());
+    machine.mount(&["-o", &options]).good();
+    fs::write(machine.mnt().join("waits"), noise(1, BYTES)).expect("written");
+    let dir = state.to_str().expect("text");
+    let ended = machine.ods(&["umount", "--force"]).good();
+    assert!(ended.err.contains(dir), "{ended:?}");
 }
 
 #[test]

@@ -39,38 +39,42 @@ pub(crate) fn status(args: &args::Status, config: Option<&Path>) -> Result<()> {
     })
 }
 
-/// How a drive is that nobody serves: what its last mount wrote down at its end.
+/// How a drive is that nobody serves: what was written down when it was last closed.
 fn idle(args: &args::Status, name: &str, state_dir: &Path) -> Result<()> {
-    let last = last(state_dir);
-    let unpublished = last.as_ref().map(|last| last.status.unpublished);
-    let left = last.as_ref().map(|last| render::left(&last.status));
-    let dirty_bytes = last.as_ref().map(|last| last.status.dirty_bytes);
+    let last = mounting::last(state_dir);
     let spooled = bytes_in(&state_dir.join("spool"));
+    let lost = last.as_ref().and_then(|last| last.lost_records.clone());
     let answer = serde_json::json!({
         "name": name,
         "mounted": false,
-        "unpublished": unpublished,
-        "dirty_bytes": dirty_bytes,
+        "unpublished": last.as_ref().map(|last| last.unpublished),
+        "dirty_bytes": last.as_ref().map(|last| last.dirty_bytes),
+        "lost_records": lost,
         "state_dir": state_dir,
         "spool": { "bytes": spooled },
     });
-    let state = match (unpublished, left) {
-        (Some(false), _) => String::from("everything is on Discord"),
-        (Some(true), Some(left)) => {
+    let state = match &last {
+        Some(last) if !last.unpublished => render::stored(last),
+        Some(last) => {
+            let left = render::left(last);
             format!("{left} are not on Discord yet; the next mount goes on with them")
         }
-        _ if spooled == 0 => String::from("nothing waits"),
-        _ => String::from("not ended cleanly; the next mount goes on where it stopped"),
+        None if spooled == 0 => String::from("nothing waits"),
+        None => String::from(NOT_ENDED),
     };
+    let lost = lost.map_or_else(String::new, |lost| format!("\nlost       {lost}"));
     progress::answer(&match args.json {
         true => answer.to_string(),
         false => format!(
-            "drive      {name}\nmounted    no\nstate      {state}\nspool      {} in {}",
+            "drive      {name}\nmounted    no\nstate      {state}\nspool      {} in {}{lost}",
             Bytes(spooled),
             state_dir.display()
         ),
     })
 }
+
+/// What is said of a drive that nobody has closed.
+pub(crate) const NOT_ENDED: &str = "not ended cleanly; the next mount goes on where it stopped";
 
 /// Bytes that the files of a directory take on disk.
 pub(crate) fn bytes_in(dir: &Path) -> u64 {
@@ -183,32 +187,28 @@ pub(crate) fn umount(args: &args::Umount, config: Option<&Path>) -> Result<()> {
             let answer = unmounted(Some(false));
             tell(args.json, &answer, "everything is on Discord; unmounted")
         }
-        Outcome::TimedOut(report) => Err(timed_out(
-            report.as_deref(),
-            "the drive stays mounted, and the upload goes on",
-        )),
+        Outcome::TimedOut(report) => {
+            let place = report.as_ref().map(|report| report.mountpoint.as_path());
+            let then = match target.is_still_at(place) {
+                true => "the drive stays mounted, and the upload goes on",
+                false => "the drive is unmounted, and its end goes on",
+            };
+            Err(timed_out(report.as_deref(), then))
+        }
     }
 }
 
 /// Takes a view of the drive away, and leaves the drive where it is mounted.
 fn remove_view(args: &args::Umount, target: &Target, view: &Path) -> Result<()> {
-    let how = match args.force {
-        true => Unmount::Detach,
-        false => Unmount::Clean,
+    let lost = match args.force {
+        true => None,
+        false => flush_before(args, target)?,
     };
-    if !args.force {
-        let client = target.connect()?;
-        let time = Time::new(args.timeout);
-        let written = target.write_back(time.left());
-        let outcome = client.ask(Request::Flush, time.left(), show);
-        progress::clear();
-        if let Outcome::TimedOut(report) = outcome? {
-            let then = "nothing was unmounted, and the upload goes on";
-            return Err(timed_out(report.as_deref(), then));
-        }
-        written?;
-    }
-    sys::unmount(view, how).or_fault(Code::Mountpoint, || {
+    let unmounted = match args.force {
+        true => mounts::detach(view),
+        false => sys::unmount(view, Unmount::Clean),
+    };
+    unmounted.or_fault(Code::Mountpoint, || {
         format!("cannot unmount {}", view.display())
     })?;
     let report = target.connect()?.status()?;
@@ -219,7 +219,36 @@ fn remove_view(args: &args::Umount, target: &Target, view: &Path) -> Result<()> 
         report.name,
         report.mountpoint.display()
     );
-    tell(args.json, &answer, &note)
+    tell(args.json, &answer, &note)?;
+    lost.map_or(Ok(()), Err)
+}
+
+/// Brings everything to Discord before a view goes. What the local disk has lost no waiting brings back: that does not
+/// keep the view, and is given back to be told at the end.
+fn flush_before(args: &args::Umount, target: &Target) -> Result<Option<anyhow::Error>> {
+    let client = target.connect()?;
+    let time = Time::new(args.timeout);
+    let written = target.write_back(time.left());
+    let outcome = client.ask(Request::Flush, time.left(), show);
+    progress::clear();
+    let lost = match outcome {
+        Ok(Outcome::Done) => None,
+        Ok(Outcome::TimedOut(report)) => {
+            let then = "nothing was unmounted, and the upload goes on";
+            return Err(timed_out(report.as_deref(), then));
+        }
+        Err(error) if code_of(&error) == Code::Damaged && !waits(target)? => Some(error),
+        Err(error) => return Err(error),
+    };
+    match written {
+        Err(error) if code_of(&error) == Code::Damaged => Ok(Some(error)),
+        written => written.map(|()| lost),
+    }
+}
+
+/// Is there anything that is not on Discord yet?
+fn waits(target: &Target) -> Result<bool> {
+    Ok(target.connect()?.status()?.status.unpublished)
 }
 
 /// The answer of `ods umount` for scripts, with what `ods status` says of a drive that is not mounted.
@@ -229,26 +258,23 @@ fn unmounted(unpublished: Option<bool>) -> serde_json::Value {
 
 /// What a mount that was told to end at once left behind: whether something, if that is known, and in words.
 fn what_is_left(target: &Target) -> (Option<bool>, String) {
-    let dir = match target {
-        Target::Mounted(running) => running.socket.parent(),
-        Target::Dead(_) | Target::Idle { .. } => None,
+    let dir = target.state_dir().unwrap_or(Path::new(""));
+    let Some(last) = mounting::last(dir) else {
+        let kept = "the spool keeps what is not on Discord yet";
+        return (None, String::from(kept));
     };
-    let last = dir.and_then(last);
-    let text = match &last {
-        Some(last) if !last.status.unpublished => String::from("everything is on Discord"),
-        Some(last) => format!(
-            "{} are not on Discord yet, and the next mount goes on with them",
-            render::left(&last.status)
+    let mut text = match last.unpublished {
+        false => render::stored(&last),
+        true => format!(
+            "{} are not on Discord yet; {} keeps them, and the next mount with it goes on",
+            render::left(&last),
+            dir.display()
         ),
-        None => String::from("the spool keeps what is not on Discord yet"),
     };
-    (last.map(|last| last.status.unpublished), text)
-}
-
-/// How a drive was when its last mount ended.
-fn last(state_dir: &Path) -> Option<Report> {
-    let text = std::fs::read(state_dir.join(mounting::LAST)).ok()?;
-    serde_json::from_slice(&text).ok()
+    if let Some(lost) = &last.lost_records {
+        text.push_str(&format!("; {lost}"));
+    }
+    (Some(last.unpublished), text)
 }
 
 fn remove_dead(args: &args::Umount, path: &Path, config: Option<&Path>) -> Result<()> {
@@ -268,7 +294,7 @@ fn remove_dead(args: &args::Umount, path: &Path, config: Option<&Path>) -> Resul
         Code::Kept,
         format!(
             "{}: its daemon was gone, and the mount is removed; what had not come to Discord by then is kept, and \
-             the next mount, or `ods flush`, goes on with it",
+             the next mount goes on with it",
             path.display()
         ),
     ))

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::ask;
 use crate::cli::config::Config;
 use crate::cli::config::DriveConfig;
 use crate::cli::exit::Code;
@@ -19,7 +20,6 @@ use crate::cli::paint::paint;
 use crate::cli::paths::Paths;
 use crate::cli::permissions;
 use crate::cli::progress;
-use crate::cli::protocol::Report;
 use crate::cli::remote::Site;
 use crate::cli::render;
 use crate::cli::secret;
@@ -209,22 +209,15 @@ fn local(paths: &Paths, name: &str, drive: &DriveConfig, findings: &mut Findings
             format!("nobody serves the mount at {}", path.display()),
             "mount again, or `ods umount` it; nothing is lost",
         ),
-        Ok(Target::Idle { .. }) => findings.good("mount", "not mounted"),
+        Ok(Target::Idle { state_dir, .. }) => {
+            findings.good("mount", "not mounted");
+            spool(&state_dir, findings);
+        }
         Err(error) => findings.add("mount", Health::Odd, told(&error), ""),
     }
     let Some(state_dir) = findings.take("disk", drive.state_dir(name, paths), "") else {
         return;
     };
-    let last = std::fs::read(state_dir.join(mounting::LAST)).ok();
-    let last = last.and_then(|text| serde_json::from_slice::<Report>(&text).ok());
-    if let Some(last) = last.filter(|last| last.status.unpublished) {
-        findings.add(
-            "spool",
-            Health::Odd,
-            format!("{} are not on Discord yet", render::left(&last.status)),
-            "mount the drive: it goes on uploading",
-        );
-    }
     let mut options = Options::default();
     let added = drive
         .options
@@ -252,6 +245,26 @@ fn local(paths: &Paths, name: &str, drive: &DriveConfig, findings: &mut Findings
             format!("cannot tell how much is free at {}", state_dir.display()),
             "",
         ),
+    }
+}
+
+/// What a drive that nobody serves has left on this machine.
+fn spool(state_dir: &Path, findings: &mut Findings) {
+    let last = mounting::last(state_dir);
+    let waits = match &last {
+        Some(last) if last.unpublished => {
+            Some(format!("{} are not on Discord yet", render::left(last)))
+        }
+        None if ask::bytes_in(&state_dir.join("spool")) > 0 => Some(String::from(ask::NOT_ENDED)),
+        _ => None,
+    };
+    if let Some(waits) = waits {
+        let advice = "mount the drive: it goes on uploading";
+        findings.add("spool", Health::Odd, waits, advice);
+    }
+    if let Some(lost) = last.and_then(|last| last.lost_records) {
+        let advice = "`ods verify` tells what is affected, and `ods repair --forget` gives it up";
+        findings.add("lost", Health::Odd, lost, advice);
     }
 }
 

@@ -34,8 +34,10 @@ use crate::cli::remote::Site;
 use crate::cli::render;
 use crate::cli::server;
 use crate::codec::key::Secret;
+use crate::drive::Access;
 use crate::drive::Begin;
 use crate::drive::Drive;
+use crate::drive::status::Status;
 use crate::fs::Fs;
 use crate::fuse;
 use crate::fuse::Session;
@@ -48,8 +50,8 @@ const LAST_REQUESTS_MAX: Duration = Duration::from_secs(3);
 /// How often the line under a mount in the foreground is drawn.
 const DRAW_EVERY: Duration = Duration::from_secs(1);
 
-/// Name of the file that says how the drive was when it was unmounted.
-pub(crate) const LAST: &str = "last-status";
+/// Name of the file that says how the drive was when it was closed.
+const LAST: &str = "last-status";
 
 /// What is to be mounted, where and how.
 pub(crate) struct Plan {
@@ -145,8 +147,6 @@ async fn serve(
 ) -> Result<()> {
     let fs = Arc::new(Fs::new(Arc::clone(drive), plan.options.presentation()));
     let socket = plan.state_dir.join(SOCKET);
-    // What the last mount left behind is true no longer.
-    drop(std::fs::remove_file(plan.state_dir.join(LAST)));
     let control = server::listen(&socket).or_fault(Code::Disk, || {
         format!("cannot listen at {}", socket.display())
     })?;
@@ -191,11 +191,6 @@ async fn serve(
         }
     };
     close(drive).await;
-    // Only now is it sure that nothing more comes.
-    if let Ok(report) = daemon.report() {
-        let text = serde_json::to_vec(&report).unwrap_or_default();
-        drop(paths::write_private(&plan.state_dir.join(LAST), &text));
-    }
     drop(listed);
     drop(std::fs::remove_file(&socket));
     daemon.end(&result);
@@ -252,6 +247,31 @@ fn draw_line(daemon: &Arc<Daemon>, listener: Listener) -> tokio::task::JoinHandl
     })
 }
 
+/// How the drive was when it was last closed; none while it is open, and when it was not ended in an orderly way.
+pub(crate) fn last(state_dir: &Path) -> Option<Status> {
+    let text = std::fs::read(state_dir.join(LAST)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Forgets how the drive was: from now on that may change.
+pub(crate) fn forget_last(drive: &Drive) {
+    let settings = drive.settings();
+    if settings.access == Access::Write {
+        drop(std::fs::remove_file(settings.state_dir.join(LAST)));
+    }
+}
+
+/// Writes down how a drive is that takes no more changes. One that was only read is as it was before.
+fn keep_last(drive: &Drive) {
+    let settings = drive.settings();
+    if settings.access == Access::Write
+        && let Ok(status) = drive.status()
+    {
+        let text = serde_json::to_vec(&status).unwrap_or_default();
+        drop(paths::write_private(&settings.state_dir.join(LAST), &text));
+    }
+}
+
 /// Closes the drive; gives up on what takes too long, because everything local is safe already. What changes are
 /// still in the spool is sealed in any case, so that the next mount can tell whether all of it is there.
 pub(crate) async fn close(drive: &Arc<Drive>) {
@@ -266,4 +286,5 @@ pub(crate) async fn close(drive: &Arc<Drive>) {
         log::warn!("Discord did not answer at the end; the lease stays until the next mount");
         drive.seal_spool().await;
     }
+    keep_last(drive);
 }

@@ -10,6 +10,7 @@ use anyhow::Result;
 use crate::cli::ask::bytes_in;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
+use crate::cli::mounting;
 use crate::cli::mounting::Plan;
 use crate::cli::permissions;
 use crate::cli::remote;
@@ -109,6 +110,7 @@ async fn unlock_and_open(
     let drive = Drive::open(settings, id, keys, Arc::clone(&store), &watch)
         .await
         .map_err(|error| advise(error, &local))?;
+    mounting::forget_last(&drive);
     if let Some(lost) = drive.lost_records() {
         listener.warn(&format!("{lost}; see `ods verify`"));
     }

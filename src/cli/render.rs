@@ -20,14 +20,7 @@ pub(crate) fn duration(seconds: u64) -> String {
 /// How far the way to Discord is, in one line.
 pub(crate) fn draining(status: &Status) -> String {
     let mut line = match (status.unpublished, status.dirty_bytes, status.phase) {
-        (false, ..) if status.lost_records.is_some() => {
-            String::from("everything is on Discord but what the local disk lost")
-        }
-        (false, ..) if status.damaged.is_empty() => String::from("everything is on Discord"),
-        (false, ..) => format!(
-            "everything is on Discord but what {} lost",
-            counted(status.damaged.len() as u64, "damaged file")
-        ),
+        (false, ..) => stored(status),
         (true, 0, _) => String::from("writing the journal"),
         (true, bytes, Phase::Idle) => format!("{} to upload", Bytes(bytes)),
         (true, bytes, _) => format!("uploading, {} left", Bytes(bytes)),
@@ -46,6 +39,18 @@ pub(crate) fn draining(status: &Status) -> String {
         line.push_str(&format!(" ({error})"));
     }
     line
+}
+
+/// What is said of a drive of which nothing waits.
+pub(crate) fn stored(status: &Status) -> String {
+    match (&status.lost_records, status.damaged.len()) {
+        (Some(_), _) => String::from("everything is on Discord but what the local disk lost"),
+        (None, 0) => String::from("everything is on Discord"),
+        (None, files) => format!(
+            "everything is on Discord but what {} lost",
+            counted(files as u64, "damaged file")
+        ),
+    }
 }
 
 /// The one line under a mount in the foreground.
