@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Halt;
+use crate::drive::failed_disk::with_way_out;
 use crate::drive::room::Pace;
 use crate::drive::room::Room;
 use crate::drive::status::Phase;
@@ -96,6 +97,22 @@ pub(in crate::drive) struct Board {
     pub(in crate::drive) publisher_gone: bool,
 }
 
+impl Board {
+    /// Why nothing more is brought to the store, if that is so. A local disk that failed keeps nothing from it that can
+    /// still be read.
+    pub(in crate::drive) fn barred(&self) -> Option<&Error> {
+        let read_only = self.read_only.as_ref();
+        read_only.filter(|why| !matches!(why, Error::Disk(_)))
+    }
+
+    /// No change is taken from now on. What bars the way to the store as well counts for more than a failed disk.
+    fn take_no_more(&mut self, why: Error) {
+        if self.read_only.is_none() || (self.barred().is_none() && !matches!(why, Error::Disk(_))) {
+            self.read_only = Some(why);
+        }
+    }
+}
+
 impl Control {
     pub(in crate::drive) fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
@@ -155,9 +172,7 @@ impl Control {
 
     pub(in crate::drive) fn make_read_only(&self, why: Error) {
         log::error!("the drive is read-only now: {why}");
-        self.post(|board| {
-            board.read_only.get_or_insert(why);
-        });
+        self.post(|board| board.take_no_more(why));
     }
 
     /// Tells of a failure of the store; when another machine has the drive, nothing is changed here any more.
@@ -180,7 +195,7 @@ impl Control {
         // In one step: whoever finds the error finds the drive read-only too.
         self.post(|board| {
             if is_rival {
-                board.read_only.get_or_insert_with(|| error.clone());
+                board.take_no_more(error.clone());
             }
             board.error = Some(error.clone());
             board.error_is_passing = is_passing;
@@ -324,7 +339,8 @@ impl Drive {
     /// `watch` is called now and then and may end the wait by returning false.
     ///
     /// # Errors
-    /// What keeps it from being published; [`Error::Timeout`] when `watch` ended the wait.
+    /// What keeps it from being published; [`Error::Disk`] also when everything is on the store, and the local disk failed
+    /// meanwhile; [`Error::Timeout`] when `watch` ended the wait.
     pub fn flush(&self, mut watch: impl FnMut() -> bool) -> Result<(), Error> {
         let started = Instant::now();
         let failures = self.control.board().failures;
@@ -332,9 +348,10 @@ impl Drive {
         loop {
             let board = self.control.board();
             if board.published >= target {
-                return Ok(());
+                drop(board);
+                return self.refuse_failed_disk();
             }
-            if let Some(why) = &board.read_only {
+            if let Some(why) = board.barred() {
                 return Err(why.clone());
             }
             if board.publisher_gone || board.stop == Stop::Now {
@@ -345,7 +362,7 @@ impl Drive {
                 board.error_is_passing,
                 board.failures > failures,
             ) {
-                return Err(error.clone());
+                return Err(with_way_out(error.clone()));
             }
             drop(self.control.wait(board, Duration::from_millis(100)));
             if !watch() {

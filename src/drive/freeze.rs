@@ -24,6 +24,8 @@ pub(in crate::drive) struct Epoch {
     pub(in crate::drive) number: EpochNo,
     pub(in crate::drive) through: Seq,
     pub(in crate::drive) is_sent: bool,
+    /// Its segment counts: what is left is this machine's to take down, however often that takes.
+    pub(in crate::drive) is_public: bool,
     /// Whoever waits for this epoch to be settled.
     pub(in crate::drive) tells: Vec<Tell>,
     pub(in crate::drive) touched: Option<Vec<ArchiveNo>>,
@@ -93,6 +95,7 @@ impl Drive {
             number,
             through,
             is_sent: false,
+            is_public: false,
             tells: Vec::new(),
             touched: None,
             segment: None,

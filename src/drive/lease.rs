@@ -272,7 +272,8 @@ impl Drive {
     /// Says again that the drive is in use here, unless another machine has taken it over; tells whether
     /// there was a lease to renew.
     pub(in crate::drive) async fn renew_lease(&self) -> Result<bool, Error> {
-        let Some(old) = self.held().filter(|_| self.read_only().is_none()) else {
+        let goes_on = self.control.board().barred().is_none();
+        let Some(old) = self.held().filter(|_| goes_on) else {
             return Ok(false);
         };
         for entry in self.store.pinned().await? {

@@ -119,7 +119,7 @@ impl Drive {
                 batch.put(gone_key(pack), Vec::new())?;
             }
             let fact = Entry::Fact(self.epoch_under_way(), batch.clone());
-            self.take_down(&fact)?;
+            self.take_down_on_good_disk(&fact)?;
             self.index.amend(batch)?;
         }
         Ok(())

@@ -31,6 +31,7 @@ mod dirty;
 mod drain;
 mod errand;
 mod error;
+mod failed_disk;
 mod fetch;
 mod filling;
 #[cfg(test)]
@@ -374,11 +375,7 @@ impl Drive {
     /// # Errors
     /// [`Error::Disk`] when the disk refuses; the drive is read-only from then on.
     pub fn sync(&self) -> Result<(), Error> {
-        self.spool.sync().map_err(|error| {
-            self.control
-                .make_read_only(Error::Disk(format!("the spool failed: {error}")));
-            Error::from(error)
-        })
+        self.spool.sync().map_err(|error| self.spool_failed(error))
     }
 
     /// Why changes are refused, if they are.

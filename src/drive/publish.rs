@@ -104,6 +104,7 @@ impl Drive {
         let mut renewed = Instant::now();
         let mut owed = Owed::default();
         loop {
+            self.notice_failed_spool();
             match self.await_work(epoch.is_some()) {
                 Work::Stop => break,
                 Work::Tick => {
@@ -174,9 +175,11 @@ impl Drive {
                 return Work::Stop;
             }
             let wanted = board.wanted > board.published;
-            if board.read_only.is_none()
+            // Errands are refused on a failed disk; what was changed still goes to the store.
+            let is_asked = board.read_only.is_none() && self.errands.any();
+            if board.barred().is_none()
                 && (unfinished
-                    || self.errands.any()
+                    || is_asked
                     || (board.first_change.is_some() && (wanted || self.is_due(&board))))
             {
                 return Work::Epoch;
@@ -204,7 +207,10 @@ impl Drive {
                 return Ok(());
             }
         }
-        self.make_public(current)?;
+        if !current.is_public {
+            self.make_public(current)?;
+            current.is_public = true;
+        }
         self.settle(current)?;
         self.tell_losses()?;
         let touched = current.touched.take().unwrap_or_default();

@@ -40,9 +40,21 @@ struct Flight {
 
 impl Drive {
     /// Writes into the spool what is known of the epoch under way. A spool without any room must be published
-    /// all the same, or it would never have room again: then it is only this machine's memory that knows,
-    /// and after a crash packs are put once more.
+    /// all the same, or it would never have room again, and so must one whose disk failed: then it is only this
+    /// machine's memory that knows, and after a crash packs are put once more.
     pub(in crate::drive) fn take_down(&self, entry: &Entry) -> Result<(), Error> {
+        match self.take_down_on_good_disk(entry) {
+            Err(Error::Disk(why)) => {
+                log::debug!("the spool cannot say what is on its way: {why}");
+                Ok(())
+            }
+            taken => taken,
+        }
+    }
+
+    /// The same, and an error where the disk fails: for what takes back what the spool says already, so that a crash
+    /// must not leave it out.
+    pub(in crate::drive) fn take_down_on_good_disk(&self, entry: &Entry) -> Result<(), Error> {
         match self.spool.append(&entry.encode(), &[]) {
             Ok(_) => Ok(()),
             Err(spool::Error::Full) => {

@@ -235,6 +235,20 @@ impl Spool {
         self.core.sync()
     }
 
+    /// Is anything appended still, or has the disk failed to make durable what was?
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.core.commit.check()
+    }
+
+    /// As if the disk had failed to make something durable.
+    #[cfg(test)]
+    pub(crate) fn poison(&self) {
+        self.core.commit.poison();
+    }
+
     /// Reads `len` bytes of a body, `skip` bytes into it, and verifies them.
     ///
     /// # Errors
