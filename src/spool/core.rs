@@ -1,7 +1,7 @@
 //! The working parts of the spool, and its front end: appending, and rolling over to the next segment.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     num::NonZeroUsize,
     sync::{
@@ -21,7 +21,7 @@ use super::{
     record::{BodySum, FILE_HEADER_BYTES, Header, Kind, Salt, SpoolId, encode_file_header},
     recover::{Ending, name},
     segment::Segment,
-    upkeep::{Job, Surplus},
+    upkeep::{Job, Surplus, Unnamed},
 };
 use crate::id::Seq;
 use crate::size::MIB;
@@ -42,9 +42,11 @@ pub(super) struct Core {
     pub(super) totals: Totals,
     pub(super) medium: Box<dyn Medium>,
     id: SpoolId,
-    /// Lock order: appender, prepared, segments, commit, one segment, put off, files.
+    /// Lock order: appender, prepared, unnamed, segments, commit, one segment, put off, files.
     pub(super) appender: Mutex<Option<Appender>>,
     pub(super) prepared: Mutex<Option<Fresh>>,
+    /// Segments that wait to be sealed for their names alone, oldest first.
+    pub(super) unnamed: Mutex<VecDeque<Unnamed>>,
     pub(super) files: Mutex<LruCache<u32, Arc<dyn Data>>>,
     number: AtomicU32,
     /// Segment of the newest record: its number must survive, whatever else is cut.
@@ -123,6 +125,7 @@ impl Core {
             id,
             appender: Mutex::new(None),
             prepared: Mutex::new(None),
+            unnamed: Mutex::default(),
             files: Mutex::new(LruCache::new(OPEN_FILES_MAX)),
             number: AtomicU32::new(found.number_max),
             newest: AtomicU32::new(newest.map_or(0, |one| one.number)),

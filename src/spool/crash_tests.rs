@@ -121,8 +121,8 @@ impl Model {
         );
         for entry in &mut self.records {
             entry.place = None;
-            // What released it is lost, so it is needed again.
-            entry.released = entry.released.filter(|by| *by <= last);
+            // What released it is lost and nobody else knows of it, so it is needed again.
+            entry.released = entry.released.filter(|by| *by <= last.max(self.through));
         }
         for (nth, place) in found {
             let entry = &mut self.records[nth];
@@ -139,6 +139,10 @@ impl Model {
             let is_needed = entry.released.is_none() && !entry.body.is_empty();
             assert!(!is_needed || entry.place.is_some(), "{told}: {nth} is gone");
         }
+        // What was lost, as nothing had promised it, is not missed later.
+        for entry in self.records.iter_mut().skip(last.max(self.synced)) {
+            entry.body.clear();
+        }
         // Numbers may only be reused if the records are gone; the caller knows what is published.
         self.records
             .truncate(last.max(self.through).max(self.synced));
@@ -148,6 +152,9 @@ impl Model {
 /// Runs until the power goes after `fuel` operations; answers if it went.
 fn run(disk: &Double, model: &mut Model, random: &mut Random, fuel: u64, told: &str) -> Power {
     disk.world().fuel = Some(fuel);
+    // Now and then there is no room for a name.
+    disk.world().failing_renames = random.below(3);
+    disk.world().failing_name_syncs = random.below(3);
     let Ok(spool) = open(disk) else {
         return Power::Gone;
     };
@@ -161,6 +168,8 @@ fn run(disk: &Double, model: &mut Model, random: &mut Random, fuel: u64, told: &
             return Power::Gone;
         }
     }
+    disk.world().failing_renames = 0;
+    disk.world().failing_name_syncs = 0;
     match spool.close() {
         Ok(()) => {
             model.synced = model.records.len();

@@ -408,6 +408,56 @@ fn a_failed_sync_poisons() {
     assert_eq!(spool.read(&place, 0, 4).expect("reads go on"), b"body"[..]);
 }
 
+/// Are these all names of sealed segments, then all names of open ones?
+fn are_in_order(names: &[String]) -> bool {
+    names.is_sorted_by_key(|name| name.ends_with(".open"))
+}
+
+#[test]
+fn a_segment_without_room_for_its_name_waits_for_it_and_so_do_all_after_it() {
+    for is_renamed in [false, true] {
+        let disk = Double::default();
+        let spool = open(&disk, SETTINGS).expect("new spool");
+        let fail = |times| {
+            let mut world = disk.world();
+            match is_renamed {
+                false => world.failing_renames = times,
+                true => world.failing_name_syncs = times,
+            }
+        };
+        fail(u64::MAX);
+        let mut places = Vec::new();
+        for nth in 0..60 {
+            let (_, place) = spool.append(b"one", &[nth; 500]).expect("room");
+            places.push(place);
+            spool.sync().expect("what is written can be made durable");
+            assert!(are_in_order(&disk.names_now()), "{:?}", disk.names_now());
+        }
+        let segments = disk.names_now().len();
+        assert!(segments > 5, "{segments}");
+        // Whatever the power leaves of the names, all of it is there.
+        for crash in [Crash::Kill, Crash::PowerNothing, Crash::PowerRandom(3)] {
+            let again = open(&disk.crashed(crash), SETTINGS).expect("opens");
+            assert_eq!(again.usage().appended, Seq(60), "{crash:?}");
+            let read = |place: &Place| again.read(place, 0, 500).expect("whole")[0];
+            assert!(places.iter().map(read).eq(0..60), "{crash:?}");
+        }
+        // Nothing of it is needed any more; and then there is room again.
+        places.iter().for_each(|place| spool.release(place, 500));
+        spool.cut(Seq(60)).expect("good disk");
+        assert!(
+            disk.names_now().len() >= segments,
+            "nothing is removed that is not sealed"
+        );
+        fail(0);
+        spool.cut(Seq(60)).expect("good disk");
+        assert!(disk.names_now().len() < 3, "{:?}", disk.names_now());
+        spool.append(b"more", &[7; 500]).expect("room");
+        spool.close().expect("good disk");
+        assert!(disk.names_now().iter().all(|name| name.ends_with(".seg")));
+    }
+}
+
 #[test]
 fn many_syncs_share_one() {
     let disk = Double::default();

@@ -41,6 +41,9 @@ pub(super) struct World {
     pub(super) capacity: Option<u64>,
     pub(super) failing_syncs: u64,
     pub(super) failing_punches: u64,
+    /// Segments whose name cannot be changed to that of a sealed one, or not durably.
+    pub(super) failing_renames: u64,
+    pub(super) failing_name_syncs: u64,
     pub(super) syncs: u64,
     /// While set, syncs wait.
     pub(super) gate: Gate,
@@ -223,6 +226,10 @@ impl Medium for Double {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.world();
         world.spend()?;
+        if to.ends_with(".seg") && world.failing_renames > 0 {
+            world.failing_renames -= 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = world.find(from)?;
         world.names.insert(file, to.to_owned());
         world.pending.push(Change::Name(file, to.to_owned()));
@@ -241,6 +248,12 @@ impl Medium for Double {
     fn sync_names(&self) -> io::Result<()> {
         let mut world = self.world();
         world.spend()?;
+        let last = world.pending.last();
+        let is_of_seal = matches!(last, Some(Change::Name(_, name)) if name.ends_with(".seg"));
+        if is_of_seal && world.failing_name_syncs > 0 {
+            world.failing_name_syncs -= 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         world.pending.clear();
         world.durable_names = world.names.clone();
         Ok(())

@@ -1,5 +1,10 @@
 //! Behind the front end: sealing, giving space back, cutting. Done by one background thread.
 //!
+//! A segment is sealed when it is durable and its name says so, and that durably. Where only the name fails, as on a disk
+//! without room for it, nothing is lost: the segment stays open, and so do all after it, until its name can be changed.
+//! That is tried again before the next one is sealed and whenever space is given back. So segments are sealed in order
+//! whatever fails, as recovery takes for granted, and none is dug or removed that is not.
+//!
 //! Space is given back only when everything that was appended before it was released is durable. The record
 //! that made it superfluous is among that: were it lost by a power cut, what it hid or removed would be there
 //! again, and must be whole.
@@ -36,6 +41,19 @@ pub(super) struct Surplus {
     after: Seq,
     bytes: u64,
     what: What,
+}
+
+/// A segment that is durable in full, and whose name does not say so yet.
+pub(super) struct Unnamed {
+    segment: Arc<Segment>,
+    name: Name,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Open,
+    /// It is that of a sealed segment, but perhaps not after a power cut.
+    Doubtful,
 }
 
 enum What {
@@ -89,27 +107,53 @@ impl Core {
     pub(super) fn seal(&self, segment: &Arc<Segment>) -> Result<(), Error> {
         self.commit.check()?;
         self.commit.sync_segment(segment)?;
-        let number = segment.number;
-        self.medium
-            .rename(&name(number, Ending::Open), &name(number, Ending::Sealed))
-            // Before a hole is punched the name must be durable, or recovery would take the hole for a tear.
-            .and_then(|()| self.medium.sync_names())
-            .map_err(|source| {
-                // Later segments must not be sealed before this one.
-                self.commit.poison();
-                Error::Io {
-                    doing: "sealing a segment",
-                    source,
-                }
-            })?;
-        self.commit.note_sealed(segment);
-        self.submit(Job::GiveBack);
-        if let Some(data) = segment.seal() {
-            lock(&self.files).put(number, data);
+        lock(&self.unnamed).push_back(Unnamed {
+            segment: Arc::clone(segment),
+            name: Name::Open,
+        });
+        self.name_sealed()
+    }
+
+    /// Seals the segments that are durable and whose names do not say so, in order, as far as that can be done.
+    fn name_sealed(&self) -> Result<(), Error> {
+        while let Some(segment) = self.name_next()? {
+            self.commit.note_sealed(&segment);
+            self.submit(Job::GiveBack);
+            if let Some(data) = segment.seal() {
+                lock(&self.files).put(segment.number, data);
+            }
+            self.dig_dead(&segment);
+            self.remove_if_dead(&segment);
         }
-        self.dig_dead(segment);
-        self.remove_if_dead(segment);
         Ok(())
+    }
+
+    /// Says in the name of the first of them that it is durable. Later ones must not be named before it.
+    fn name_next(&self) -> Result<Option<Arc<Segment>>, Error> {
+        let mut unnamed = lock(&self.unnamed);
+        let Some(first) = unnamed.front_mut() else {
+            return Ok(None);
+        };
+        self.commit.check()?;
+        self.rename_durably(first).map_err(|source| Error::Io {
+            doing: "sealing a segment",
+            source,
+        })?;
+        Ok(unnamed.pop_front().map(|first| first.segment))
+    }
+
+    /// Before a hole is punched the name must be durable, or recovery would take the hole for a tear.
+    fn rename_durably(&self, unnamed: &mut Unnamed) -> io::Result<()> {
+        let number = unnamed.segment.number;
+        let [open, sealed] = [Ending::Open, Ending::Sealed].map(|ending| name(number, ending));
+        if unnamed.name == Name::Doubtful {
+            // A name whose sync has failed need not be durable after one that does not: it is changed anew.
+            self.medium.rename(&sealed, &open)?;
+            unnamed.name = Name::Open;
+        }
+        self.medium.rename(&open, &sealed)?;
+        unnamed.name = Name::Doubtful;
+        self.medium.sync_names()
     }
 
     pub(super) fn dig_dead(&self, segment: &Arc<Segment>) {
@@ -159,12 +203,13 @@ impl Core {
     }
 
     fn give_back_durable(&self) -> Result<(), Error> {
+        let named = self.name_sealed();
         let synced = self.commit.synced();
         let due: Vec<Surplus> = lock(&self.put_off)
             .extract_if(.., |one| one.after <= synced)
             .collect();
         // What fails keeps nothing else from being given back.
-        let mut first = Ok(());
+        let mut first = named;
         for Surplus { bytes, what, .. } in due {
             self.put_off_bytes.fetch_sub(bytes, Ordering::Relaxed);
             first = first.and(match what {
@@ -199,6 +244,9 @@ impl Core {
         if self.put_off_bytes.load(Ordering::Relaxed) > 0 {
             self.submit(Job::Sync);
         }
+        if !lock(&self.unnamed).is_empty() {
+            self.submit(Job::GiveBack);
+        }
         Ok(())
     }
 
@@ -214,6 +262,7 @@ impl Core {
         if !worth_it {
             return Ok(());
         }
+        self.commit.check()?;
         self.roll(&mut appender)?;
         self.write_skip(&mut appender, last)?;
         let active = appender.as_ref().map(|active| Arc::clone(&active.segment));
