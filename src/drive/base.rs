@@ -30,6 +30,14 @@ pub(in crate::drive) fn bases(
     checkpoints
 }
 
+/// Is there a checkpoint among these, and all that follows it?
+fn reaches_back(gatherer: &Gatherer) -> bool {
+    let segments = gatherer.complete(Series::Segment);
+    let newest = segments.last().map_or(EpochNo(0), |found| found.epoch);
+    let base = gatherer.complete(Series::Checkpoint).pop();
+    base.is_some_and(|base| lead_to(&segments, base.epoch, newest))
+}
+
 impl Drive {
     /// The checkpoint to begin with, if one is needed. An index that is there is given up only for one that is whole,
     /// and that has all that this machine published: otherwise that would be gone, and nobody would know.
@@ -71,16 +79,16 @@ impl Drive {
         let mut gatherer = Gatherer::default();
         let all = self.journal_after(Mark(0)).await?;
         all.iter().for_each(|entry| gatherer.add(entry));
-        let mut segments = gatherer.complete(Series::Segment);
+        let segments = gatherer.complete(Series::Segment);
         let checkpoints = gatherer.complete(Series::Checkpoint);
         for found in checkpoints.iter().rev().filter(|found| *found != newest) {
             let mut progress = Progress::default();
-            let applied = self.apply_checkpoint(found, head, &mut progress, watch);
+            let since = segments.iter();
+            let since = since.filter(|segment| segment.epoch > found.epoch);
+            let since: Vec<Found> = since.cloned().collect();
+            let applied = self.apply_checkpoint(found, &since, head, &mut progress, watch);
             match applied.await {
-                Ok(()) => {
-                    segments.retain(|segment| segment.epoch > found.epoch);
-                    return Ok(segments);
-                }
+                Ok(()) => return Ok(since),
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
@@ -96,7 +104,8 @@ impl Drive {
         Ok(segments)
     }
 
-    /// Lists the journal newest first, until a complete checkpoint and all that follows it are seen.
+    /// Lists the journal newest first, until a complete checkpoint and all that follows it are seen: what a machine wrote
+    /// late, of an epoch that others had gone on from, lies after segments that follow it.
     pub(in crate::drive) async fn journal_since_checkpoint(&self) -> Result<Vec<Entry>, Error> {
         let shelf = self.store.journal();
         let (mut found, mut span) = (Vec::new(), Span::Newest);
@@ -105,19 +114,19 @@ impl Drive {
             let page = self.store.list(&shelf, span).await?;
             page.entries.iter().for_each(|entry| gatherer.add(entry));
             found.extend(page.entries);
-            // Segments that follow a checkpoint were put after it, so they have been listed by now.
-            let enough = !gatherer.complete(Series::Checkpoint).is_empty();
             match page.next {
-                Some(next) if !enough => span = Span::Before(next),
+                Some(next) if !reaches_back(&gatherer) => span = Span::Before(next),
                 _ => return Ok(found),
             }
         }
     }
 
-    /// Makes the index that of a checkpoint; an error when that is not whole, and then there is no index.
+    /// Makes the index that of a checkpoint, which these segments follow; an error when that is not whole, and then
+    /// there is no index. Listing begins before all of them, wherever the checkpoint lies.
     pub(in crate::drive) async fn apply_checkpoint(
         &self,
         found: &Found,
+        segments: &[Found],
         head: &mut Head,
         progress: &mut Progress,
         watch: Watch<'_>,
@@ -132,10 +141,12 @@ impl Drive {
             Ok(())
         };
         let first = self.read_set(found, Kind::Checkpoint, take).await?;
+        let marks = segments.iter().map(Found::first_mark);
+        let mark = marks.fold(found.first_mark(), Mark::min);
         *head = Head {
             epoch: found.epoch,
             hash: first.previous,
-            mark: Mark(found.first_mark().0.saturating_sub(1)),
+            mark: Mark(mark.0.saturating_sub(1)),
             checkpoint_bytes: found.bytes(),
             through: head.through,
             ..Head::default()

@@ -110,9 +110,18 @@ impl Drive {
         self.read_only().is_none() && head.wants_checkpoint(self.settings.tail_segments_max)
     }
 
+    /// Puts the state as of the published head on the journal shelf, unless another machine has gone on from it.
+    pub(in crate::drive) async fn checkpoint<'d>(
+        &'d self,
+        under_way: &mut Option<Writing<'d>>,
+    ) -> Result<(), Error> {
+        self.refuse_late().await?;
+        self.write_checkpoint(under_way).await
+    }
+
     /// Puts the state as of the published head on the journal shelf. Only the publisher calls this,
     /// so what is stored does not change meanwhile. Whoever tries again goes on with what is under way.
-    pub(in crate::drive) async fn checkpoint<'d>(
+    pub(in crate::drive) async fn write_checkpoint<'d>(
         &'d self,
         under_way: &mut Option<Writing<'d>>,
     ) -> Result<(), Error> {

@@ -270,9 +270,7 @@ impl Drive {
             }
             let yields = found.epoch == epoch.number && !look.is_before(found.last_mark());
             if !yields && !is_followed {
-                return Some(Error::Forked(String::from(
-                    "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
-                )));
+                return Some(gone_on());
             }
         }
         None
@@ -285,10 +283,47 @@ impl Drive {
 
     /// Was the journal looked at lately? Says so once.
     fn take_fresh_look(&self) -> bool {
-        let looked = self.last_look.lock().take();
+        let is_fresh = self.has_fresh_look();
+        self.last_look.lock().take();
+        is_fresh
+    }
+
+    fn has_fresh_look(&self) -> bool {
+        let looked = *self.last_look.lock();
         let age = looked.map(|then| self.now().seconds() - then.seconds());
         age.is_some_and(|age_s| (0..=FRESH_S).contains(&age_s))
     }
+
+    /// Ends with an error if another machine has the drive or went on from this one's head, as far as a look at the
+    /// journal tells, or one from a moment ago.
+    pub(in crate::drive) async fn refuse_late(&self) -> Result<(), Error> {
+        if self.has_fresh_look() {
+            return Ok(());
+        }
+        let (mut head, mut gatherer) = (self.journal_head(), Gatherer::default());
+        for entry in self.journal_after(head.mark).await? {
+            self.refuse_takeover(&entry).await?;
+            gatherer.add(&entry);
+        }
+        for found in gatherer.complete(Series::Segment) {
+            if let Bearing::Foreign(_) = self.bearing(&found, &gatherer, &mut head).await?
+                && !is_void(&found, self.lease_mark().await?)
+            {
+                return Err(match found.epoch <= head.epoch {
+                    true => self.parted(found.epoch),
+                    false => gone_on(),
+                });
+            }
+        }
+        self.set_journal_head(head);
+        Ok(())
+    }
+}
+
+fn gone_on() -> Error {
+    Error::Forked(String::from(
+        "another machine published changes to this drive meanwhile; what is in this machine's spool stays there",
+    ))
 }
 
 /// Did another machine's segment come after our lease, which is there still? Then its sender, who looks later than he

@@ -2,6 +2,8 @@
 //! is there, or its machine is told otherwise before it publishes anything more.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -78,6 +80,17 @@ impl World {
         let drive = opened.expect("it can be read");
         drive.close().await;
         drive
+    }
+
+    /// A machine that has mounted the drive, and its clock.
+    async fn with_clock(&self, machine: usize) -> (Arc<Drive>, Arc<AtomicI64>) {
+        let time = Arc::new(AtomicI64::new(0));
+        let settings = Settings {
+            clock: crate::clock::Clock::Manual(Arc::clone(&time)),
+            ..self.settings(machine)
+        };
+        let opened = fixture::open(settings, &self.store).await;
+        (opened.expect("it opens"), time)
     }
 
     /// The hash that an empty machine comes to.
@@ -507,23 +520,70 @@ async fn what_only_has_the_name_of_a_segment_is_no_fork() {
     assert_eq!(world.joined().await, hash);
 }
 
+/// More than a page of a listing holds.
+const MANY: u64 = 108;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_a_machine_wrote_late_hides_nothing_that_others_published() {
+    for published in [3, MANY] {
+        let world = World::new();
+        let first = world.with_drive().await;
+        let other = world.taking_over(B).await;
+        for _ in 0..published {
+            publish(&other).await;
+        }
+        other.close().await;
+        let hash = other.journal_head().hash;
+        // It looked a moment ago, when there was nothing of the other's.
+        first.checkpoint(&mut None).await.expect("written");
+        first.close().await;
+        assert_eq!(world.joined().await, hash);
+        for machine in [C, C] {
+            assert_eq!(world.read(machine).await.journal_head().hash, hash);
+        }
+        assert_eq!(world.session(C).await, world.joined().await);
+        let epoch = world.read(C).await.journal_head().epoch;
+        assert_eq!(epoch, EpochNo(published + 2));
+        drop(other);
+        assert_eq!(world.session(B).await, world.joined().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_was_passed_writes_no_checkpoint() {
+    for is_open in [true, false] {
+        let world = World::new();
+        let (first, time) = world.with_clock(A).await;
+        publish(&first).await;
+        let other = world.taking_over(B).await;
+        publish(&other).await;
+        if !is_open {
+            other.close().await;
+        }
+        time.fetch_add(3600 * 1_000_000_000, Ordering::SeqCst);
+        let refused = first.checkpoint(&mut None).await;
+        match is_open {
+            true => assert!(matches!(refused, Err(Error::TakenOver(_))), "{refused:?}"),
+            false => assert!(matches!(refused, Err(Error::Forked(_))), "{refused:?}"),
+        }
+        let entries = first.journal_after(Mark(0)).await.expect("listed");
+        assert!(!entries.iter().any(|entry| entry.name.starts_with("c-")));
+        first.close().await;
+        other.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_costs_one_listing_and_two_after_a_pause() {
     let world = World::new();
-    let time = Arc::new(std::sync::atomic::AtomicI64::new(0));
-    let settings = Settings {
-        clock: crate::clock::Clock::Manual(Arc::clone(&time)),
-        ..world.settings(A)
-    };
-    let opened = fixture::open(settings, &world.store).await;
-    let drive = opened.expect("a new drive");
+    let (drive, time) = world.with_clock(A).await;
     let listings = || {
         let requests = world.store.status().requests_by_kind;
         let lists = requests.iter().find(|(kind, _)| kind == "list");
         lists.map_or(0, |(_, count)| *count)
     };
     for (pause_s, expected) in [(0, 1), (60, 1), (3600, 2), (-60, 2), (0, 1)] {
-        time.fetch_add(pause_s * 1_000_000_000, std::sync::atomic::Ordering::SeqCst);
+        time.fetch_add(pause_s * 1_000_000_000, Ordering::SeqCst);
         let before = listings();
         publish(&drive).await;
         assert_eq!(listings() - before, expected, "after {pause_s} s");

@@ -125,7 +125,7 @@ impl Drive {
         let mut progress = Progress::before(base.iter().chain(&segments));
         let mut head = Head::default();
         if let Some(base) = base {
-            self.apply_checkpoint(&base, &mut head, &mut progress, watch)
+            self.apply_checkpoint(&base, &segments, &mut head, &mut progress, watch)
                 .await?;
         }
         let halt = self

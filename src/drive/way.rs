@@ -63,7 +63,7 @@ impl Drive {
         let mut progress = Progress::before(way.base.iter().chain(&way.segments));
         let mut segments = way.segments;
         if let Some(newest) = way.base {
-            let applied = self.apply_checkpoint(&newest, head, &mut progress, watch);
+            let applied = self.apply_checkpoint(&newest, &segments, head, &mut progress, watch);
             if let Err(error) = applied.await {
                 segments = self.apply_older(&newest, error, head, watch).await?;
             }
