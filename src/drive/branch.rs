@@ -293,13 +293,16 @@ impl Drive {
     }
 }
 
-/// Is the head's state listed, as far as names tell?
-pub(in crate::drive) fn is_head_among(gatherer: &Gatherer, head: &Head) -> bool {
+/// Is the segment that was followed last listed, if it is known by name?
+pub(in crate::drive) fn is_taken_among(gatherer: &Gatherer, head: &Head) -> bool {
     let mut segments = gatherer.complete(Series::Segment).into_iter();
+    head.attempt_at(head.epoch).is_none() || segments.any(|found| head.took(&found, head.epoch))
+}
+
+/// Is the head's state listed, or a later one, as far as names tell?
+pub(in crate::drive) fn is_head_among(gatherer: &Gatherer, head: &Head) -> bool {
     let mut checkpoints = gatherer.complete(Series::Checkpoint).into_iter();
-    head.attempt_at(head.epoch).is_none()
-        || segments.any(|found| head.took(&found, head.epoch))
-        || checkpoints.any(|found| found.epoch == head.epoch)
+    is_taken_among(gatherer, head) || checkpoints.any(|found| found.epoch >= head.epoch)
 }
 
 /// The newest epoch that is listed.

@@ -14,6 +14,7 @@
 //! | another's segment of the epoch after it | the other looks later than he put, and finds ours before his | it is published |
 //! | another's segment after our lease, which is there still | the other looks later than he put, and finds our lease before his segment | that one is removed |
 //! | our own other attempt | its answer was lost, and it is listed only now | that one is removed |
+//! | not the state that our segment follows, neither as a segment nor as a checkpoint | it was removed, perhaps by a machine that took it back | a checkpoint of it is put, before ours counts |
 //! | another's epoch before this one that we have otherwise | two histories (`branch.rs`) | nothing is put, or it is taken back |
 //!
 //! Of two segments of one epoch one came first. Whoever put the later one listed after that, so he finds the earlier
@@ -38,6 +39,8 @@ use crate::clock::Time;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::branch::Bearing;
+use crate::drive::branch::HeadIs;
+use crate::drive::branch::is_taken_among;
 use crate::drive::freeze::Epoch;
 use crate::drive::freeze::Segment;
 use crate::drive::history::Found;
@@ -79,7 +82,6 @@ impl LastLook {
 type Parts = Vec<(Locator, u64)>;
 
 /// What a look at the journal found.
-#[derive(Default)]
 struct Look {
     /// Our segment, if all of it is there.
     own: Option<Place>,
@@ -89,6 +91,8 @@ struct Look {
     rivals: Vec<Rival>,
     /// What nobody follows: our own other attempts, and others' that are in vain.
     useless: Vec<Locator>,
+    /// The state that our segment follows.
+    head: HeadIs,
 }
 
 /// Where our segment lies.
@@ -104,9 +108,24 @@ struct Rival {
 }
 
 impl Look {
+    fn at_nothing() -> Look {
+        Look {
+            own: None,
+            lease: None,
+            rivals: Vec::new(),
+            useless: Vec::new(),
+            head: HeadIs::Listed,
+        }
+    }
+
     /// Nobody else is about.
     fn is_quiet(&self) -> bool {
         self.lease.is_none() && self.rivals.is_empty()
+    }
+
+    /// Is all listed that is to be: what our segment follows, and where there is something beside it, that itself?
+    fn is_whole(&self) -> bool {
+        self.head != HeadIs::Missing && (self.is_quiet() || self.own.is_some())
     }
 
     /// Did this come before our segment? So did everything, as long as that is not listed.
@@ -146,7 +165,8 @@ impl Drive {
         let mut own = Vec::new();
         // Whatever fails from here on may have changed the shelf.
         if !self.take_fresh_look() {
-            let look = self.look_beside(epoch, segment).await?;
+            let is_enough = |look: &Look| !look.is_quiet() || look.head != HeadIs::Missing;
+            let look = self.look_until(epoch, segment, is_enough).await?;
             let listed = look.own.as_ref();
             own = listed.map_or_else(Vec::new, |own| own.locators.clone());
             self.go_on_or_take_back(epoch, segment, &look, &own).await?;
@@ -165,17 +185,8 @@ impl Drive {
         let Some(segment) = &epoch.segment else {
             return Ok(());
         };
-        let mut look = self.look_beside(epoch, segment).await?;
-        let mut pause = LATE_PAUSE;
         // Which of them came first is not known before ours is listed.
-        for _ in 1..LISTINGS_MAX {
-            if look.is_quiet() || look.own.is_some() {
-                break;
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-            look = self.look_beside(epoch, segment).await?;
-        }
+        let look = self.look_until(epoch, segment, Look::is_whole).await?;
         let own: Vec<Locator> = parts.iter().map(|(at, _)| at.clone()).collect();
         self.go_on_or_take_back(epoch, segment, &look, &own).await?;
         if !look.useless.is_empty() {
@@ -191,10 +202,30 @@ impl Drive {
         Ok(())
     }
 
+    /// Looks, and again for a while until it is enough: what was stored a moment ago may be listed late.
+    async fn look_until(
+        &self,
+        epoch: &Epoch,
+        segment: &Segment,
+        is_enough: impl Fn(&Look) -> bool,
+    ) -> Result<Look, Error> {
+        let mut look = self.look_beside(epoch, segment).await?;
+        let mut pause = LATE_PAUSE;
+        for _ in 1..LISTINGS_MAX {
+            if is_enough(&look) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            look = self.look_beside(epoch, segment).await?;
+        }
+        Ok(look)
+    }
+
     /// Lists the journal, and tells what is there beside our segment.
     async fn look_beside(&self, epoch: &Epoch, segment: &Segment) -> Result<Look, Error> {
         let mut head = self.journal_head();
-        let (mut look, mut gatherer) = (Look::default(), Gatherer::default());
+        let (mut look, mut gatherer) = (Look::at_nothing(), Gatherer::default());
         let mut whole: HashMap<String, Entry> = HashMap::new();
         for entry in self.journal_after(head.mark).await? {
             let mut objects = segment.objects.iter();
@@ -212,6 +243,9 @@ impl Drive {
             gatherer.add(&entry);
         }
         look.own = place(segment, &mut whole);
+        if !is_taken_among(&gatherer, &head) {
+            look.head = self.head_is(&gatherer, &head).await?;
+        }
         let mut past = gatherer.complete(Series::Segment);
         let mut news = past.split_off(past.partition_point(|found| found.epoch < epoch.number));
         self.pass_over_broken(&mut news).await?;
@@ -254,6 +288,13 @@ impl Drive {
         let beside = look.rivals.iter().filter(is_beside);
         beside.for_each(|rival| head.pass_over(&rival.found));
         self.set_journal_head(head);
+        if look.head == HeadIs::Missing {
+            let epoch = self.journal_head().epoch;
+            log::warn!(
+                "epoch {epoch} of the journal, which this one follows, is gone: a checkpoint takes its place"
+            );
+            self.write_checkpoint(&mut None).await?;
+        }
         Ok(())
     }
 
@@ -262,6 +303,9 @@ impl Drive {
             && look.is_before(*mark)
         {
             return Some(taken_over.clone());
+        }
+        if look.head == HeadIs::Replaced {
+            return Some(self.parted(self.journal_head().epoch));
         }
         let is_followed = look.is_followed(segment);
         for found in look.rivals.iter().map(|rival| &rival.found) {

@@ -24,6 +24,7 @@ use crate::id::EpochNo;
 use crate::store::Locator;
 use crate::store::Mark;
 use crate::store::Object;
+use crate::store::Span;
 use crate::store::Store;
 use crate::store::faulty::Fault;
 use crate::store::faulty::Faulty;
@@ -128,7 +129,7 @@ impl World {
 
     async fn segments(&self, epoch: EpochNo) -> Vec<Found> {
         let shelf = self.store.journal();
-        let span = crate::store::Span::After(Mark(0));
+        let span = Span::After(Mark(0));
         let page = self.store.inner().list(&shelf, span).await;
         let mut gatherer = Gatherer::default();
         let entries = page.expect("listed").entries;
@@ -149,6 +150,21 @@ impl World {
     async fn locators(&self, epoch: EpochNo) -> Vec<Locator> {
         let found = self.segments(epoch).await;
         found.iter().flat_map(Found::locators).cloned().collect()
+    }
+
+    async fn lease_listed_late(&self) {
+        let shelf = self.store.journal();
+        let newest = self.store.inner().list(&shelf, Span::Newest);
+        let entries = newest.await.expect("listed").entries;
+        let lease = entries.iter().find(|entry| entry.name.starts_with("l-"));
+        let lease = lease.expect("there is one");
+        self.store.inner().list_late(&lease.locator);
+    }
+
+    fn listings(&self) -> u64 {
+        let requests = self.store.status().requests_by_kind;
+        let lists = requests.iter().find(|(kind, _)| kind == "list");
+        lists.map_or(0, |(_, count)| *count)
     }
 
     async fn list_late(&self, epoch: EpochNo) {
@@ -520,6 +536,101 @@ async fn what_only_has_the_name_of_a_segment_is_no_fork() {
     assert_eq!(world.joined().await, hash);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_after_a_lease_that_is_listed_late_is_not_followed() {
+    let world = World::new();
+    let first = world.with_drive().await;
+    let (flushing, put) = held(&world, &first, Verb::Put).await;
+    let [pin, look] = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
+    let strike = |verb, gate: &Arc<Semaphore>| {
+        world
+            .store
+            .add(Rule::next(verb, Fault::Held(Arc::clone(gate))));
+        world.store.struck()
+    };
+    let struck = strike(Verb::Pin, &pin);
+    let settings = Settings {
+        takeover: Takeover::Force,
+        ..world.settings(B)
+    };
+    let store = Arc::clone(&world.store);
+    let opening = tokio::spawn(async move { fixture::open(settings, &store).await });
+    until(|| world.store.struck() > struck).await;
+    world.lease_listed_late().await;
+    let struck = strike(Verb::List, &look);
+    put.add_permits(1);
+    until(|| world.store.struck() > struck).await;
+    assert_eq!(
+        world.segments(EpochNo(2)).await.len(),
+        1,
+        "it came after the lease"
+    );
+    let listings = world.listings();
+    pin.add_permits(1);
+    until(|| world.listings() > listings).await;
+    world.store.inner().list_all();
+    let other = opening.await.expect("no panic").expect("taken over");
+    assert_eq!(other.journal_head().epoch, EpochNo(1));
+    look.add_permits(1);
+    was_taken_over(flushing.await);
+    publish(&other).await;
+    other.close().await;
+    first.close().await;
+    assert_eq!(world.joined().await, other.journal_head().hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_epoch_follows_is_put_back_before_that_is_published() {
+    for pause_s in [0, 3600] {
+        let world = World::new();
+        let (drive, time) = world.with_clock(A).await;
+        publish(&drive).await;
+        publish(&drive).await;
+        let gone = world.locators(EpochNo(2)).await;
+        world.store.inner().remove(&gone).await.expect("removed");
+        time.fetch_add(pause_s * 1_000_000_000, Ordering::SeqCst);
+        publish(&drive).await;
+        let hash = drive.journal_head().hash;
+        assert_eq!(world.joined().await, hash);
+        for _ in 0..2 {
+            assert_eq!(world.read(C).await.journal_head().hash, hash);
+        }
+        publish(&drive).await;
+        drive.close().await;
+        assert_eq!(world.session(C).await, world.joined().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_epoch_follows_is_put_back_when_its_machine_was_killed_before() {
+    for machine in [A, B] {
+        let world = World::new();
+        world.with_drive().await.close().await;
+        let first = world.mounted(A).await;
+        publish(&first).await;
+        world.read(B).await;
+        let gone = world.locators(EpochNo(2)).await;
+        world.store.inner().remove(&gone).await.expect("removed");
+        let struck = world.store.struck();
+        world
+            .store
+            .add(Rule::always(Verb::List, Fault::Unavailable));
+        change(&first);
+        let (waiting, store) = (Arc::clone(&first), Arc::clone(&world.store));
+        let is_patient = move || store.struck() == struck;
+        let flushing = tokio::task::spawn_blocking(move || waiting.flush(is_patient));
+        assert!(flushing.await.expect("no panic").is_err());
+        first.close().await;
+        drop(first);
+        world.store.clear();
+        let again = world.taking_over(machine).await;
+        assert_eq!(again.journal_head().epoch, EpochNo(3));
+        publish(&again).await;
+        again.close().await;
+        assert_eq!(world.joined().await, again.journal_head().hash);
+    }
+}
+
 /// More than a page of a listing holds.
 const MANY: u64 = 108;
 
@@ -577,16 +688,11 @@ async fn a_machine_that_was_passed_writes_no_checkpoint() {
 async fn an_epoch_costs_one_listing_and_two_after_a_pause() {
     let world = World::new();
     let (drive, time) = world.with_clock(A).await;
-    let listings = || {
-        let requests = world.store.status().requests_by_kind;
-        let lists = requests.iter().find(|(kind, _)| kind == "list");
-        lists.map_or(0, |(_, count)| *count)
-    };
     for (pause_s, expected) in [(0, 1), (60, 1), (3600, 2), (-60, 2), (0, 1)] {
         time.fetch_add(pause_s * 1_000_000_000, Ordering::SeqCst);
-        let before = listings();
+        let before = world.listings();
         publish(&drive).await;
-        assert_eq!(listings() - before, expected, "after {pause_s} s");
+        assert_eq!(world.listings() - before, expected, "after {pause_s} s");
     }
     drive.close().await;
 }

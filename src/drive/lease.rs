@@ -18,6 +18,7 @@ use crate::codec::note;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Takeover;
+use crate::drive::branch::HeadIs;
 use crate::drive::names::Name;
 use crate::drive::rebuild::Watch;
 use crate::store;
@@ -45,6 +46,8 @@ pub(in crate::drive) struct Held {
     pub(in crate::drive) since: Time,
     /// Leases of other machines that are to go once the drive is open here.
     displaces: Vec<Locator>,
+    /// Did this opening put one?
+    is_put: bool,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -96,19 +99,22 @@ pub(in crate::drive) fn taken_over(leased: &Error) -> Error {
 }
 
 impl Drive {
-    /// Takes the lease, or says who has it. What is taken over stays until [`Drive::displace_others`].
-    pub(in crate::drive) async fn take_lease(&self, watch: Watch<'_>) -> Result<(), Error> {
+    /// Takes the lease, or says who has it. What is taken over stays until [`Drive::displace_others`]. Tells what was
+    /// found of the state that the index had, if the journal was followed for that.
+    pub(in crate::drive) async fn take_lease(&self, watch: Watch<'_>) -> Result<HeadIs, Error> {
         self.refuse_copy()?;
+        let mut head_is = HeadIs::Listed;
         let (own, foreign) = self.leases().await?;
         if !foreign.is_empty() {
             *self.lock_lease() = Some(Held {
                 locators: own.clone(),
                 since: self.now(),
                 displaces: foreign.clone(),
+                is_put: false,
             });
             // Whoever cannot follow the journal, because of a fork perhaps, disturbs nobody.
             self.note_lease(false)?;
-            self.catch_up(watch).await?;
+            head_is = self.catch_up(watch).await?;
         }
         self.note_lease(!own.is_empty() && foreign.is_empty())?;
         self.take_name()?;
@@ -125,7 +131,7 @@ impl Drive {
                 return Err(refused);
             }
         }
-        Ok(())
+        Ok(head_is)
     }
 
     /// Where the leases lie: this state directory's own, and those of others, if they may be taken over.
@@ -257,6 +263,7 @@ impl Drive {
             locators,
             since,
             displaces,
+            is_put: true,
         });
         Ok(self.store.pin(&locator).await?)
     }
@@ -304,6 +311,11 @@ impl Drive {
 
     fn is_own_lease(&self, entry: &Entry) -> bool {
         matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if self.lineage.has(&instance))
+    }
+
+    /// Did this opening put a lease, which is to be listed?
+    pub(in crate::drive) fn has_put_lease(&self) -> bool {
+        self.held().is_some_and(|held| held.is_put)
     }
 
     /// Was this machine's lease there when it was opened, and has been since it last followed the journal?

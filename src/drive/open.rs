@@ -15,6 +15,7 @@ use crate::drive::Error;
 use crate::drive::Settings;
 use crate::drive::State;
 use crate::drive::aside;
+use crate::drive::branch::HeadIs;
 use crate::drive::cards::Pace;
 use crate::drive::control::Control;
 use crate::drive::control::Stop;
@@ -134,10 +135,11 @@ impl Drive {
     }
 
     async fn take_up(self: &Arc<Drive>, watch: Watch<'_>) -> Result<(), Error> {
+        let mut head_was = HeadIs::Listed;
         if self.settings.access == Access::Write {
-            self.take_lease(watch).await?;
+            head_was = self.take_lease(watch).await?;
         }
-        self.recover(watch).await?;
+        self.recover(&head_was, watch).await?;
         self.end_anew()?;
         self.drop_damaged_index()?;
         self.displace_others().await?;

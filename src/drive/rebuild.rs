@@ -156,13 +156,16 @@ impl Drive {
             way => way?,
         };
         let (is_news, before) = (!way.is_empty(), head.epoch);
+        let was_among = is_head_among(&gatherer, &head);
         let halt = self.go(way, &mut head, watch).await?;
         if !is_anew && let Some(branch) = self.branch_ahead(before, &halt, &gatherer, &head).await?
         {
             return Ok(Followed::Beside(branch));
         }
         let head_is = match is_news {
-            true => HeadIs::Listed,
+            true if was_among || self.settings.access == Access::Read => HeadIs::Listed,
+            // What follows it was put when it was gone, by whoever was killed then.
+            true => HeadIs::Missing,
             false => self.head_is(&gatherer, &head).await?,
         };
         if head_is == HeadIs::Replaced {
@@ -195,7 +198,7 @@ impl Drive {
     }
 
     /// What is on the journal shelf and new here, with the last that was followed; and our lease. Listed again for a
-    /// while when an epoch is missing before a later one, and once when the head is.
+    /// while when an epoch is missing before a later one, or our lease is, and once when the head is.
     async fn listed(&self, head: &Head) -> Result<(Gatherer, Option<Mark>), Error> {
         let mut pause = LATE_PAUSE;
         for number in 0..LISTINGS_MAX {
@@ -212,10 +215,13 @@ impl Drive {
             let (is_first, is_last) = (number == 0, number + 1 == LISTINGS_MAX);
             let has_news = to > head.epoch;
             let has_head = has_news || !is_first || is_head_among(&gatherer, head);
-            if is_last || (lead_to(&segments, from, to) && has_head) {
-                return Ok((gatherer, self.lease_among(&listed)));
+            let lease = self.lease_among(&listed);
+            // What came after it would be followed, and its sender takes it back.
+            let has_lease = lease.is_some() || !self.has_put_lease();
+            if is_last || (lead_to(&segments, from, to) && has_head && has_lease) {
+                return Ok((gatherer, lease));
             }
-            log::info!("the journal lacks an epoch up to {to}; it is listed again");
+            log::info!("the journal lacks an epoch up to {to}, or a lease; it is listed again");
             tokio::time::sleep(pause).await;
             pause *= 2;
         }

@@ -26,13 +26,16 @@ use crate::store::Shelf;
 use crate::store::Span;
 
 impl Drive {
-    /// Follows the journal, replays the spool, and finds out what became of packs that were on their way.
+    /// Follows the journal, from a state of which this was found, replays the spool, and finds out what became of packs
+    /// that were on their way.
     pub(in crate::drive) async fn recover(
         self: &Arc<Drive>,
+        head_was: &HeadIs,
         watch: Watch<'_>,
     ) -> Result<(), Error> {
         self.recall_lost_records();
         match self.catch_up(watch).await? {
+            HeadIs::Listed if *head_was == HeadIs::Missing => self.put_head_back(&[]).await?,
             HeadIs::Listed | HeadIs::Replaced => {}
             HeadIs::Missing => self.put_head_back(&[]).await?,
             HeadIs::Damaged(segment) => self.put_head_back(&segment).await?,
@@ -57,7 +60,7 @@ impl Drive {
     async fn put_head_back(&self, damaged: &[Locator]) -> Result<(), Error> {
         let epoch = self.journal_head().epoch;
         log::warn!(
-            "epoch {epoch}, the newest of the journal, cannot be read from Discord any more"
+            "epoch {epoch}, the newest of the journal, or what it follows cannot be read from Discord any more"
         );
         if self.settings.access == Access::Read {
             return Ok(());
