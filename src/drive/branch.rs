@@ -8,21 +8,21 @@
 //!
 //! Only what unseals makes a branch: whoever can post but has no key causes none. Nor does an attempt that came after
 //! the lease of whoever looks (its sender sees the lease and takes it back, see `deliver.rs`), nor an earlier attempt
-//! of the machine whose later one was followed.
+//! of the machine whose later one was followed, nor one that came after the one that was followed, if nobody went on
+//! from it: of two the first counts (`deliver.rs`), and the sender of the other is told when he looks.
 
 use crate::codec::segment::Kind;
 use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Halt;
+use crate::drive::bearing::Bearing;
 use crate::drive::deliver::is_void;
 use crate::drive::history::Found;
 use crate::drive::history::Gatherer;
-use crate::drive::history::Opened;
 use crate::drive::journal::Head;
 use crate::drive::journal::Share;
 use crate::drive::lineage::Sender;
-use crate::drive::lineage::are_kin;
 use crate::drive::names::Series;
 use crate::drive::parts::Part;
 use crate::id::EpochNo;
@@ -33,16 +33,6 @@ use crate::store::Mark;
 
 /// A newest segment of at most so many bytes is read at each opening for changes, to be sure of it.
 const READ_MAX: u64 = MIB;
-
-/// What a segment on the shelf means to this machine.
-pub(in crate::drive) enum Bearing {
-    /// It was followed, passed over or given up, cannot be read, or lies before all that is remembered.
-    Settled,
-    /// This state directory made it.
-    Own(Opened),
-    /// Another one did.
-    Foreign(Opened),
-}
 
 /// A history that is not this machine's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,70 +57,6 @@ pub(in crate::drive) enum HeadIs {
 }
 
 impl Drive {
-    /// Reads a segment, if need be, and tells what it means here. What is settled by that is noted in the head.
-    pub(in crate::drive) async fn bearing(
-        &self,
-        found: &Found,
-        gatherer: &Gatherer,
-        head: &mut Head,
-    ) -> Result<Bearing, Error> {
-        if head.knows(found) || head.has_forgotten(found.epoch) {
-            return Ok(Bearing::Settled);
-        }
-        let is_past = found.epoch <= head.epoch;
-        if is_past && self.are_given_up(found.locators())? {
-            return Ok(Bearing::Settled);
-        }
-        let opened = match self.open_segment(found).await {
-            Err(error) if error.is_damage() => {
-                if is_past {
-                    head.pass_over(found);
-                }
-                return Ok(Bearing::Settled);
-            }
-            opened => opened?,
-        };
-        // A head without steps knows its own epoch by the hash alone.
-        if found.epoch == head.epoch && opened.hash == head.hash {
-            head.pass_over(found);
-            return Ok(Bearing::Settled);
-        }
-        let (sender, covers) = (opened.preamble.instance, opened.preamble.through);
-        if let Sender::This(_) = self.lineage.sender(&sender, covers) {
-            return Ok(Bearing::Own(opened));
-        }
-        if is_past && self.is_outdone(found, &opened, gatherer, head).await? {
-            head.pass_over(found);
-            return Ok(Bearing::Settled);
-        }
-        Ok(Bearing::Foreign(opened))
-    }
-
-    /// Is it an earlier attempt of the machine that made what was followed, and covers no more?
-    async fn is_outdone(
-        &self,
-        found: &Found,
-        opened: &Opened,
-        gatherer: &Gatherer,
-        head: &Head,
-    ) -> Result<bool, Error> {
-        let segments = gatherer.complete(Series::Segment);
-        let Some(taken) = segments.iter().find(|other| head.took(other, found.epoch)) else {
-            return Ok(false);
-        };
-        match self.open_segment(taken).await {
-            Ok(taken_opened) => {
-                let (this, other) = (&opened.preamble, &taken_opened.preamble);
-                Ok(are_kin(&this.instance, &other.instance)
-                    && opened.previous == taken_opened.previous
-                    && this.through <= other.through
-                    && found.last_mark() < taken.last_mark())
-            }
-            Err(error) if error.is_damage() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Is there another history of what this machine's index has? Looks at what is listed of it.
     pub(in crate::drive) async fn branch_beside(
         &self,

@@ -390,7 +390,7 @@ async fn a_machine_whose_newest_segment_was_removed_or_harmed_puts_its_state_bac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_segment_that_is_listed_after_the_next_machine_published_is_a_fork_for_both() {
+async fn a_segment_that_is_listed_after_the_next_machine_published_keeps_that_machine_out() {
     let world = World::new();
     world.with_drive().await.close().await;
     world.session(A).await;
@@ -403,10 +403,167 @@ async fn a_segment_that_is_listed_after_the_next_machine_published_is_a_fork_for
     assert!(matches!(flushed, Err(Error::Forked(_))), "{flushed:?}");
     other.close().await;
     drop(other);
-    world.is_refused(A).await;
     world.is_refused(B).await;
-    // Who has no part in it is kept out by neither.
-    assert_eq!(world.session(C).await, world.joined().await);
+    // Who was first, and who has no part in it, is kept out by neither.
+    for machine in [A, C, A] {
+        assert_eq!(world.session(machine).await, world.joined().await);
+    }
+    world.is_refused(B).await;
+}
+
+/// A machine whose second epoch came to the shelf after another machine had published its own and left, and which was
+/// killed before it looked.
+async fn with_late_attempt(is_checkpoint: bool) -> World {
+    let world = World::new();
+    let first = world.with_drive().await;
+    let other = world.taking_over(B).await;
+    publish(&other).await;
+    if is_checkpoint {
+        other.checkpoint(&mut None).await.expect("written");
+    }
+    other.close().await;
+    cut_off_after_put(&world, &first).await;
+    assert_eq!(world.segments(EpochNo(2)).await.len(), 2);
+    world
+}
+
+/// Its segment comes to the shelf, and the journal is not looked at after that.
+async fn cut_off_after_put(world: &World, drive: &Arc<Drive>) {
+    world
+        .store
+        .add(Rule::always(Verb::List, Fault::Unavailable));
+    change(drive);
+    fails(drive).await;
+    drive.close().await;
+    world.store.clear();
+}
+
+/// A flush that is given up once a step of it has failed; gives why.
+async fn fails(drive: &Arc<Drive>) -> Error {
+    let failures = drive.control.board().failures;
+    let (waiting, board) = (Arc::clone(drive), Arc::clone(drive));
+    let is_patient = move || board.control.board().failures == failures;
+    let flushing = tokio::task::spawn_blocking(move || waiting.flush(is_patient));
+    let flushed = flushing.await.expect("no panic");
+    assert!(flushed.is_err(), "it cannot be published");
+    let error = drive.control.board().error.clone();
+    error.expect("it is told")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_came_too_late_keeps_out_its_sender_alone() {
+    for is_checkpoint in [false, true] {
+        for machines in [[B, C], [C, B]] {
+            let world = with_late_attempt(is_checkpoint).await;
+            for machine in machines {
+                let drive = world.mounted(machine).await;
+                publish(&drive).await;
+                publish(&drive).await;
+                drive.close().await;
+                assert_eq!(world.joined().await, drive.journal_head().hash);
+            }
+            world.is_refused(A).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_attempt_that_its_sender_went_on_from_is_another_history() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.session(A).await;
+    world.list_late(EpochNo(2)).await;
+    let other = world.mounted(B).await;
+    publish(&other).await;
+    publish(&other).await;
+    other.close().await;
+    world.store.inner().list_all();
+    drop(other);
+    for machine in [A, B] {
+        world.is_refused(machine).await;
+    }
+}
+
+/// So many reads of either kind show a wrong bit; this many pass before.
+fn harm_reads(store: &Faulty<Memory>, times: u64, skip: u64) {
+    let again = Rule {
+        times,
+        ..Rule::next(Verb::GetAgain, Fault::FlippedBit)
+    };
+    store.add(Rule {
+        verb: Verb::Get,
+        skip,
+        ..again.clone()
+    });
+    store.add(again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_beside_what_cannot_be_read() {
+    for times in [3, u64::MAX] {
+        let world = World::new();
+        let first = world.with_drive().await;
+        let other = world.taking_over(B).await;
+        publish(&other).await;
+        other.close().await;
+        // The first read is of what it sends itself.
+        harm_reads(&world.store, times, 1);
+        if times == u64::MAX {
+            change(&first);
+            let error = fails(&first).await;
+            assert!(matches!(error, Error::Damaged(_)), "{error:?}");
+            assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+            world.store.clear();
+        }
+        change(&first);
+        let flushed = flush(&first).await;
+        assert!(matches!(flushed, Err(Error::Forked(_))), "{flushed:?}");
+        assert!(waits(&first));
+        first.close().await;
+        assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+        assert_eq!(world.joined().await, other.journal_head().hash);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_lease_does_not_hide_that_another_machine_had_the_drive() {
+    for is_killed in [false, true] {
+        let world = World::new();
+        let first = world.with_drive().await;
+        change(&first);
+        first.close().await;
+        drop(first);
+        let again = world.mounted(A).await;
+        assert!(again.is_lease_kept());
+        flush(&again).await.expect("published");
+        let epoch = EpochNo(again.journal_head().epoch.0 + 1);
+        let other = world.taking_over(B).await;
+        publish(&other).await;
+        other.close().await;
+        again.renew_lease().await.expect("nobody has it");
+        assert!(!again.is_lease_kept());
+        change(&again);
+        if is_killed {
+            again.close().await;
+            drop(again);
+            let opened = world.open(A).await;
+            assert!(matches!(opened, Err(Error::Forked(_))), "{opened:?}");
+            harm_reads(&world.store, u64::MAX, 0);
+            let opened = world.open(A).await;
+            assert!(opened.is_err(), "it is not sent beside the other");
+        } else {
+            harm_reads(&world.store, u64::MAX, 0);
+            let error = fails(&again).await;
+            assert!(matches!(error, Error::Damaged(_)), "{error:?}");
+            world.store.clear();
+            let flushed = flush(&again).await;
+            assert!(matches!(flushed, Err(Error::Forked(_))), "{flushed:?}");
+            again.close().await;
+        }
+        world.store.clear();
+        assert_eq!(world.segments(epoch).await.len(), 1);
+        assert_eq!(world.joined().await, other.journal_head().hash);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -241,6 +241,20 @@ impl Drive {
         self.choose(candidates, later, head).await
     }
 
+    /// Opens a segment; reads it again for a while before it counts as one that cannot be read.
+    pub(in crate::drive) async fn open_patiently(&self, found: &Found) -> Result<Opened, Error> {
+        let mut pause = LATE_PAUSE;
+        for _ in 1..READS_MAX {
+            match self.open_segment(found).await {
+                Err(error) if error.is_damage() => log::info!("{error}; it is read again"),
+                opened => return opened,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.open_segment(found).await
+    }
+
     /// The drive is open, and is to be written to: what was passed over is noted, to go when another epoch stands in
     /// its place.
     pub(in crate::drive) fn note_passed_over(&self) -> Result<(), Error> {

@@ -231,7 +231,7 @@ impl Drive {
     }
 
     /// An error of reading a segment, with where that lies.
-    fn located(&self, found: &Found, error: &Error) -> Error {
+    pub(in crate::drive) fn located(&self, found: &Found, error: &Error) -> Error {
         let parts = found.parts.iter();
         let places = parts.filter_map(|part| self.store.address_of(&part.locator));
         let places: Vec<String> = places.collect();

@@ -277,14 +277,25 @@ impl Drive {
     }
 
     /// Says again that the drive is in use here, unless another machine has taken it over; tells whether
-    /// there was a lease to renew.
+    /// there was a lease to renew. Whoever took it over and gave it back has left none, but ours is gone then.
     pub(in crate::drive) async fn renew_lease(&self) -> Result<bool, Error> {
         let goes_on = self.control.board().barred().is_none();
         let Some(old) = self.held().filter(|_| goes_on) else {
             return Ok(false);
         };
-        for entry in self.store.pinned().await? {
-            self.refuse_takeover(&entry).await?;
+        let pinned = self.store.pinned().await?;
+        for entry in &pinned {
+            self.refuse_takeover(entry).await?;
+        }
+        if !pinned
+            .iter()
+            .any(|entry| old.locators.contains(&entry.locator))
+        {
+            log::warn!(
+                "this machine's lease is gone; another machine may have had the drive since"
+            );
+            self.note_lease(false)?;
+            self.forget_look();
         }
         self.put_lease(old.since).await?;
         self.store.remove(&old.locators).await?;

@@ -19,6 +19,8 @@
 pub mod archive;
 mod aside;
 mod base;
+mod bearing;
+mod beside;
 mod branch;
 mod card;
 mod cards;
@@ -164,7 +166,7 @@ pub struct Drive {
     imports: turn::Turns,
     tending: gc::Tending,
     head: Mutex<head::Head>,
-    last_look: deliver::LastLook,
+    last_look: beside::LastLook,
     lease: Mutex<Option<lease::Held>>,
     /// Turns of read-ahead.
     ahead: tokio::sync::Semaphore,

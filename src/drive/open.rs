@@ -203,7 +203,7 @@ impl Drive {
             imports: crate::drive::turn::Turns::default(),
             tending: crate::drive::gc::Tending::default(),
             head: Mutex::new(head),
-            last_look: crate::drive::deliver::LastLook::default(),
+            last_look: crate::drive::beside::LastLook::default(),
             lease: Mutex::new(None),
             ahead: tokio::sync::Semaphore::new(crate::drive::readahead::GROUPS_MAX),
             lease_kept: AtomicBool::new(false),

@@ -19,6 +19,8 @@ pub(in crate::drive) struct Way {
     /// The checkpoint to begin with, if one is needed.
     base: Option<Found>,
     segments: Vec<Found>,
+    /// Attempts at the epoch of that checkpoint: whichever it holds, none is news.
+    beside: Vec<Found>,
 }
 
 impl Way {
@@ -41,11 +43,17 @@ impl Drive {
         segments.retain(|found| !is_void(found, lease));
         let base = self.base(gatherer, &segments, head).await?;
         let from = base.as_ref().map_or(head.epoch, |found| found.epoch);
+        let mut beside = segments.clone();
+        beside.retain(|found| base.is_some() && found.epoch == from);
         segments.retain(|found| found.epoch > from);
         if base.is_none() && !is_anew {
             self.pass_over_given_up(&mut segments, head.through)?;
         }
-        let way = Way { base, segments };
+        let way = Way {
+            base,
+            segments,
+            beside,
+        };
         if !way.is_empty() && !is_anew {
             self.refuse_fork(head, &way.segments, way.base.is_some())
                 .await?;
@@ -64,8 +72,9 @@ impl Drive {
         let mut segments = way.segments;
         if let Some(newest) = way.base {
             let applied = self.apply_checkpoint(&newest, &segments, head, &mut progress, watch);
-            if let Err(error) = applied.await {
-                segments = self.apply_older(&newest, error, head, watch).await?;
+            match applied.await {
+                Ok(()) => way.beside.iter().for_each(|found| head.pass_over(found)),
+                Err(error) => segments = self.apply_older(&newest, error, head, watch).await?,
             }
         }
         self.apply_segments(&segments, head, &mut progress, watch)
