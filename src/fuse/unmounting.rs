@@ -62,11 +62,7 @@ impl Session {
         match (system::unmount(&path, how), how) {
             (Ok(()), How::Clean) => Ok(Unmounted::Clean),
             (Ok(()), How::Detach) => Ok(Unmounted::Detached),
-            // Somebody else may have taken it away meanwhile, and which words tell that depends on the helper.
-            (Err(error), _) => match self.reach() {
-                Ok(_) => Err(Error::Unmount(path, error)),
-                Err(unmounted) => Ok(unmounted),
-            },
+            (Err(error), _) => failed(error, self.reach()),
         }
     }
 
@@ -80,5 +76,29 @@ impl Session {
             Place::Holds { .. } => Err(Unmounted::Holds),
             Place::Covered { .. } | Place::Nowhere { .. } => Err(Unmounted::OutOfSight),
         }
+    }
+}
+
+/// What an error comes to, by where the mount can be taken away after it. Somebody else may have done that meanwhile,
+/// or mounted something; which words tell of it depends on the helper.
+fn failed(error: io::Error, after: Result<PathBuf, Unmounted>) -> Result<Unmounted, Error> {
+    match after {
+        Ok(path) => Err(Error::Unmount(path, error)),
+        Err(unmounted) => Ok(unmounted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_that_somebody_else_takes_away_meanwhile_is_gone_whatever_the_helper_says() {
+        let error = || io::Error::other("entry for /mnt not found in /etc/mtab");
+        let gone = failed(error(), Err(Unmounted::OutOfSight));
+        assert_eq!(gone.expect("gone"), Unmounted::OutOfSight);
+        let stays = failed(error(), Ok(PathBuf::from("/mnt")));
+        let said = stays.expect_err("it is there").to_string();
+        assert_eq!(said, "cannot unmount /mnt");
     }
 }
