@@ -314,6 +314,14 @@ fn read_once(machine: &Machine, options: &str, files: u64) -> Kept {
     kept
 }
 
+/// Others take all that is left of a disk.
+fn fill_up(disk: &SmallDisk) {
+    let mut others = File::create(disk.path().join("others")).expect("a file");
+    let filled = (0..).find_map(|_| others.write_all(&[7; 512]).err());
+    let filled = filled.and_then(|error| error.raw_os_error());
+    assert_eq!(filled, Some(libc::ENOSPC));
+}
+
 #[test]
 fn a_drive_is_mounted_on_a_disk_that_others_have_filled_as_the_cache_gives_way() {
     let world = World::new();
@@ -322,10 +330,27 @@ fn a_drive_is_mounted_on_a_disk_that_others_have_filled_as_the_cache_gives_way()
     let options = format!("state={},reserve=0", disk.path().display());
     let mnt = machine.mnt();
     let kept = read_once(&machine, &options, 8);
-    let mut others = File::create(disk.path().join("others")).expect("a file");
-    let filled = (0..).find_map(|_| others.write_all(&[7; 512]).err());
-    let filled = filled.and_then(|error| error.raw_os_error());
-    assert_eq!(filled, Some(libc::ENOSPC));
+    fill_up(&disk);
+    machine.mount(&["-o", &options]).good();
+    check(&mnt, &kept);
+    machine.ods(&["umount"]).good();
+}
+
+/// Its own lease is there still, so the first that is written is what the machine calls itself.
+#[test]
+fn a_drive_in_which_changes_wait_is_mounted_on_a_disk_that_others_have_filled() {
+    let world = World::new();
+    let machine = with_drive(&world);
+    let disk = SmallDisk::of(&machine.path("disk"), 16 * MIB);
+    let options = format!("state={},reserve=0,linger=600", disk.path().display());
+    let mnt = machine.mnt();
+    let mut kept = read_once(&machine, &options, 8);
+    machine.mount(&["-o", &options]).good();
+    fs::write(mnt.join("waits"), noise(99, 5 * KIB)).expect("written");
+    kept.push((PathBuf::from("waits"), 99, 5 * KIB));
+    support::kill(machine.daemon(), "KILL");
+    until("the daemon to die", || fs::metadata(&mnt).is_err());
+    fill_up(&disk);
     machine.mount(&["-o", &options]).good();
     check(&mnt, &kept);
     machine.ods(&["umount"]).good();

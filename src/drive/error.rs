@@ -1,5 +1,6 @@
 //! Why the engine could not do it.
 
+use std::io;
 use std::time::Duration;
 
 use crate::codec;
@@ -112,6 +113,18 @@ impl From<codec::Error> for Error {
 }
 
 impl Error {
+    /// Something of this machine cannot be used: its disk failed or is full, unless it is a matter of what it is and who
+    /// may use it.
+    pub(in crate::drive) fn of_local(text: String, error: &io::Error) -> Error {
+        use io::ErrorKind::{AlreadyExists, InvalidInput, IsADirectory};
+        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, Unsupported};
+        match error.kind() {
+            AlreadyExists | InvalidInput | IsADirectory | NotADirectory | NotFound
+            | PermissionDenied | Unsupported => Error::State(text),
+            _ => Error::Disk(text),
+        }
+    }
+
     /// Is what was to be read missing or not whole? Whatever else was asked for may be well.
     #[must_use]
     pub fn is_of_content(&self) -> bool {

@@ -64,7 +64,7 @@ fn read(path: &Path, drive: DriveId) -> Result<Found, Error> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(decode(&bytes, drive)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Found::Nothing),
-        Err(error) => Err(Error::State(format!("{}: {error}", path.display()))),
+        Err(error) => Err(failed(path, &error)),
     }
 }
 
@@ -137,8 +137,11 @@ pub(in crate::drive) fn rename(
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    durable::write_file(path, bytes)
-        .map_err(|error| Error::State(format!("{}: {error}", path.display())))
+    durable::write_file(path, bytes).map_err(|error| failed(path, &error))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::of_local(format!("{}: {error}", path.display()), error)
 }
 
 /// A new name for a directory that has none, or has lost it but can be told to be this drive's.

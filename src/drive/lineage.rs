@@ -233,7 +233,7 @@ fn latest(formers: &mut Vec<Former>, until_now: Instance, last: Seq) -> Former {
 }
 
 fn failed(state_dir: &Path, error: &std::io::Error) -> Error {
-    Error::State(format!("{}/{FILE}: {error}", state_dir.display()))
+    Error::of_local(format!("{}/{FILE}: {error}", state_dir.display()), error)
 }
 
 fn share_of(index: &Index, name: &Instance) -> Result<Option<Share>, Error> {

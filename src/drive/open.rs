@@ -171,7 +171,8 @@ impl Drive {
         let lineage = Lineage::read(&settings.state_dir, name, last, settings.copies)?;
         let cache_dir = settings.cache_dir();
         let cache = Cache::open(&cache_dir, settings.cache_bytes_max).map_err(|error| {
-            Error::State(format!("cannot use {}: {error}", cache_dir.display()))
+            let text = format!("cannot use {}: {error}", cache_dir.display());
+            Error::of_local(text, &error)
         })?;
         let state = State {
             gathering: crate::drive::dirty::Dirty::default(),
