@@ -153,8 +153,8 @@ impl Model {
 fn run(disk: &Double, model: &mut Model, random: &mut Random, fuel: u64, told: &str) -> Power {
     disk.world().fuel = Some(fuel);
     // Now and then there is no room for a name.
-    disk.world().failing_renames = random.below(3);
-    disk.world().failing_name_syncs = random.below(3);
+    disk.world().failing_renames = random.below(64);
+    disk.world().failing_name_syncs = random.below(64);
     let Ok(spool) = open(disk) else {
         return Power::Gone;
     };

@@ -418,11 +418,11 @@ fn a_segment_without_room_for_its_name_waits_for_it_and_so_do_all_after_it() {
     for is_renamed in [false, true] {
         let disk = Double::default();
         let spool = open(&disk, SETTINGS).expect("new spool");
-        let fail = |times| {
+        let fail = |which| {
             let mut world = disk.world();
             match is_renamed {
-                false => world.failing_renames = times,
-                true => world.failing_name_syncs = times,
+                false => world.failing_renames = which,
+                true => world.failing_name_syncs = which,
             }
         };
         fail(u64::MAX);
@@ -455,6 +455,28 @@ fn a_segment_without_room_for_its_name_waits_for_it_and_so_do_all_after_it() {
         spool.append(b"more", &[7; 500]).expect("room");
         spool.close().expect("good disk");
         assert!(disk.names_now().iter().all(|name| name.ends_with(".seg")));
+    }
+}
+
+#[test]
+fn segments_are_sealed_in_order_whichever_names_fail() {
+    for which in 0..16 {
+        let disk = Double::default();
+        let spool = open(&disk, SETTINGS).expect("new spool");
+        let mut held_back = 0;
+        for nth in 0..40 {
+            if nth % 8 == 0 {
+                disk.world().failing_renames = which;
+                disk.world().failing_name_syncs = which >> 1;
+            }
+            spool.append(b"one", &[nth; 500]).expect("room");
+            let names = disk.names_now();
+            assert!(are_in_order(&names), "{which:b}: {names:?}");
+            let open = names.iter().filter(|name| name.ends_with(".open"));
+            held_back = held_back.max(open.count());
+        }
+        // The one in use and the next one are open in any case.
+        assert_eq!(held_back > 2, which > 0, "{which:b}: {held_back}");
     }
 }
 

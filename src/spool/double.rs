@@ -41,7 +41,8 @@ pub(super) struct World {
     pub(super) capacity: Option<u64>,
     pub(super) failing_syncs: u64,
     pub(super) failing_punches: u64,
-    /// Segments whose name cannot be changed to that of a sealed one, or not durably.
+    /// Which segments cannot get the name of a sealed one, or not durably: the lowest bit is for the next, the highest
+    /// for the last before it begins anew.
     pub(super) failing_renames: u64,
     pub(super) failing_name_syncs: u64,
     pub(super) syncs: u64,
@@ -183,6 +184,12 @@ impl World {
     }
 }
 
+fn is_next_set(bits: &mut u64) -> bool {
+    let is_set = *bits & 1 == 1;
+    *bits = bits.rotate_right(1);
+    is_set
+}
+
 struct Handle {
     double: Double,
     file: u64,
@@ -226,8 +233,7 @@ impl Medium for Double {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.world();
         world.spend()?;
-        if to.ends_with(".seg") && world.failing_renames > 0 {
-            world.failing_renames -= 1;
+        if to.ends_with(".seg") && is_next_set(&mut world.failing_renames) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let file = world.find(from)?;
@@ -250,8 +256,7 @@ impl Medium for Double {
         world.spend()?;
         let last = world.pending.last();
         let is_of_seal = matches!(last, Some(Change::Name(_, name)) if name.ends_with(".seg"));
-        if is_of_seal && world.failing_name_syncs > 0 {
-            world.failing_name_syncs -= 1;
+        if is_of_seal && is_next_set(&mut world.failing_name_syncs) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         world.pending.clear();
