@@ -114,11 +114,10 @@ pub(crate) fn run(args: &args::Bot, config: Option<&Path>) -> Result<()> {
 async fn alone(plan: Plan, secret: Secret) -> Result<()> {
     let mut signals = Signals::listen()?;
     let store = plan.site.discord(&plan.state_dir)?;
-    let opened = tokio::select! {
-        opened = opening::open_on(&plan, Arc::clone(&store), secret, Listener::Terminal) => opened,
-        () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
-    };
-    let drive = opened?;
+    let listener = Listener::Terminal;
+    let opened = opening::open(&plan, Arc::clone(&store), secret, listener, &mut signals).await?;
+    let drive =
+        opened.ok_or_else(|| fault(Code::Interrupted, "interrupted before the drive was open"))?;
     let desk = Desk::alone(Arc::clone(&drive)).with_mounts(mounts::all);
     let Some(mut bot) = beside(&plan, desk, &store.messenger()) else {
         return Ok(());

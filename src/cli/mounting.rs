@@ -45,7 +45,7 @@ use crate::service::Desk;
 use crate::store::discord::Messenger;
 
 /// How long giving the lease back may take when the end must come at once.
-const LAST_REQUESTS_MAX: Duration = Duration::from_secs(3);
+const LAST_REQUESTS_MAX: Duration = Duration::from_secs(8);
 
 /// How often the line under a mount in the foreground is drawn.
 const DRAW_EVERY: Duration = Duration::from_secs(1);
@@ -126,11 +126,9 @@ impl Signals {
 pub(crate) async fn run(plan: Plan, secret: Secret, listener: Listener) -> Result<()> {
     let mut signals = Signals::listen()?;
     let store = plan.site.discord(&plan.state_dir)?;
-    let opened = tokio::select! {
-        opened = opening::open_on(&plan, Arc::clone(&store), secret, listener) => opened,
-        () = signals.next() => Err(fault(Code::Kept, "interrupted before the drive was mounted")),
-    };
-    let drive = opened?;
+    let opened = opening::open(&plan, Arc::clone(&store), secret, listener, &mut signals).await?;
+    let drive =
+        opened.ok_or_else(|| fault(Code::Kept, "interrupted before the drive was mounted"))?;
     let result = serve(&plan, &drive, &store.messenger(), listener, &mut signals).await;
     if result.is_err() {
         close(&drive).await;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use tokio::sync::Notify;
 
 use crate::cli::ask::bytes_in;
 use crate::cli::daemon::Listener;
 use crate::cli::exit::Code;
 use crate::cli::mounting;
 use crate::cli::mounting::Plan;
+use crate::cli::mounting::Signals;
 use crate::cli::permissions;
 use crate::cli::remote;
 use crate::cli::render;
@@ -33,23 +35,52 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Looks after which a wait is worth a word: two seconds. Shorter ones are usual, such as those for a rate limit.
 const LOOKS_UNTIL_TOLD: u32 = 8;
 
-/// Opens the drive of a plan, whether or not it is to be mounted.
-pub(crate) async fn open(plan: &Plan, secret: Secret, listener: Listener) -> Result<Arc<Drive>> {
-    open_on(plan, plan.site.discord(&plan.state_dir)?, secret, listener).await
-}
+/// How long giving back a lease may take that was taken for nothing.
+const GIVE_BACK_MAX: Duration = Duration::from_secs(5);
 
-/// The same on a store that is connected already.
-pub(crate) async fn open_on(
+/// Opens the drive of a plan, whether or not it is to be mounted; none when a signal came before that was done. A
+/// second signal ends it at once.
+pub(crate) async fn open(
     plan: &Plan,
     store: Arc<Discord>,
     secret: Secret,
     listener: Listener,
+    signals: &mut Signals,
+) -> Result<Option<Arc<Drive>>> {
+    let interrupt = Notify::new();
+    let opening = open_until(plan, store, secret, listener, &interrupt);
+    let mut opening = std::pin::pin!(opening);
+    tokio::select! {
+        opened = &mut opening => return opened.map(Some),
+        () = signals.next() => interrupt.notify_one(),
+    }
+    let giving_back = async {
+        if let Ok(drive) = opening.await {
+            mounting::close(&drive).await;
+        }
+    };
+    tokio::select! {
+        () = giving_back => {}
+        () = tokio::time::sleep(GIVE_BACK_MAX) => {
+            log::warn!("Discord did not answer at the end; the lease stays until the next mount");
+        }
+        () = signals.next() => {}
+    }
+    Ok(None)
+}
+
+async fn open_until(
+    plan: &Plan,
+    store: Arc<Discord>,
+    secret: Secret,
+    listener: Listener,
+    interrupt: &Notify,
 ) -> Result<Arc<Drive>> {
     let store: Arc<dyn Store> = store;
     let patience = plan.site.patience();
     tokio::select! {
         biased;
-        drive = unlock_and_open(plan, secret, listener, &store) => drive,
+        drive = unlock_and_open(plan, secret, listener, &store, interrupt) => drive,
         never = tell_waiting(&plan.name, &store, patience, listener) => match never {},
     }
 }
@@ -89,16 +120,24 @@ async fn unlock_and_open(
     secret: Secret,
     listener: Listener,
     store: &Arc<dyn Store>,
+    interrupt: &Notify,
 ) -> Result<Arc<Drive>> {
     let store = Arc::clone(store);
-    let unlocked = remote::unlock(&store, &plan.site, &plan.state_dir, &secret).await?;
-    drop(secret);
     let mut settings = plan.options.settings(plan.state_dir.clone());
-    if settings.access == Access::Write
-        && let Some(note) = permissions::check_before_mount(&plan.site).await?
-    {
-        listener.warn(&note);
-    }
+    let unlocking = async {
+        let unlocked = remote::unlock(&store, &plan.site, &plan.state_dir, &secret).await?;
+        if settings.access == Access::Write
+            && let Some(note) = permissions::check_before_mount(&plan.site).await?
+        {
+            listener.warn(&note);
+        }
+        Ok::<_, anyhow::Error>(unlocked)
+    };
+    let unlocked = tokio::select! {
+        unlocked = unlocking => unlocked?,
+        () = interrupt.notified() => return Err(drive::Error::Interrupted.into()),
+    };
+    drop(secret);
     settings.begin = plan.begin;
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
     let user = user.unwrap_or_else(|_| sys::owner().0.to_string());
@@ -107,9 +146,8 @@ async fn unlock_and_open(
     let watch = |progress: RebuildProgress| listener.progress(&rebuilding(&plan.name, progress));
     let (id, keys) = (unlocked.drive(), unlocked.keys());
     let local = settings.clone();
-    let drive = Drive::open(settings, id, keys, Arc::clone(&store), &watch)
-        .await
-        .map_err(|error| advise(error, &local))?;
+    let open = Drive::open_until(settings, id, keys, Arc::clone(&store), &watch, interrupt);
+    let drive = open.await.map_err(|error| advise(error, &local))?;
     mounting::forget_last(&drive);
     if let Some(lost) = drive.lost_records() {
         listener.warn(&format!("{lost}; see `ods verify`"));
@@ -160,7 +198,8 @@ fn lease_advice(is_ours: bool, their_dir: &Path, local: &Settings) -> String {
     let dir = their_dir.display();
     if !is_ours || their_dir.as_os_str().is_empty() {
         return String::from(
-            "unmount it there; or, if that machine is lost, mount with `-o takeover` and give up what it had not uploaded",
+            "unmount it there, after mounting it once more if it could not give the drive back at its end; or, if that machine \
+             is lost, mount with `-o takeover` and give up what it had not uploaded",
         );
     }
     if their_dir == local.state_dir {
@@ -181,7 +220,7 @@ fn lease_advice(is_ours: bool, their_dir: &Path, local: &Settings) -> String {
     match their_dir.is_dir() {
         true => format!(
             "that is this machine with another state directory, {dir}: it is mounted, or changes wait in it that are not on \
-             Discord. Mount with `-o state={dir}` and unmount, which brings them there; or give them up with `-o takeover`"
+             Discord, or it could not give the drive back. Mount with `-o state={dir}` and unmount, which brings them there; or give them up with `-o takeover`"
         ),
         false => format!(
             "that was this machine, or one of the same name, with the state directory {dir}, which is not here any more; what \

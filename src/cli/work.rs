@@ -234,11 +234,10 @@ pub(crate) fn plan(
 /// In this process, on a drive that is opened for it.
 async fn here(plan: Plan, secret: Secret, job: Job) -> Result<Value> {
     let mut signals = Signals::listen()?;
-    let opened = tokio::select! {
-        opened = opening::open(&plan, secret, Listener::Terminal) => opened,
-        () = signals.next() => Err(fault(Code::Interrupted, "interrupted before the drive was open")),
-    };
-    let drive = opened?;
+    let store = plan.site.discord(&plan.state_dir)?;
+    let opened = opening::open(&plan, store, secret, Listener::Terminal, &mut signals).await?;
+    let drive =
+        opened.ok_or_else(|| fault(Code::Interrupted, "interrupted before the drive was open"))?;
     let cancel = Arc::new(AtomicBool::new(false));
     let work = tokio::task::spawn_blocking({
         let (drive, cancel) = (Arc::clone(&drive), Arc::clone(&cancel));

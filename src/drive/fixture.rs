@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::codec::key::Keys;
 use crate::codec::key::MasterKey;
 use crate::codec::note;
@@ -42,10 +44,19 @@ pub(crate) async fn open_watched<S: Store>(
     store: &Arc<S>,
     watch: Watch<'_>,
 ) -> Result<Arc<Drive>, Error> {
+    open_until(settings, store, watch, &Notify::new()).await
+}
+
+pub(crate) async fn open_until<S: Store>(
+    settings: Settings,
+    store: &Arc<S>,
+    watch: Watch<'_>,
+    interrupt: &Notify,
+) -> Result<Arc<Drive>, Error> {
     let id = DriveId([7; 16]);
     let keys = Keys::derive(&MasterKey::from_bytes([9; 32]), id);
     let store = Arc::clone(store) as Arc<dyn Store>;
-    Drive::open(settings, id, keys, store, watch).await
+    Drive::open_until(settings, id, keys, store, watch, interrupt).await
 }
 
 /// Puts something that is no segment under the name of one of this epoch.

@@ -320,6 +320,15 @@ impl Drive {
         Ok(())
     }
 
+    /// Gives back a lease that was on its way when nobody waited for it any more.
+    pub(in crate::drive) async fn drop_unheard_lease(&self) -> Result<(), Error> {
+        let (own, _) = self.leases().await?;
+        match own.is_empty() {
+            true => Ok(()),
+            false => Ok(self.store.remove(&own).await?),
+        }
+    }
+
     fn is_own_lease(&self, entry: &Entry) -> bool {
         matches!(Name::parse(&entry.name), Some(Name::Lease { instance, .. }) if self.lineage.has(&instance))
     }
@@ -365,6 +374,8 @@ impl Drive {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use tokio::sync::Notify;
 
     use super::*;
     use crate::drive::Settings;
@@ -509,6 +520,64 @@ mod tests {
         flush(&second).await;
         second.renew_lease().await.expect("it is ours");
         second.close().await;
+    }
+
+    /// Interrupts an opening that has put its lease, and waits for this; gives how it ended.
+    async fn interrupted(
+        dir: &std::path::Path,
+        store: &Arc<Faulty<Memory>>,
+        rule: Rule,
+    ) -> Result<Arc<Drive>, Error> {
+        store.add(rule);
+        let interrupt = Arc::new(Notify::new());
+        let opening = tokio::spawn({
+            let (settings, store) = (fixture::settings(dir), Arc::clone(store));
+            let interrupt = Arc::clone(&interrupt);
+            async move { fixture::open_until(settings, &store, &|_| {}, &interrupt).await }
+        });
+        let is_lease = |entry: &Entry| matches!(Name::parse(&entry.name), Some(Name::Lease { .. }));
+        loop {
+            let listed = store.list(&store.journal(), Span::Newest).await;
+            if listed.expect("listed").entries.iter().any(is_lease) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        interrupt.notify_one();
+        let ended = opening.await.expect("no panic");
+        store.clear();
+        ended
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_opening_that_is_interrupted_gives_back_the_lease_unless_changes_wait() {
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let dirs = [(); 3].map(|()| tempfile::tempdir().expect("temporary directory"));
+        let first = open(dirs[0].path(), &store, Takeover::Refuse).await;
+        let first = first.expect("a new drive");
+        flush(&first).await;
+        first.close().await;
+        let never = || Arc::new(tokio::sync::Semaphore::new(0));
+        // While the journal is read, and while the lease is on its way.
+        for rule in [
+            Rule::always(Verb::Get, Fault::Held(never())),
+            Rule::next(Verb::Put, Fault::HeldAnswer(never())),
+        ] {
+            let ended = interrupted(dirs[1].path(), &store, rule).await;
+            assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+            let other = open(dirs[2].path(), &store, Takeover::Refuse).await;
+            other.expect("nobody holds the drive").close().await;
+        }
+        let second = open(dirs[1].path(), &store, Takeover::Refuse).await;
+        let second = second.expect("nobody holds the drive");
+        note(&second);
+        second.close().await;
+        drop(second);
+        let rule = Rule::always(Verb::Pinned, Fault::Held(never()));
+        let ended = interrupted(dirs[1].path(), &store, rule).await;
+        assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+        let refused = open(dirs[2].path(), &store, Takeover::Refuse).await;
+        assert!(matches!(refused, Err(Error::Leased { .. })), "{refused:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,8 @@ use std::sync::RwLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::cache::Cache;
 use crate::codec::key::Keys;
 use crate::drive::Access;
@@ -90,8 +92,24 @@ impl Drive {
         store: Arc<dyn Store>,
         watch: Watch<'_>,
     ) -> Result<Arc<Drive>, Error> {
-        let open = || Drive::open_once(&settings, id, &keys, &store, watch);
+        Drive::open_until(settings, id, keys, store, watch, &Notify::new()).await
+    }
+
+    /// The same, until somebody interrupts it: then a lease that was taken for nothing is given back.
+    ///
+    /// # Errors
+    /// As [`Drive::open`], and [`Error::Interrupted`].
+    pub async fn open_until(
+        settings: Settings,
+        id: DriveId,
+        keys: Keys,
+        store: Arc<dyn Store>,
+        watch: Watch<'_>,
+        interrupt: &Notify,
+    ) -> Result<Arc<Drive>, Error> {
+        let open = || Drive::open_once(&settings, id, &keys, &store, watch, interrupt);
         let drive = match open().await {
+            result @ Err((Error::Interrupted, _)) => result,
             // It is marked as damaged now, so this time it is rebuilt.
             Err((_, Some(_))) => open().await,
             Err((Error::Disk(why), None)) if cache_gives_way(&settings) => {
@@ -110,12 +128,19 @@ impl Drive {
         keys: &Keys,
         store: &Arc<dyn Store>,
         watch: Watch<'_>,
+        interrupt: &Notify,
     ) -> Result<Arc<Drive>, (Error, Option<String>)> {
         let (settings, keys, store) = (settings.clone(), keys.clone(), Arc::clone(store));
         let drive = Drive::assemble(settings, id, keys, store).map_err(|error| (error, None))?;
         let drive = Arc::new(drive);
         drive.this.get_or_init(|| Arc::downgrade(&drive));
-        if let Err(error) = drive.take_up(watch).await {
+        // Left off between two steps, it is as if the second had failed.
+        let taken_up = tokio::select! {
+            biased;
+            () = interrupt.notified() => Err(Error::Interrupted),
+            taken_up = drive.take_up(watch) => taken_up,
+        };
+        if let Err(error) = taken_up {
             let error = drive.explain_no_space(error);
             drive.give_up_anew();
             let is_rival = matches!(error, Error::Forked(_) | Error::TakenOver(_));
@@ -127,6 +152,12 @@ impl Drive {
             let has_none = matches!(drive.unpublished(through), Ok(None));
             if goes_on_there || had_none || has_none {
                 drop(drive.drop_lease().await);
+                if matches!(error, Error::Interrupted) {
+                    drop(drive.drop_unheard_lease().await);
+                }
+            }
+            if matches!(error, Error::Interrupted) {
+                return Err((error, None));
             }
             return Err((drive.with_damaged_index(error), drive.index.damage()));
         }
