@@ -4,6 +4,7 @@ use std::fs::File;
 use std::fs::Permissions;
 use std::fs::TryLockError;
 use std::io;
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -29,7 +30,7 @@ pub(in crate::drive) struct Lock {
 /// Makes a state directory, if it is not there, for its owner alone, and locks it. The directory itself is
 /// locked: a file in it can be removed, and the next process would lock another one.
 pub(in crate::drive) fn lock(state_dir: &Path) -> Result<Lock, Error> {
-    let told = |error: io::Error| cannot_use(state_dir, &error.to_string());
+    let told = |error: io::Error| failed(state_dir, "", &error);
     durable::make_dir(state_dir).map_err(told)?;
     let dir = File::open(state_dir).map_err(told)?;
     keep_private(state_dir, &dir)?;
@@ -42,20 +43,50 @@ pub(in crate::drive) fn lock(state_dir: &Path) -> Result<Lock, Error> {
         }
     }
     match durable::open_locked(&state_dir.join(NAME)) {
-        Ok(Some(file)) => Ok(Lock { dir, file }),
+        Ok(Some(file)) => {
+            sign(&file);
+            Ok(Lock { dir, file })
+        }
         Ok(None) => Err(in_use(state_dir)),
-        Err(error) => Err(cannot_use(
-            state_dir,
-            &format!("its file `{NAME}` cannot be locked: {error}"),
-        )),
+        Err(error) => {
+            let what = format!("its file `{NAME}` cannot be locked: ");
+            Err(failed(state_dir, &what, &error))
+        }
+    }
+}
+
+/// Says in the file who has it locked. On a full disk that may be left unsaid.
+fn sign(mut file: &File) {
+    let pid = format!("{}\n", std::process::id());
+    let signed = file
+        .set_len(0)
+        .and_then(|()| file.write_all(pid.as_bytes()));
+    if let Err(error) = signed {
+        log::debug!("the lock does not say whose it is: {error}");
     }
 }
 
 fn in_use(state_dir: &Path) -> Error {
+    let holder = std::fs::read_to_string(state_dir.join(NAME)).ok();
+    let holder = holder.and_then(|pid| pid.trim().parse::<u32>().ok());
+    let (who, or) = match holder {
+        Some(pid) => (
+            format!(" ({pid})"),
+            format!(
+                "; while it is still opening the drive neither knows of it, and `kill {pid}` ends it"
+            ),
+        ),
+        None => (String::new(), String::new()),
+    };
     Error::State(format!(
-        "{} is in use by another ods process; see `ods status`, or end it with `ods umount`",
+        "{} is in use by another ods process{who}; see `ods status`, or end it with `ods umount`{or}",
         state_dir.display()
     ))
+}
+
+fn failed(state_dir: &Path, what: &str, error: &io::Error) -> Error {
+    let text = format!("cannot use {}: {what}{error}", state_dir.display());
+    Error::of_local(text, error)
 }
 
 fn cannot_use(state_dir: &Path, why: &str) -> Error {
@@ -64,7 +95,7 @@ fn cannot_use(state_dir: &Path, why: &str) -> Error {
 
 /// What lies there is in the plain.
 fn keep_private(state_dir: &Path, dir: &File) -> Result<(), Error> {
-    let told = |error: io::Error| cannot_use(state_dir, &error.to_string());
+    let told = |error: io::Error| failed(state_dir, "", &error);
     let mode = dir.metadata().map_err(told)?.mode() & 0o7777;
     if mode & OTHERS == 0 {
         return Ok(());
@@ -97,6 +128,12 @@ mod tests {
         std::fs::remove_file(dir.path().join(NAME)).expect("removed");
         let refused = lock(dir.path()).expect_err("it is in use").to_string();
         assert!(refused.contains("in use by another ods"), "{refused}");
+        assert!(!refused.contains("kill"), "{refused}");
+        drop(held);
+        let held = lock(dir.path()).expect("nobody has it any more");
+        let refused = lock(dir.path()).expect_err("it is in use").to_string();
+        let who = format!("another ods process ({})", std::process::id());
+        assert!(refused.contains(&who), "{refused}");
         drop(held);
         drop(lock(dir.path()).expect("nobody has it any more"));
     }
