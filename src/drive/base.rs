@@ -12,6 +12,7 @@ use crate::drive::rebuild::Progress;
 use crate::drive::rebuild::Watch;
 use crate::drive::rebuild::lead_to;
 use crate::id::EpochNo;
+use crate::id::Seq;
 use crate::store::Entry;
 use crate::store::Mark;
 use crate::store::Span;
@@ -39,21 +40,32 @@ fn reaches_back(gatherer: &Gatherer) -> bool {
 }
 
 impl Drive {
-    /// The checkpoint to begin with, if one is needed. An index that is there is given up only for one that is whole,
-    /// and that has all that this machine published: otherwise that would be gone, and nobody would know.
+    /// The checkpoint to begin with, if one is needed, and how far it tells that this state directory has published.
     pub(in crate::drive) async fn base(
         &self,
         gatherer: &Gatherer,
         segments: &[Found],
         head: &Head,
-    ) -> Result<Option<Found>, Error> {
-        for found in bases(gatherer, segments, head.epoch).into_iter().rev() {
-            if head.epoch == EpochNo(0) {
-                return Ok(Some(found));
-            }
-            match self.share_in(&found).await {
+    ) -> Result<Option<(Found, Seq)>, Error> {
+        let mut checkpoints = bases(gatherer, segments, head.epoch);
+        match head.epoch {
+            EpochNo(0) => Ok(checkpoints.pop().map(|newest| (newest, head.through))),
+            _ => self.newest_sound(&checkpoints, head).await,
+        }
+    }
+
+    /// The newest of these checkpoints that is whole, and how far it tells that this state directory has published: an
+    /// index that is there is given up only for one that has all of that. Otherwise it would be gone, and nobody would
+    /// know.
+    pub(in crate::drive) async fn newest_sound(
+        &self,
+        checkpoints: &[Found],
+        head: &Head,
+    ) -> Result<Option<(Found, Seq)>, Error> {
+        for found in checkpoints.iter().rev() {
+            match self.share_in(found).await {
                 Ok(through) if through < head.through => return Err(self.parted(EpochNo(0))),
-                Ok(_) => return Ok(Some(found)),
+                Ok(through) => return Ok(Some((found.clone(), through))),
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }

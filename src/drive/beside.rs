@@ -58,6 +58,8 @@ pub(in crate::drive) struct Look {
     pub(in crate::drive) useless: Vec<Locator>,
     /// The state that our segment follows.
     pub(in crate::drive) head: HeadIs,
+    /// Another's checkpoint of our epoch or of a later one is there, which does not hold our segment.
+    pub(in crate::drive) is_passed: bool,
     /// What is called a segment of our epoch or of a later one and cannot be read.
     pub(in crate::drive) unclear: Option<Error>,
 }
@@ -83,12 +85,14 @@ impl Look {
             useless: Vec::new(),
             head: HeadIs::Listed,
             unclear: None,
+            is_passed: false,
         }
     }
 
     /// Nobody else is about.
     pub(in crate::drive) fn is_quiet(&self) -> bool {
-        self.lease.is_none() && self.rivals.is_empty() && self.unclear.is_none()
+        let is_clear = self.unclear.is_none() && !self.is_passed;
+        is_clear && self.lease.is_none() && self.rivals.is_empty()
     }
 
     /// Is all listed that is to be: what our segment follows, and where there is something beside it, that itself?
@@ -175,7 +179,36 @@ impl Drive {
             }
         }
         self.set_journal_head(head);
+        let mut checkpoints = gatherer.complete(Series::Checkpoint);
+        checkpoints.retain(|found| found.epoch >= epoch.number);
+        self.look_at_checkpoints(&checkpoints, segment, &mut look)
+            .await?;
         Ok(look)
+    }
+
+    /// Whoever wrote a checkpoint of our epoch, or of a later one, has published that.
+    async fn look_at_checkpoints(
+        &self,
+        checkpoints: &[Found],
+        segment: &Segment,
+        look: &mut Look,
+    ) -> Result<(), Error> {
+        for found in checkpoints {
+            let Some(first) = found.parts.first() else {
+                continue;
+            };
+            match self.open_part(first).await {
+                Ok((header, ..)) if header.previous == segment.hash => {}
+                Ok(_) if is_void(found, self.lease_mark().await?) => {
+                    look.useless.extend(found.locators().cloned());
+                }
+                Ok(_) => look.is_passed = true,
+                // What only has the name of one leads nobody anywhere.
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The journal was looked at, and nobody else is about.

@@ -52,6 +52,8 @@ pub(in crate::drive) enum HeadIs {
     Missing,
     /// Its segment is, and cannot be read.
     Damaged(Vec<Locator>),
+    /// The same, and a checkpoint has what it held.
+    Covered(Vec<Locator>),
     /// Another one of the same epoch is there in its place.
     Replaced,
 }
@@ -128,7 +130,13 @@ impl Drive {
                 continue;
             };
             match self.open_part(first).await {
-                Ok((header, ..)) if header.previous == head.hash => return Ok(HeadIs::Listed),
+                Ok((header, ..)) if header.previous == head.hash => match is {
+                    HeadIs::Damaged(segment) if self.is_sound(&found).await? => {
+                        return Ok(HeadIs::Covered(segment));
+                    }
+                    HeadIs::Damaged(_) => {}
+                    _ => return Ok(HeadIs::Listed),
+                },
                 Ok(_) => is = HeadIs::Replaced,
                 Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),

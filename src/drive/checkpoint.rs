@@ -45,7 +45,7 @@ pub(in crate::drive) struct Writing<'d> {
     after: Vec<u8>,
     /// A part that is not put yet.
     /// It is put, but the store has not given it back yet.
-    unproven: Option<(Locator, u64)>,
+    unproven: Option<Locator>,
     ready: Option<Object>,
     bytes: u64,
 }
@@ -133,11 +133,11 @@ impl Drive {
         while let Some(object) = writing.next()? {
             let part = match writing.unproven.clone() {
                 Some(part) => part,
-                None => self.put_part(object).await?,
+                None => self.put_part(object.clone()).await?,
             };
             writing.unproven = Some(part.clone());
             // Older history goes on the strength of it.
-            let is_kept = self.is_kept(&[part]).await?;
+            let is_kept = self.is_kept_as_sent(&[(&part, &object)]).await?;
             writing.unproven = None;
             if !is_kept {
                 return Err(not_kept());
@@ -152,10 +152,9 @@ impl Drive {
         self.prune_journal().await
     }
 
-    async fn put_part(&self, part: Object) -> Result<(Locator, u64), Error> {
-        let bytes = part.body.len();
+    async fn put_part(&self, part: Object) -> Result<Locator, Error> {
         let locator = self.put_journal(vec![part]).await?.pop();
-        Ok((locator.ok_or(Error::Malformed)?, bytes))
+        locator.ok_or(Error::Malformed)
     }
 
     /// Remembers the head durably.

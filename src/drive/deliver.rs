@@ -14,6 +14,7 @@
 //! | another's segment of the epoch after it | the other looks later than he put, and finds ours before his | it is published |
 //! | another's segment after our lease, which is there still | the other looks later than he put, and finds our lease before his segment | that one is removed |
 //! | something under the name of a segment of the epoch, or of a later one, that cannot be read | nobody knows, unless it came after our lease or nobody else had the drive meanwhile | ours is taken back for now, and it is read again |
+//! | another's checkpoint of the epoch, or of a later one | the other published it | ours is taken back |
 //! | our own other attempt | its answer was lost, and it is listed only now | that one is removed |
 //! | not the state that our segment follows, neither as a segment nor as a checkpoint | it was removed, perhaps by a machine that took it back | a checkpoint of it is put, before ours counts |
 //! | another's epoch before this one that we have otherwise | two histories (`branch.rs`) | nothing is put, or it is taken back |
@@ -47,9 +48,6 @@ use crate::store::Mark;
 /// How often a segment is made that the store does not keep whole, before that is an error.
 const SEGMENTS_MAX: u32 = 4;
 
-/// Parts of a segment, where they lie, and their lengths.
-type Parts = Vec<(Locator, u64)>;
-
 impl Drive {
     /// Makes the segment and puts it; again under other names when the store keeps less of it than it says.
     pub(in crate::drive) fn make_public(&self, epoch: &mut Epoch) -> Result<(), Error> {
@@ -58,17 +56,19 @@ impl Drive {
                 self.prepare(epoch)?;
             }
             self.control.post(|board| board.phase = Phase::Publishing);
-            let parts = self.wait_for(self.publish(epoch))?;
-            if self.wait_for(self.is_kept(&parts))? {
-                return self.wait_for(self.look_after(epoch, &parts));
+            let own = self.wait_for(self.publish(epoch))?;
+            let objects = epoch.segment.iter().flat_map(|segment| &segment.objects);
+            let sent: Vec<_> = own.iter().zip(objects).collect();
+            if self.wait_for(self.is_kept_as_sent(&sent))? {
+                return self.wait_for(self.look_after(epoch, &own));
             }
             epoch.segment = None;
         }
         Err(not_kept())
     }
 
-    /// Puts the segment, unless history is known to have gone on without us. Gives its parts and their lengths.
-    async fn publish(&self, epoch: &Epoch) -> Result<Parts, Error> {
+    /// Puts the segment, unless history is known to have gone on without us. Gives where its parts lie.
+    async fn publish(&self, epoch: &Epoch) -> Result<Vec<Locator>, Error> {
         let Some(segment) = &epoch.segment else {
             return Ok(Vec::new());
         };
@@ -81,24 +81,21 @@ impl Drive {
             own = listed.map_or_else(Vec::new, |own| own.locators.clone());
             self.go_on_or_take_back(epoch, segment, &look, &own).await?;
         }
-        let locators = match own.is_empty() {
-            true => self.put_journal(segment.objects.clone()).await?,
+        match own.is_empty() {
+            true => self.put_journal(segment.objects.clone()).await,
             // An earlier attempt got through; only its answer was lost.
-            false => own,
-        };
-        let bytes = segment.objects.iter().map(|object| object.body.len());
-        Ok(locators.into_iter().zip(bytes).collect())
+            false => Ok(own),
+        }
     }
 
     /// The segment is on the shelf: does it count?
-    async fn look_after(&self, epoch: &mut Epoch, parts: &Parts) -> Result<(), Error> {
+    async fn look_after(&self, epoch: &mut Epoch, own: &[Locator]) -> Result<(), Error> {
         let Some(segment) = &epoch.segment else {
             return Ok(());
         };
         // Which of them came first is not known before ours is listed.
         let look = self.look_until(epoch, segment, Look::is_whole).await?;
-        let own: Vec<Locator> = parts.iter().map(|(at, _)| at.clone()).collect();
-        self.go_on_or_take_back(epoch, segment, &look, &own).await?;
+        self.go_on_or_take_back(epoch, segment, &look, own).await?;
         if !look.useless.is_empty() {
             self.store.remove(&look.useless).await?;
         }
@@ -151,6 +148,9 @@ impl Drive {
             return Some(self.parted(self.journal_head().epoch));
         }
         let is_followed = look.is_followed(segment);
+        if look.is_passed && !is_followed {
+            return Some(gone_on());
+        }
         for found in look.rivals.iter().map(|rival| &rival.found) {
             if found.epoch < epoch.number {
                 return Some(self.parted(found.epoch));

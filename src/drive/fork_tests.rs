@@ -788,6 +788,159 @@ async fn what_an_epoch_follows_is_put_back_when_its_machine_was_killed_before() 
     }
 }
 
+/// The first machine has published a second epoch, which cannot be read any more, and was cut off when it had put a
+/// checkpoint in its place.
+async fn with_harmed_epoch() -> World {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.read(B).await;
+    world.session(A).await;
+    let harmed = world.locators(EpochNo(2)).await;
+    assert!(
+        world
+            .store
+            .inner()
+            .tamper(&harmed[0], |bytes| bytes[99] ^= 1)
+    );
+    world
+        .store
+        .add(Rule::always(Verb::Remove, Fault::Unavailable));
+    let opened = world.open(A).await;
+    assert!(opened.is_err(), "the harmed one cannot be removed");
+    world.store.clear();
+    assert_eq!(world.segments(EpochNo(2)).await.len(), 1);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_leads_around_an_epoch_that_cannot_be_read() {
+    for machines in [[A, B], [B, A]] {
+        let world = with_harmed_epoch().await;
+        for machine in machines {
+            // It still holds the lease.
+            let drive = world.taking_over(machine).await;
+            assert_eq!(drive.halt(), None);
+            publish(&drive).await;
+            drive.close().await;
+            assert_eq!(world.joined().await, drive.journal_head().hash);
+        }
+        assert_eq!(world.read(C).await.journal_head().epoch, EpochNo(4));
+    }
+    let world = with_harmed_epoch().await;
+    world.taking_over(A).await.close().await;
+    world.one_attempt_each(&[1]).await;
+    assert!(world.segments(EpochNo(2)).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_not_left_behind_for_a_checkpoint() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    let waiting = world.mounted(B).await;
+    change(&waiting);
+    waiting.close().await;
+    drop(waiting);
+    let other = world.taking_over(A).await;
+    publish(&other).await;
+    other.checkpoint(&mut None).await.expect("written");
+    other.close().await;
+    let harmed = world.locators(EpochNo(2)).await;
+    assert!(
+        world
+            .store
+            .inner()
+            .tamper(&harmed[0], |bytes| bytes[99] ^= 1)
+    );
+    world.is_refused(B).await;
+    let shown = world.read(B).await;
+    assert_eq!(shown.journal_head().epoch, EpochNo(1));
+    assert!(waits(&shown));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_is_listed_late_tells_that_its_epoch_was_published() {
+    let world = with_harmed_epoch().await;
+    let shelf = world.store.journal();
+    let page = world.store.inner().list(&shelf, Span::After(Mark(0)));
+    let entries = page.await.expect("listed").entries;
+    let checkpoint = entries.iter().find(|entry| entry.name.starts_with("c-"));
+    let checkpoint = checkpoint.expect("there is one");
+    world.store.inner().list_late(&checkpoint.locator);
+    let other = world.taking_over(B).await;
+    assert!(other.halt().is_some(), "it is given up");
+    world.store.inner().list_all();
+    change(&other);
+    let flushed = flush(&other).await;
+    assert!(matches!(flushed, Err(Error::Forked(_))), "{flushed:?}");
+    other.close().await;
+    drop(other);
+    let hash = world.joined().await;
+    let first = world.taking_over(A).await;
+    assert_eq!(first.journal_head().hash, hash);
+    publish(&first).await;
+    first.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_that_was_given_up_makes_no_fork() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    world.session(A).await;
+    let other = world.mounted(B).await;
+    for _ in 0..3 {
+        publish(&other).await;
+        other.checkpoint(&mut None).await.expect("written");
+    }
+    other.close().await;
+    let state = world.dirs[A].path();
+    std::fs::remove_dir_all(state.join("spool")).expect("removed");
+    std::fs::remove_file(state.join("spool.end")).expect("removed");
+    for _ in 0..2 {
+        assert_eq!(world.session(A).await, world.joined().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_back_and_followed_all_the_same_is_no_fork() {
+    let world = World::new();
+    let first = world.with_drive().await;
+    let (flushing, look) = held(&world, &first, Verb::List).await;
+    let other = world.taking_over(B).await;
+    assert_eq!(other.journal_head().epoch, EpochNo(2), "it is followed");
+    world.list_late(EpochNo(2)).await;
+    look.add_permits(1);
+    was_taken_over(flushing.await);
+    assert!(waits(&first));
+    first.close().await;
+    drop(first);
+    world.store.inner().list_all();
+    assert!(world.segments(EpochNo(2)).await.is_empty());
+    publish(&other).await;
+    other.close().await;
+    assert_eq!(world.joined().await, other.journal_head().hash);
+    let again = world.mounted(A).await;
+    assert_eq!(again.journal_head().hash, other.journal_head().hash);
+    assert!(!waits(&again), "all of it is in the drive");
+    publish(&again).await;
+    again.close().await;
+    assert_eq!(world.joined().await, again.journal_head().hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_is_not_kept_as_it_was_sent_is_sent_again() {
+    let world = World::new();
+    let drive = world.with_drive().await;
+    let (flushing, proof) = held(&world, &drive, Verb::Get).await;
+    let sent = world.locators(EpochNo(2)).await;
+    assert!(world.store.inner().tamper(&sent[0], |bytes| bytes[99] ^= 1));
+    proof.add_permits(1);
+    flushing.await.expect("no panic").expect("published");
+    drive.close().await;
+    world.one_attempt_each(&[2]).await;
+    assert_ne!(world.locators(EpochNo(2)).await, sent);
+    assert_eq!(world.joined().await, drive.journal_head().hash);
+}
+
 /// More than a page of a listing holds.
 const MANY: u64 = 108;
 

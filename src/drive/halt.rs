@@ -45,6 +45,8 @@ pub struct Halt {
     /// The attempts at it, none of which can be read, if nothing follows it.
     newest: Option<Vec<Locator>>,
     fate: Fate,
+    /// Are there attempts at it, none of which can be read?
+    is_unreadable: bool,
 }
 
 /// What becomes of what the epoch held.
@@ -70,6 +72,7 @@ impl Halt {
             what_now: String::new(),
             newest: None,
             fate: Fate::Unknown,
+            is_unreadable: false,
         }
     }
 
@@ -82,7 +85,20 @@ impl Halt {
             what_now: String::new(),
             newest: None,
             fate: Fate::Unknown,
+            is_unreadable: false,
         }
+    }
+
+    /// None of the attempts at the next epoch can be read.
+    pub(in crate::drive) fn unreadable(whole: EpochNo, why: String) -> Halt {
+        Halt {
+            is_unreadable: true,
+            ..Halt::at(whole, why)
+        }
+    }
+
+    pub(in crate::drive) fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     /// Nothing follows these attempts, and none of them can be read.

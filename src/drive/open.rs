@@ -198,7 +198,8 @@ impl Drive {
             least_free_bytes: least_free(&settings.state_dir),
         };
         let spool = Spool::open_noted(&spool_dir, &settings.state_dir.join(SPOOL_END), spool)?;
-        let last = spool.usage().appended;
+        // A spool that was given up had records, too.
+        let last = spool.usage().appended.max(head.through);
         let lineage = Lineage::read(&settings.state_dir, name, last, settings.copies)?;
         let cache_dir = settings.cache_dir();
         let cache = Cache::open(&cache_dir, settings.cache_bytes_max).map_err(|error| {

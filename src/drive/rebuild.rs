@@ -157,7 +157,13 @@ impl Drive {
         };
         let (is_news, before) = (!way.is_empty(), head.epoch);
         let was_among = is_head_among(&gatherer, &head);
-        let halt = self.go(way, &mut head, watch).await?;
+        let halt = match self.go(way, &mut head, watch).await {
+            Err(error @ Error::Forked(_)) => {
+                self.stay_beside(error)?;
+                return Ok(Followed::Up(HeadIs::Listed));
+            }
+            halt => halt?,
+        };
         if !is_anew && let Some(branch) = self.branch_ahead(before, &halt, &gatherer, &head).await?
         {
             return Ok(Followed::Beside(branch));
@@ -259,7 +265,7 @@ impl Drive {
                     return Ok(Some(Halt::at(head.epoch, why)));
                 }
                 Err(error) if error.is_damage() => {
-                    let halt = Halt::at(head.epoch, error.to_string());
+                    let halt = Halt::unreadable(head.epoch, error.to_string());
                     return Ok(Some(match later.is_empty() {
                         true => halt.at_the_end(candidates),
                         false => halt,

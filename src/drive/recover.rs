@@ -39,6 +39,8 @@ impl Drive {
             HeadIs::Listed | HeadIs::Replaced => {}
             HeadIs::Missing => self.put_head_back(&[]).await?,
             HeadIs::Damaged(segment) => self.put_head_back(&segment).await?,
+            // Left by whoever was killed before it went, it would keep others from the checkpoint.
+            HeadIs::Covered(segment) => self.store.remove(&segment).await?,
         }
         let through = self.journal_head().through;
         self.note_base()?;
