@@ -17,13 +17,14 @@
 //! | another's checkpoint of the epoch, or of a later one | the other published it | ours is taken back |
 //! | our own other attempt | its answer was lost, and it is listed only now | that one is removed |
 //! | not the state that our segment follows, neither as a segment nor as a checkpoint | it was removed, perhaps by a machine that took it back | a checkpoint of it is put, before ours counts |
+//! | another's attempt at an epoch before this one, after the one that we have, from which nobody went on | it was in vain, and its sender finds out when he looks | it is published |
 //! | another's epoch before this one that we have otherwise | two histories (`branch.rs`) | nothing is put, or it is taken back |
 //!
 //! Of two segments of one epoch one came first. Whoever put the later one listed after that, so he finds the earlier
 //! one and takes his own back; whoever put the earlier one may find both, and keeps his. A lease is put before its holder
 //! lists and publishes, so the same holds for a segment and a lease. Where something is listed later than it came,
-//! both may believe that theirs counts: the last few segments are listed each time, so both find out before they put
-//! anything more, and tell.
+//! both may believe that theirs counts: the last few segments are listed each time, so whoever came later finds out
+//! before he puts anything more, and tells; whoever came first does as well, once somebody has gone on from the other's.
 //!
 //! Killed between put and look, a machine finds its segment when it follows the journal again: there it is what
 //! everybody follows, or it comes after a lease or a segment that counts, and then the records are in the spool still.

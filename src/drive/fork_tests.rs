@@ -887,7 +887,7 @@ async fn a_spool_that_was_given_up_makes_no_fork() {
     world.with_drive().await.close().await;
     world.session(A).await;
     let other = world.mounted(B).await;
-    for _ in 0..3 {
+    for _ in 0..4 {
         publish(&other).await;
         other.checkpoint(&mut None).await.expect("written");
     }
@@ -939,6 +939,38 @@ async fn a_segment_that_is_not_kept_as_it_was_sent_is_sent_again() {
     world.one_attempt_each(&[2]).await;
     assert_ne!(world.locators(EpochNo(2)).await, sent);
     assert_eq!(world.joined().await, drive.journal_head().hash);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_in_vain_is_not_followed_for_one_that_cannot_be_read_for_a_moment() {
+    let world = with_late_attempt(false).await;
+    let hash = world.joined().await;
+    // The first read is of the first epoch.
+    harm_reads(&world.store, 1, 1);
+    let struck = world.store.struck();
+    let drive = world.mounted(C).await;
+    assert_eq!(world.store.struck() - struck, 2);
+    assert_eq!(drive.journal_head().hash, hash);
+    drive.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_is_not_kept_by_whoever_never_followed_the_journal() {
+    let world = World::new();
+    world.with_drive().await.close().await;
+    // It looks for leases first.
+    world.store.add(Rule {
+        skip: 1,
+        ..Rule::always(Verb::List, Fault::Unavailable)
+    });
+    world
+        .store
+        .add(Rule::always(Verb::Remove, Fault::Unavailable));
+    assert!(world.open(C).await.is_err(), "the journal cannot be listed");
+    world.store.clear();
+    let again = world.mounted(C).await;
+    assert!(!again.is_lease_kept());
+    again.close().await;
 }
 
 /// More than a page of a listing holds.

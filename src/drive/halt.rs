@@ -17,6 +17,7 @@ use crate::drive::Access;
 use crate::drive::Drive;
 use crate::drive::Error;
 use crate::drive::Takeover;
+use crate::drive::history::Choice;
 use crate::drive::history::Found;
 use crate::drive::history::Opened;
 use crate::drive::journal::Head;
@@ -235,13 +236,14 @@ impl Drive {
         Ok(has_all && self.unpublished(through)?.is_some())
     }
 
-    /// As [`Drive::choose`]; whoever would give up the newest epoch reads it again for a while before.
+    /// As [`Drive::choose`]; whoever is to write, and would give up the newest epoch or follow another attempt in its
+    /// place, reads it again for a while before.
     pub(in crate::drive) async fn choose_patiently<'f>(
         &self,
         candidates: &'f [Found],
         later: &[Found],
         head: &Head,
-    ) -> Result<Option<(&'f Found, Opened)>, Error> {
+    ) -> Result<Option<Choice<'f>>, Error> {
         let is_patient = later.is_empty()
             && self.settings.access == Access::Write
             && self.settings.takeover == Takeover::Force;
@@ -249,12 +251,32 @@ impl Drive {
         for _ in 1..if is_patient { READS_MAX } else { 1 } {
             match self.choose(candidates, later, head).await {
                 Err(error) if error.is_damage() => log::info!("{error}; it is read again"),
-                chosen => return chosen,
+                chosen => return self.choose_again(chosen?, candidates, later, head).await,
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.choose(candidates, later, head).await
+        let chosen = self.choose(candidates, later, head).await?;
+        self.choose_again(chosen, candidates, later, head).await
+    }
+
+    /// The same choice, unless what was unclear about it can be read after a while.
+    async fn choose_again<'f>(
+        &self,
+        chosen: Option<Choice<'f>>,
+        candidates: &'f [Found],
+        later: &[Found],
+        head: &Head,
+    ) -> Result<Option<Choice<'f>>, Error> {
+        let unclear = chosen.iter().flat_map(|choice| &choice.unclear);
+        for found in unclear.filter(|_| self.settings.access == Access::Write) {
+            match self.open_patiently(found).await {
+                Err(error) if error.is_damage() => {}
+                Err(error) => return Err(error),
+                Ok(_) => return self.choose(candidates, later, head).await,
+            }
+        }
+        Ok(chosen)
     }
 
     /// Opens a segment; reads it again for a while before it counts as one that cannot be read.

@@ -126,6 +126,14 @@ pub(in crate::drive) struct Opened {
     pub(in crate::drive) batches: Vec<Batch>,
 }
 
+/// Of several attempts at an epoch, the one to follow.
+pub(in crate::drive) struct Choice<'f> {
+    pub(in crate::drive) found: &'f Found,
+    pub(in crate::drive) opened: Opened,
+    /// Others, which cannot be read, as long as history did not go on: one of them may be the one to follow.
+    pub(in crate::drive) unclear: Vec<&'f Found>,
+}
+
 impl Drive {
     /// Everything on the journal shelf that is newer than the mark, oldest first.
     pub(in crate::drive) async fn journal_after(&self, mark: Mark) -> Result<Vec<Entry>, Error> {
@@ -196,15 +204,17 @@ impl Drive {
         candidates: &'f [Found],
         later: &[Found],
         head: &Head,
-    ) -> Result<Option<(&'f Found, Opened)>, Error> {
+    ) -> Result<Option<Choice<'f>>, Error> {
         let mut chosen: Option<(&Found, Opened)> = None;
         let (mut unreadable, mut is_any_read) = (None, false);
+        let mut unclear = Vec::new();
         for found in candidates {
             let opened = match self.open_segment(found).await {
                 Err(error) if error.is_damage() => {
                     let error = self.located(found, &error);
                     log::warn!("{error}");
                     unreadable.get_or_insert(error);
+                    unclear.push(found);
                     continue;
                 }
                 opened => opened?,
@@ -214,7 +224,11 @@ impl Drive {
                 continue;
             }
             if candidates.len() == 1 || self.goes_on(found.epoch, &opened, later).await? {
-                return Ok(Some((found, opened)));
+                return Ok(Some(Choice {
+                    found,
+                    opened,
+                    unclear: Vec::new(),
+                }));
             }
             let covers_more = |(_, other): &(&Found, Opened)| {
                 let (this, other) = (&opened.preamble, &other.preamble);
@@ -226,7 +240,11 @@ impl Drive {
         }
         match (chosen, unreadable) {
             (None, Some(error)) if !is_any_read => Err(error),
-            (chosen, _) => Ok(chosen),
+            (chosen, _) => Ok(chosen.map(|(found, opened)| Choice {
+                found,
+                opened,
+                unclear,
+            })),
         }
     }
 

@@ -130,7 +130,7 @@ impl Drive {
     async fn follow_journal(&self, watch: Watch<'_>) -> Result<Followed, Error> {
         let mut head = self.journal_head();
         if head.epoch == EpochNo(0) {
-            self.wipe_index()?;
+            self.wipe_but_for_notes()?;
             self.note_unsettled()?;
         }
         // Whoever was killed at making the index anew goes on with that.
@@ -254,7 +254,7 @@ impl Drive {
             if first.epoch.0 != head.epoch.0 + 1 {
                 return Ok(Some(Halt::before(first.epoch, head.epoch)));
             }
-            let (found, opened) = match self.choose_patiently(candidates, later, head).await {
+            let choice = match self.choose_patiently(candidates, later, head).await {
                 Ok(Some(chosen)) => chosen,
                 Ok(None) => {
                     let epoch = first.epoch;
@@ -273,15 +273,16 @@ impl Drive {
                 }
                 Err(error) => return Err(error),
             };
+            let (found, opened) = (choice.found, choice.opened);
             for batch in opened.batches {
                 self.index.load(&batch)?;
             }
             head.epoch = found.epoch;
             head.hash = opened.hash;
             head.step(found.attempt, found.first_mark());
-            for other in candidates {
-                head.pass_over(other);
-            }
+            let settled = candidates.iter();
+            let settled = settled.filter(|other| !choice.unclear.contains(other));
+            settled.for_each(|other| head.pass_over(other));
             head.tail_segments += 1;
             head.tail_bytes += found.bytes();
             let (sender, covers) = (opened.preamble.instance, opened.preamble.through);

@@ -122,8 +122,10 @@ impl Drive {
         };
         // Segments before the oldest sound checkpoint lead to nothing that is not in it.
         useless.extend(gatherer.below(sound));
+        // So does this machine's own of its epoch. Another's may be on its way still: its sender sees to it.
+        let head = self.journal_head();
         let segments = gatherer.complete(Series::Segment);
-        for found in segments.iter().filter(|found| found.epoch == sound) {
+        for found in segments.iter().filter(|found| head.took(found, sound)) {
             let parts = found.parts.iter();
             useless.extend(parts.map(|part| part.locator.clone()));
         }
@@ -155,15 +157,41 @@ mod tests {
         gatherer.complete(Series::Checkpoint).len()
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_checkpoint_that_cannot_be_read_for_a_moment_stays() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let store = Arc::new(Faulty::new(Memory::default()));
-        let opened = fixture::open(fixture::settings(dir.path()), &store).await;
+    async fn with_one_epoch(dir: &std::path::Path, store: &Arc<Faulty<Memory>>) -> Arc<Drive> {
+        let opened = fixture::open(fixture::settings(dir), store).await;
         let drive = opened.expect("a new drive");
         let flushing = Arc::clone(&drive);
         let flushed = tokio::task::spawn_blocking(move || flushing.flush(|| true));
         flushed.await.expect("no panic").expect("published");
+        drive
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_machine_s_attempt_is_not_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let drive = with_one_epoch(dir.path(), &store).await;
+        fixture::pretend(&drive, EpochNo(1)).await;
+        let segments = async || {
+            let mut gatherer = Gatherer::default();
+            let entries = drive.journal_after(Mark(0)).await.expect("listed");
+            entries.iter().for_each(|entry| gatherer.add(entry));
+            gatherer.complete(Series::Segment)
+        };
+        assert_eq!(segments().await.len(), 2);
+        drive.checkpoint(&mut None).await.expect("written");
+        drive.drop_broken(EpochNo(0)).await.expect("dropped");
+        let left = segments().await;
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].attempt, [1; 8], "its own is in the checkpoint");
+        drive.close().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_checkpoint_that_cannot_be_read_for_a_moment_stays() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(Faulty::new(Memory::default()));
+        let drive = with_one_epoch(dir.path(), &store).await;
         for _ in 0..2 {
             drive.checkpoint(&mut None).await.expect("written");
         }
