@@ -14,6 +14,9 @@ use std::fs;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 
 use edges::MIB;
 use edges::SmallDisk;
@@ -28,6 +31,13 @@ const LEN: usize = 48 * MIB;
 
 /// The spool of these tests, much smaller than what is mapped.
 const SPOOL: &str = "spool=16M,reserve=0,patience=1";
+
+/// A child that fills a mapping has what every test of this process has open: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn with_drive(world: &World) -> Machine {
     let machine = world.machine();
@@ -77,6 +87,7 @@ fn fill_spool(world: &World, mnt: &Path) {
 /// The spool is full when the flush begins, so that the kernel still has pages when all that was in it is on Discord.
 #[test]
 fn a_flush_takes_along_what_a_live_mapping_holds() {
+    let _alone = alone();
     let world = World::new();
     let machine = with_drive(&world);
     let options = format!("{SPOOL},write_timeout=2");
@@ -130,6 +141,7 @@ fn spool(machine: &Machine) -> (u64, u64) {
 /// Programs that write are refused, and what is mapped is not: nobody would make that call again.
 #[test]
 fn what_a_mapping_holds_goes_over_the_spools_limit_when_discord_stays_away() {
+    let _alone = alone();
     let world = World::new();
     let machine = with_drive(&world);
     let options = format!("{SPOOL},write_timeout=2");
@@ -161,6 +173,7 @@ fn what_a_mapping_holds_goes_over_the_spools_limit_when_discord_stays_away() {
 /// The disk has nothing left, and Discord makes no room on it.
 #[test]
 fn what_a_mapping_held_and_was_refused_for_good_is_told_everywhere() {
+    let _alone = alone();
     let world = World::new();
     let machine = with_drive(&world);
     let disk = SmallDisk::of(&machine.path("disk"), 24 * MIB);
