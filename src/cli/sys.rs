@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
+#[cfg(target_os = "linux")]
 use std::time::Instant;
 
 /// Files made from now on are for their owner alone.
