@@ -433,14 +433,15 @@ fn a_drive_that_is_unmounted_when_the_time_is_over_is_not_called_mounted() {
     let machine = with_drive(&world);
     machine.mount(&[]).good();
     let slow = FaultKind::Delay {
-        ms: 5000,
+        // Longer than the command waits, shorter than the daemon does.
+        ms: 7500,
         when: When::Before,
     };
     let fault = Fault::new("DELETE /channels/{}/messages/{}", slow);
     world.emulator.faults().add(fault);
     let told = ["the time is over", "the drive is unmounted"];
     machine
-        .ods(&["umount", "--timeout", "2", "main"])
+        .ods(&["umount", "--timeout", "6", "main"])
         .bad(24, &told);
     world.emulator.faults().clear();
     until("its end", || {
