@@ -426,29 +426,6 @@ fn a_drive_that_is_bound_onto_itself_is_taken_away_one_after_the_other() {
     mount.ended().good();
 }
 
-/// What is said when the time is over tells whether the mount is still there.
-#[test]
-fn a_drive_that_is_unmounted_when_the_time_is_over_is_not_called_mounted() {
-    let world = World::new();
-    let machine = with_drive(&world);
-    machine.mount(&[]).good();
-    let slow = FaultKind::Delay {
-        // The lease is given back after that; shorter than the daemon waits for it.
-        ms: 7500,
-        when: When::Before,
-    };
-    let fault = Fault::new("DELETE /channels/{}/messages/{}", slow);
-    world.emulator.faults().add(fault);
-    let patient = machine.start("ods", &["umount", "main"]);
-    until("the mount to be gone", || !is_mounted(&machine.mnt()));
-    let told = ["the time is over", "the drive is unmounted"];
-    machine
-        .ods(&["umount", "--timeout", "1", "main"])
-        .bad(24, &told);
-    world.emulator.faults().clear();
-    patient.ended().good();
-}
-
 #[test]
 fn a_drive_whose_directory_was_moved_is_found_and_unmounted() {
     let world = World::new();
