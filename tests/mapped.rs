@@ -45,6 +45,14 @@ fn with_drive(world: &World) -> Machine {
     machine
 }
 
+/// One whose drive is mounted with the small spool.
+fn mounted(world: &World) -> Machine {
+    let machine = with_drive(world);
+    let options = format!("{SPOOL},write_timeout=2");
+    machine.mount(&["-o", &options]).good();
+    machine
+}
+
 /// A new file of this length, open for mapping.
 fn made(path: &Path) -> File {
     let file = sys::open(path, libc::O_RDWR | libc::O_CREAT, 0o600).expect("made");
@@ -89,9 +97,7 @@ fn fill_spool(world: &World, mnt: &Path) {
 fn a_flush_takes_along_what_a_live_mapping_holds() {
     let _alone = alone();
     let world = World::new();
-    let machine = with_drive(&world);
-    let options = format!("{SPOOL},write_timeout=2");
-    machine.mount(&["-o", &options]).good();
+    let machine = mounted(&world);
     let mnt = machine.mnt();
     let file = made(&mnt.join("made"));
     // Its name is neither the first nor where the first was.
@@ -143,9 +149,7 @@ fn spool(machine: &Machine) -> (u64, u64) {
 fn what_a_mapping_holds_goes_over_the_spools_limit_when_discord_stays_away() {
     let _alone = alone();
     let world = World::new();
-    let machine = with_drive(&world);
-    let options = format!("{SPOOL},write_timeout=2");
-    machine.mount(&["-o", &options]).good();
+    let machine = mounted(&world);
     let mnt = machine.mnt();
     let (path, bytes) = (mnt.join("mapped"), noise(1, LEN));
     let file = made(&path);
